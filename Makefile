@@ -1,0 +1,38 @@
+# Each command does all of its own set-up: the stamp files under .venv say what is installed.
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHON ?= python3
+RUN_ENV := $(VENV)/.requirements
+TEST_ENV := $(VENV)/.requirements-tests
+
+.PHONY: run test lint format clean
+
+run: $(RUN_ENV)
+	$(PY) main_al.py --dataset digits --al-method jlp --al-budget 10 --al-nb-cycles 5
+
+test: $(TEST_ENV) lint
+	$(PY) -m pytest
+
+lint: $(TEST_ENV)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(TEST_ENV)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_ENV): requirements.txt | $(VENV)/bin/python
+	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(TEST_ENV): requirements-tests.txt $(RUN_ENV)
+	$(PY) -m pip install --disable-pip-version-check -r requirements-tests.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -1,0 +1,15 @@
+"""Uncertainty sampling by entropy (Shannon, 1948; Settles, 2009, section 2.1).
+
+Picks the images whose predicted class distribution p has the largest H(p) = −Σ_c p_c log p_c.
+"""
+
+import numpy as np
+import scipy.special
+
+from utils.ranking import top
+
+
+def pick(*, probs: np.ndarray, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
+    """probs: (N, C) softmax; labels: (N,) int64, -1 where unknown -> (budget,) int64."""
+    entropies = scipy.special.entr(probs.astype(np.float64)).sum(axis=1)  # (N,) nats
+    return top(entropies, budget, np.flatnonzero(labels < 0))

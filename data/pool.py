@@ -1,0 +1,63 @@
+"""The state of the labels: what is revealed, and what to train on now.
+
+Two frozen objects hold all of it.  True labels never pass this point: methods see `pool.labels`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What has been revealed.
+
+    labels: (N,) int64, -1 where unknown; order: (L,) int64, the labeled images as they came."""
+
+    labels: np.ndarray
+    order: np.ndarray
+
+    @staticmethod
+    def empty(size: int) -> "Pool":
+        """A pool of `size` images without a label."""
+        return Pool(np.full(size, -1, dtype=np.int64), np.empty(0, dtype=np.int64))
+
+    def reveal(self, picked: np.ndarray, oracle: np.ndarray) -> "Pool":
+        """A new pool in which `picked` carry their class of `oracle` (N,).
+
+        Raises ValueError unless the picks are distinct, in range and unlabeled so far."""
+        picked = np.asarray(picked, dtype=np.int64)
+        if picked.size and not 0 <= picked.min() <= picked.max() < len(self.labels):
+            raise ValueError(f"a pick is outside 0 .. {len(self.labels) - 1}")
+        if len(np.unique(picked)) != len(picked):
+            raise ValueError("an image is picked twice")
+        if (self.labels[picked] >= 0).any():
+            raise ValueError("a picked image has its label already")
+        labels = self.labels.copy()
+        labels[picked] = oracle[picked]
+        return Pool(labels, np.concatenate([self.order, picked]))
+
+    @property
+    def labeled(self) -> np.ndarray:
+        """(L,) int64, ascending."""
+        return np.flatnonzero(self.labels >= 0)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What to train on now, whichever method made it.
+
+    labels: (N,) int64, -1 where the image is not used; weights: (N,) float32, 0 where not used;
+    class_weights: (C,) float32; scores: (N, C) float32, the distributions that replace the labels
+    as the target, or None."""
+
+    labels: np.ndarray
+    weights: np.ndarray
+    class_weights: np.ndarray
+    scores: np.ndarray | None = None
+
+
+def supervised_targets(pool: Pool, num_classes: int) -> Targets:
+    """The labels that are known and nothing else, all of weight one."""
+    weights = (pool.labels >= 0).astype(np.float32)
+    return Targets(pool.labels, weights, np.ones(num_classes, dtype=np.float32))

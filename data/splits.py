@@ -1,0 +1,113 @@
+"""Balanced splits: which images are labeled at the start.
+
+A split is a pure function of the labels, its size and its number, kept as a text file of a line an
+image, index and class, in data/labels/<dataset>/<size>_balanced_labels/<two digits>.txt (or below
+AL_LABELS_ROOT).
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.files import write_atomically
+
+
+def path_of(dataset: str, size: int, number: int) -> Path:
+    """Where the split's file is or would be."""
+    root = os.environ.get("AL_LABELS_ROOT") or Path(__file__).parent / "labels"
+    return Path(root) / dataset / f"{size}_balanced_labels" / f"{number:02d}.txt"
+
+
+def balanced(labels: np.ndarray, size: int, number: int) -> np.ndarray:
+    """Indices of `size` images, as many of each class as can be, at most one apart.
+
+    labels: (N,) int64 -> (size,) int64, ascending.  Raises UserError where a class is too small."""
+    # RandomState's streams are frozen for good (NEP 19); Generator's may change with numpy, and a
+    # split must not.
+    rng = np.random.RandomState(number)
+    classes = np.unique(labels)
+    counts = np.full(len(classes), size // len(classes))
+    counts[rng.permutation(len(classes))[: size % len(classes)]] += 1
+    chosen = []
+    for label, count in zip(classes, counts, strict=True):
+        members = np.flatnonzero(labels == label)
+        if count > len(members):
+            raise UserError(
+                f"a balanced split of {size} needs {count} images of class {label}, "
+                f"which has {len(members)}: at most {len(classes) * np.bincount(labels).min()} fit"
+            )
+        chosen.append(rng.permutation(members)[:count])
+    return np.sort(np.concatenate(chosen))
+
+
+def render(indices: np.ndarray, labels: np.ndarray) -> str:
+    """The text of a split's file."""
+    return "".join(f"{index} {labels[index]}\n" for index in indices)
+
+
+def read(path: Path, labels: np.ndarray, num_classes: int, size: int) -> np.ndarray:
+    """The indices of a split's file, checked against the data.  Raises UserError with its line."""
+    indices = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            index, label = (int(word) for word in line.split())
+        except ValueError:
+            raise UserError(f"{path} line {number}: {line!r} is not an index and a class") from None
+        if not 0 <= index < len(labels):
+            problem = f"index {index} is outside 0 .. {len(labels) - 1}"
+        elif index in indices:
+            problem = f"index {index} stands here twice"
+        elif not 0 <= label < num_classes:
+            problem = f"there is no class {label}, only 0 .. {num_classes - 1}"
+        elif label != labels[index]:
+            problem = f"image {index} is of class {labels[index]} in the data, not {label}"
+        else:
+            indices.append(index)
+            continue
+        raise UserError(f"{path} line {number}: {problem}")
+    if len(indices) != size:
+        count = f"has {len(indices)} images" if indices else "is empty"
+        raise UserError(f"{path} {count}, not {size}: delete it and it is made anew")
+    return np.array(indices, dtype=np.int64)
+
+
+def write(path: Path, labels: np.ndarray, size: int, number: int) -> bool:
+    """Write the split's file unless it is there already; True if it was written.
+
+    Raises UserError where the file there is another split: nothing is overwritten."""
+    text = render(balanced(labels, size, number), labels)
+    if path.exists():
+        if path.read_text() != text:
+            raise UserError(f"{path} is there with other contents: move it away first")
+        return False
+    write_atomically(path, text.encode())
+    return True
+
+
+def read_or_make(dataset: str, labels: np.ndarray, num_classes: int, size: int, number: int):
+    """The indices of a split, whose file is made, and said so, where it is missing."""
+    path = path_of(dataset, size, number)
+    if not path.exists():
+        write(path, labels, size, number)
+        print(f"made the missing split {path}")
+    return read(path, labels, num_classes, size)
+
+
+def hold_out(labels: np.ndarray, kept: np.ndarray, per_class: int, rng) -> np.ndarray:
+    """A validation set: `per_class` images of each class, none of `kept` (the initial labels).
+
+    labels: (N,) -> ascending indices.  Raises UserError where a class has too few others."""
+    free = np.ones(len(labels), dtype=bool)
+    free[kept] = False
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(free & (labels == label))
+        if len(members) < per_class:
+            raise UserError(
+                f"--use-val-set needs {per_class} images of class {label} beside the initial "
+                f"labels, there are {len(members)}"
+            )
+        chosen.append(rng.permutation(members)[:per_class])
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,49 @@
+"""Convolutional networks: the 13-layer one of the paper and a small one for digits."""
+
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+
+def cifar_cnn(in_channels: int = 3) -> nn.Module:
+    """The 13-layer network of Mean Teacher (Tarvainen & Valpola, NIPS 2017, table 5) -> (B, 128).
+
+    Needs images of at least 12 x 12 pixels: two poolings, then an unpadded 3 x 3 convolution."""
+    return nn.Sequential(
+        _normalised(in_channels, 128, 3, padding=1),
+        _normalised(128, 128, 3, padding=1),
+        _normalised(128, 128, 3, padding=1),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.5),
+        _normalised(128, 256, 3, padding=1),
+        _normalised(256, 256, 3, padding=1),
+        _normalised(256, 256, 3, padding=1),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.5),
+        _normalised(256, 512, 3, padding=0),
+        _normalised(512, 256, 1, padding=0),
+        _normalised(256, 128, 1, padding=0),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+def small_cnn(in_channels: int = 1) -> nn.Module:
+    """Three conv-BN-LeakyReLU blocks and global pooling, for 8 x 8 images -> (B, 64)."""
+    return nn.Sequential(
+        _block(nn.Conv2d(in_channels, 32, 3, padding=1, bias=False)),
+        nn.MaxPool2d(2),
+        _block(nn.Conv2d(32, 64, 3, padding=1, bias=False)),
+        _block(nn.Conv2d(64, 64, 3, padding=1, bias=False)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+def _normalised(inputs: int, outputs: int, kernel: int, padding: int) -> nn.Module:
+    return _block(weight_norm(nn.Conv2d(inputs, outputs, kernel, padding=padding)))
+
+
+def _block(convolution: nn.Conv2d) -> nn.Module:
+    return nn.Sequential(
+        convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU(0.1, inplace=True)
+    )

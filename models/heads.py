@@ -1,0 +1,37 @@
+"""What all networks share: a linear head, features, their length, one kind of answer."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+
+def linear(features: int, classes: int) -> nn.Linear:
+    """A plain linear head."""
+    return nn.Linear(features, classes)
+
+
+def weight_normalised_linear(features: int, classes: int) -> nn.Linear:
+    """A linear head with direction and length learned apart (Salimans & Kingma, NIPS 2016)."""
+    return weight_norm(nn.Linear(features, classes))
+
+
+class Network(nn.Module):
+    """backbone -> features (B, d), unit length if asked -> head -> logits (B, C)."""
+
+    def __init__(self, backbone, dim, make_head, num_classes, unit_length=True):
+        super().__init__()
+        self.backbone, self.dim = backbone, dim
+        self.make_head, self.unit_length = make_head, unit_length
+        self.head = make_head(dim, num_classes)
+
+    def renew_head(self, num_classes: int) -> None:
+        """A fresh head, on the device of the old one."""
+        device = next(self.head.parameters()).device
+        self.head = self.make_head(self.dim, num_classes).to(device)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.backbone(images)
+        if self.unit_length:
+            features = F.normalize(features)
+        return self.head(features), features

@@ -1,0 +1,15 @@
+"""ResNet-18 (He et al., CVPR 2016), torchvision's, without its head."""
+
+from torch import nn
+
+
+def resnet18(in_channels: int = 3) -> nn.Module:
+    """-> (B, 512).  The first convolution takes `in_channels` instead of three."""
+    import torchvision  # a second and a half that only its users should wait for
+
+    network = torchvision.models.resnet18(weights=None)
+    network.fc = nn.Identity()
+    if in_channels != 3:
+        network.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return network

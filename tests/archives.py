@@ -1,0 +1,81 @@
+"""Small archives in the genuine formats of the data sets, holding real images: enlarged digits."""
+
+import pickle
+import struct
+
+import numpy as np
+import scipy.io
+from sklearn.datasets import load_digits
+
+SIZES = {"train": 60, "test": 20}
+
+
+def _pictures(part: str, size: int = 32):
+    """-> (N, size, size) uint8 and (N,) labels; all ten classes in both parts."""
+    digits, start = load_digits(), 0 if part == "train" else 100
+    chosen = slice(start, start + SIZES[part])
+    pixels = np.uint8(digits.images[chosen] * 15).repeat(4, axis=1).repeat(4, axis=2)
+    crop = (32 - size) // 2
+    return pixels[:, crop : 32 - crop, crop : 32 - crop], digits.target[chosen]
+
+
+def _colour(part: str):
+    pixels, labels = _pictures(part)
+    return np.stack([pixels, 255 - pixels, pixels // 2], axis=1), labels  # (N, 3, 32, 32)
+
+
+def write_mnist(root):
+    """idx files: big-endian magic and sizes, then bytes."""
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for part, prefix in (("train", "train"), ("test", "t10k")):
+        pixels, labels = _pictures(part, size=28)
+        head = struct.pack(">IIII", 2051, *pixels.shape)
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+        head = struct.pack(">II", 2049, len(labels))
+        content = head + labels.astype(np.uint8).tobytes()
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(content)
+
+
+def write_svhn(root):
+    """Matlab files: X (32, 32, 3, N), y (N, 1), the digit zero being class 10."""
+    (root / "SVHN").mkdir(parents=True)
+    for part in SIZES:
+        pixels, labels = _colour(part)
+        content = {"X": pixels.transpose(2, 3, 1, 0), "y": np.where(labels, labels, 10)[:, None]}
+        scipy.io.savemat(root / "SVHN" / f"{part}_32x32.mat", content)
+
+
+def _dump(path, pixels, **labels):
+    content = {"data": pixels.reshape(len(pixels), -1), **labels}
+    path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+def write_cifar10(root):
+    """Five training batches and a test batch, pickled."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    pixels, labels = _colour("train")
+    for i, rows in enumerate(np.array_split(np.arange(len(labels)), 5), start=1):
+        _dump(folder / f"data_batch_{i}", pixels[rows], labels=labels[rows].tolist())
+    pixels, labels = _colour("test")
+    _dump(folder / "test_batch", pixels, labels=labels.tolist())
+
+
+def write_cifar100(root):
+    """Two pickled parts with coarse and fine labels."""
+    folder = root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for part in SIZES:
+        pixels, labels = _colour(part)
+        _dump(
+            folder / part, pixels, coarse_labels=(labels // 5).tolist(), fine_labels=labels.tolist()
+        )
+
+
+WRITERS = {
+    "mnist": write_mnist,
+    "svhn": write_svhn,
+    "cifar10": write_cifar10,
+    "cifar100": write_cifar100,
+}

@@ -1,0 +1,134 @@
+"""One contract for every method of the registry; each method against its slow twin."""
+
+import ast
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+import al_methods
+from al_methods import METHODS, select
+from utils.diffusion import diffuse
+from utils.graph import affinity
+
+
+def situation(n=120, d=6, classes=4, labeled=12, seed=0):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, d)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    probs = rng.dirichlet(np.ones(classes), size=n).astype(np.float32)
+    labels = np.full(n, -1)
+    known = rng.permutation(n)[:labeled]
+    labels[known] = rng.integers(classes, size=labeled)
+    return {"features": features, "probs": probs, "labels": labels}
+
+
+def test_the_registry_is_a_literal():
+    tree = ast.parse(inspect.getsource(al_methods))
+    literal = [n for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "METHODS"]
+    assert isinstance(literal[0].value, ast.Dict)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("budget", [1, 17, 108])
+def test_contract(method, budget):
+    given = situation()
+    before = {name: value.copy() for name, value in given.items()}
+    picks = select(method, **given, budget=budget, rng=np.random.default_rng(3))
+    assert picks.dtype == np.int64 and picks.shape == (budget,)
+    assert len(set(picks.tolist())) == budget and (given["labels"][picks] == -1).all()
+    again = select(method, **given, budget=budget, rng=np.random.default_rng(3))
+    np.testing.assert_array_equal(picks, again)
+    tensors = {name: torch.from_numpy(value) for name, value in given.items()}
+    again = select(method, **tensors, budget=budget, rng=np.random.default_rng(3))
+    np.testing.assert_array_equal(picks, again)
+    for name, value in before.items():
+        np.testing.assert_array_equal(given[name], value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_contract_refusals(method):
+    given, rng = situation(), np.random.default_rng(0)
+    for budget in (0, -1, 109):
+        with pytest.raises(ValueError, match="budget"):
+            select(method, **given, budget=budget, rng=rng)
+    for name in METHODS[method].needs:
+        with pytest.raises(ValueError, match=f"needs {name}"):
+            select(method, **{**given, name: None}, budget=3, rng=rng)
+        broken = given[name].copy()
+        broken[5, 0] = np.nan
+        with pytest.raises(ValueError, match="finite"):
+            select(method, **{**given, name: broken}, budget=3, rng=rng)
+    with pytest.raises(ValueError, match="does not read"):
+        select(method, **given, budget=3, rng=rng, nonsense=1)
+    with pytest.raises(ValueError, match="unknown method"):
+        select("nonsense", **given, budget=3, rng=rng)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "random"])
+def test_ties_go_to_the_lower_index(method):
+    """Images come in exact pairs; of each pair that is wanted once, the first is picked."""
+    given = situation(n=40, labeled=0)
+    given = {name: np.concatenate([value, value]) for name, value in given.items()}
+    given["labels"][[3, 43]] = 0
+    picks = select(method, **given, budget=1, rng=None)
+    assert picks[0] < 40
+
+
+def test_random_is_uniform():
+    given, rng = situation(n=20, labeled=5), np.random.default_rng(0)
+    counts = np.zeros(20)
+    for _ in range(3000):
+        counts[select("random", **given, budget=3, rng=rng)] += 1
+    open_ = given["labels"] < 0
+    assert (counts[~open_] == 0).all()
+    np.testing.assert_allclose(counts[open_] / 3000, 3 / 15, atol=0.03)  # four standard errors
+
+
+def test_entropy_order_and_zero_probabilities():
+    probs = np.array([[1, 0], [0.5, 0.5], [0.9, 0.1], [0.5, 0.5], [0, 1]], dtype=np.float32)
+    picks = select("uncertainty_entropy", probs=probs, labels=np.full(5, -1), budget=5, rng=None)
+    assert picks.tolist() == [1, 3, 2, 0, 4]
+
+
+def k_center(features, labels, budget):
+    """Ten lines of it."""
+    centers, picks = list(np.flatnonzero(labels >= 0)), []
+    for _ in range(budget):
+        distances = np.linalg.norm(features[:, None] - features[centers][None], axis=2).min(axis=1)
+        distances[centers] = -1
+        picks.append(int(distances.argmax()))
+        centers.append(picks[-1])
+    return picks
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_coreset_is_greedy_k_center(seed):
+    given = situation(seed=seed)
+    picks = select("coreset", **given, budget=30, rng=None)
+    assert picks.tolist() == k_center(given["features"].astype(float), given["labels"], 30)
+
+
+def test_coreset_without_labels_starts_at_the_first_image():
+    given = situation(labeled=0)
+    assert select("coreset", **given, budget=2, rng=None)[0] == 0
+
+
+def test_jlp_is_a_dense_solve_a_pick():
+    given = situation()
+    W = affinity(given["features"], k=10).toarray().astype(np.float64)
+    y, expected = (given["labels"] >= 0).astype(float), []
+    for _ in range(20):
+        f = np.linalg.solve(np.eye(120) - 0.99 * W, y)
+        expected.append(int(np.where(y == 0, f, np.inf).argmin()))
+        y[expected[-1]] = 1
+    assert select("jlp", **given, budget=20, rng=None, k=10).tolist() == expected
+
+
+def test_jlp_takes_what_no_label_reaches_first():
+    """Two components, one without a label: all its images have f = 0, the lowest index wins."""
+    features = np.eye(2, dtype=np.float32)[[0] * 6 + [1] * 6]
+    labels = np.array([0] + [-1] * 11)
+    assert select("jlp", features=features, labels=labels, budget=1, rng=None, k=3)[0] == 6
+    assert (diffuse(affinity(features, 3), (labels >= 0).astype(float))[6:] == 0).all()

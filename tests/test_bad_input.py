@@ -1,0 +1,147 @@
+"""Bad input: one line that names the thing and what would be right, status 2, nothing written."""
+
+import json
+
+import pytest
+import torch
+
+import main_al
+from data import splits
+from tests.conftest import ROOT
+
+SHORT = ["--al-budget", "10", "--al-nb-cycles", "2", "--epochs", "1"]
+
+
+@pytest.fixture
+def refused(capsys, tmp_path, monkeypatch):
+    """Run main_al with options that must be refused; -> the line."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words, leaves=()):
+        words = [str(word) for word in words]
+        before = sorted(tmp_path.rglob("*"))
+        try:
+            status = main_al.main(words)
+        except SystemExit as error:
+            status = error.code
+        line = capsys.readouterr().err
+        assert status == 2 and line.count("\n") == 1 and line.startswith("main_al.py: error: "), (
+            line
+        )
+        assert sorted(tmp_path.rglob("*")) == before
+        return line
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (["--dataset", "imagenet"], "--dataset: 'imagenet' is unknown: one of digits, mnist,"),
+        (["--al-method", "bald"], "--al-method: 'bald' is unknown: one of random,"),
+        (["--arch", "vgg"], "--arch/-a: 'vgg' is unknown: one of cifar_cnn,"),
+        (["--al-budget", "0"], "--al-budget: '0' is not a whole number at least 1"),
+        (["--al-budget", "-5"], "--al-budget: '-5' is not a whole number at least 1"),
+        (["--al-budget", "2.5"], "--al-budget: '2.5' is not a whole number at least 1"),
+        (["--al-budget", "1000"], "--al-budget 1000 over --al-nb-cycles 10 needs 10000 labels"),
+        (["--al-nb-cycles", "0"], "--al-nb-cycles: '0'"),
+        (["--initial-size", "1"], "--initial-size: '1' is not a whole number at least 2"),
+        (["--al-budget", "1"], "--initial-size must be at least 2"),
+        (["--initial-size", "1438"], "a balanced split of 1438 needs"),
+        (["--epochs", "300"], "--lr-rampdown-epochs 210 is below --epochs 300: give at least 300"),
+        (["--lr", "0"], "--lr/--learning-rate: '0' is not a number above 0"),
+        (["--lr", "nan"], "--lr/--learning-rate: 'nan' is not a number above 0"),
+        (["--momentum", "1"], "--momentum: '1' is not a number at least 0 and below 1"),
+        (["--momentum", "0", "--nesterov", "True"], "--nesterov needs a --momentum above 0"),
+        (["--initial-lr", "0.1"], "--initial-lr is read only with --lr-rampup above 0"),
+        (["--lr-rampup", "300"], "--lr-rampup 300 is above --epochs 200"),
+        (["--isL2", "maybe"], "--isL2: 'maybe' is neither True nor False"),
+        (["--run-dir", "x", "--out", "y"], "--out is read only with no --run-dir"),
+        (["--run-dir", "x", "--exp-name", "y"], "--exp-name is read only with no --run-dir"),
+        (["--exp-name", "a/b"], "--exp-name 'a/b' must be a name without slashes"),
+        (["--al-mehtod", "random"], "unknown argument --al-mehtod: did you mean --al-method?"),
+        (["--al-budg", "10"], "unknown argument --al-budg: did you mean --al-budget?"),
+        (["nonsense"], "unknown argument nonsense: see --help"),
+        (["--arch", "cifar_cnn"], "--arch cifar_cnn needs images of at least 12 pixels"),
+        (["--device", "tpu"], "--device tpu is not here: choose from auto, cpu"),
+        (["--dataset", "cifar10"], "cifar10 is not in"),
+        (["--split", "-1"], "--split: '-1' is not a whole number at least 0"),
+        (["--amp"], "--amp needs a GPU"),
+    ],
+)  # fmt: skip
+def test_options(refused, words, expected):
+    if "--device" not in words:
+        words = [*words, "--device", "cpu"]
+    assert expected in refused(*words)
+
+
+def test_a_device_that_is_not_there(refused):
+    count = torch.cuda.device_count()
+    assert f"--device cuda:{count} is not here" in refused("--device", f"cuda:{count}", *SHORT)
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("1437 3", "line 10: index 1437 is outside 0 .. 1436"),
+        ("-1 3", "line 10: index -1 is outside"),
+        ("FIRST", "line 10: index {first} stands here twice"),
+        ("1436 10", "line 10: there is no class 10, only 0 .. 9"),
+        ("1436 WRONG", "line 10: image 1436 is of class {label} in the data, not {wrong}"),
+        ("one two", "line 10: 'one two' is not an index and a class"),
+        ("1436", "line 10: '1436' is not an index and a class"),
+        (None, "has 9 images, not 10: delete it"),
+    ],
+)
+def test_split_files(refused, home, line, expected):
+    from data import DATASETS
+
+    labels = DATASETS["digits"].load("")[0].labels
+    path = splits.path_of("digits", 10, 55)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    good = splits.render(splits.balanced(labels, 10, 55), labels).splitlines()
+    label, wrong, first = labels[1436], (labels[1436] + 1) % 10, good[0].split()[0]
+    given = {"FIRST": good[0], "1436 WRONG": f"1436 {wrong}"}.get(line, line)
+    path.write_text("\n".join(good[:9] + ([given] if given else [])))
+    try:
+        line = refused("--split", "55", *SHORT)
+        assert expected.format(label=label, wrong=wrong, first=first) in line
+        assert str(path) in line
+    finally:
+        path.unlink()
+
+
+def test_an_empty_split_file(refused):
+    path = splits.path_of("digits", 10, 56)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    try:
+        assert "is empty, not 10" in refused("--split", "56", *SHORT)
+    finally:
+        path.unlink()
+
+
+def test_an_unwritable_run_folder(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    line = refused("--run-dir", tmp_path / "file" / "run", *SHORT)
+    assert "file/run cannot be written" in line
+    assert "cannot be written" in refused("--out", "/proc/nowhere", *SHORT)
+
+
+def test_a_run_folder_of_other_options(refused, tmp_path):
+    main_al.main(["--run-dir", "run", *SHORT])
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    line = refused("--run-dir", "run", *SHORT, "--lr", "0.1")
+    assert "run was made with lr = 0.2, not 0.1: name another --run-dir" in line
+    assert json.loads(before) == json.loads((tmp_path / "run" / "config.json").read_bytes())
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"torn")
+    assert "checkpoint.pt is damaged" in refused("--run-dir", "run", *SHORT)
+    (tmp_path / "run" / "config.json").write_text("{torn")
+    assert "config.json cannot be read" in refused("--run-dir", "run", *SHORT)
+
+
+def test_the_command_itself(command):
+    done = command("python", ROOT / "main_al.py", "--dataset", "imagenet")
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    done = command("python", ROOT / "main_al.py", "--help")
+    assert done.returncode == 0 and "--al-method" in done.stdout

@@ -1,0 +1,208 @@
+"""Data sets, splits, the pool, augmentation and batches."""
+
+import collections
+
+import numpy as np
+import pytest
+import torch
+
+from data import DATASETS, splits
+from data.augment import ImageBatches, channel_statistics, shifted_windows, translate
+from data.batches import TrainingBatches, cycled, one_stream
+from data.pool import Pool, Targets, supervised_targets
+from data.problem import load_problem
+from tests.archives import SIZES, _colour, _pictures
+from utils.errors import UserError
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_contract(name, archives):
+    spec = DATASETS[name]
+    for images in spec.load(str(archives)):
+        n = len(images.labels)
+        assert images.pixels.dtype == torch.uint8 and images.labels.dtype == np.int64
+        assert images.pixels.shape == (n, spec.channels, spec.size, spec.size)
+        assert set(np.unique(images.labels)) <= set(range(spec.num_classes))
+        assert images.pixels.max() > 200
+
+
+@pytest.mark.parametrize("name", ["mnist", "svhn", "cifar10", "cifar100"])
+def test_readers_give_back_what_was_written(name, archives):
+    for part, images in zip(SIZES, DATASETS[name].load(str(archives)), strict=True):
+        if name == "mnist":
+            pixels, labels = _pictures(part, size=28)
+            pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2)))[:, None]
+        else:
+            pixels, labels = _colour(part)
+        np.testing.assert_array_equal(images.pixels, pixels)
+        np.testing.assert_array_equal(images.labels, labels)
+
+
+@pytest.mark.parametrize("name", ["mnist", "svhn", "cifar10", "cifar100"])
+def test_missing_and_damaged_files(name, tmp_path, archives):
+    with pytest.raises(UserError, match=f"run `sh data/install_datasets.sh {name}`"):
+        DATASETS[name].load(str(tmp_path))
+    for path in [p for p in archives.rglob("*") if p.is_file()]:
+        copy = tmp_path / path.relative_to(archives)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="cannot be read"):
+        DATASETS[name].load(str(tmp_path))
+
+
+def test_digits_are_always_the_same_1797():
+    train, test = DATASETS["digits"].load("")
+    assert (len(train.labels), len(test.labels)) == (1437, 360)
+    assert np.abs(np.bincount(test.labels) - 36).max() <= 1
+    again, _ = DATASETS["digits"].load("")
+    assert torch.equal(train.pixels, again.pixels)
+
+
+@pytest.mark.parametrize("size", [2, 10, 37, 100])
+def test_balanced_splits(size):
+    labels = np.random.default_rng(0).permutation(np.arange(200) % 10)
+    split = splits.balanced(labels, size, 3)
+    assert len(np.unique(split)) == size
+    counts = np.bincount(labels[split], minlength=10)
+    assert counts.max() - counts.min() <= 1
+    np.testing.assert_array_equal(split, splits.balanced(labels, size, 3))
+    assert (split != splits.balanced(labels, size, 4)).any()
+    with pytest.raises(UserError, match="at most 200 fit"):
+        splits.balanced(labels, 201, 0)
+
+
+def test_a_split_is_the_same_for_good():
+    """The indices of one split, as a record: a change here changes every published number."""
+    labels = np.arange(40) % 4
+    assert splits.balanced(labels, 6, 0).tolist() == [6, 11, 21, 22, 23, 24]
+
+
+def test_split_files(home):
+    labels = np.arange(40) % 4
+    path = splits.path_of("toy", 8, 7)
+    assert path == home / "toy" / "8_balanced_labels" / "07.txt"
+    assert splits.write(path, labels, 8, 7) and not splits.write(path, labels, 8, 7)
+    split = splits.read(path, labels, 4, 8)
+    np.testing.assert_array_equal(split, splits.balanced(labels, 8, 7))
+    assert path.read_text().splitlines()[0] == f"{split[0]} {labels[split[0]]}"
+    path.write_text("1 1\n")
+    with pytest.raises(UserError, match="other contents"):
+        splits.write(path, labels, 8, 7)
+    assert path.read_text() == "1 1\n"
+
+
+def test_pool():
+    oracle = np.array([3, 1, 2, 0])
+    empty = Pool.empty(4)
+    pool = empty.reveal(np.array([2, 0]), oracle)
+    assert pool.labels.tolist() == [3, -1, 2, -1] and pool.order.tolist() == [2, 0]
+    assert empty.labels.tolist() == [-1] * 4 and pool.labeled.tolist() == [0, 2]
+    for picks, problem in (
+        ([4], "outside"),
+        ([-1], "outside"),
+        ([1, 1], "twice"),
+        ([2], "already"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            pool.reveal(np.array(picks), oracle)
+    targets = supervised_targets(pool, 4)
+    assert targets.weights.tolist() == [1, 0, 1, 0] and targets.class_weights.tolist() == [1] * 4
+
+
+def test_translation_is_a_loop_over_pixels():
+    images = torch.arange(2 * 3 * 5 * 6, dtype=torch.uint8).reshape(2, 3, 5, 6)
+    shifts = np.array([[2, -1], [-2, 2], [0, 1]])
+    picked = np.array([1, 0, 1])
+    moved = translate(shifted_windows(images, 2), picked, shifts)
+
+    def reflected(i, size):
+        i = -i if i < 0 else i
+        return 2 * (size - 1) - i if i >= size else i
+
+    for b, (image, (dx, dy)) in enumerate(zip(picked, shifts, strict=True)):
+        for y in range(5):
+            for x in range(6):
+                source = images[image, :, reflected(y - dy, 5), reflected(x - dx, 6)]
+                assert torch.equal(moved[b, :, y, x], source)
+
+
+def test_image_batches():
+    pixels = torch.randint(256, (50, 3, 8, 8), dtype=torch.uint8, generator=torch.manual_seed(0))
+    mean, std = channel_statistics(pixels)
+    images = ImageBatches(pixels, mean, std, max_shift=2, flip=True)
+    plain = images.plain(slice(None))
+    torch.testing.assert_close(plain.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(plain.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-2, rtol=0)
+    many = np.zeros(3000, dtype=int)
+    drawn = images.augmented(many, np.random.default_rng(0))
+    kinds = collections.Counter(tuple(image.flatten().tolist()) for image in drawn)
+    assert len(kinds) == 25 * 2  # every shift, mirrored or not
+    assert min(kinds.values()) > 25  # of 60 expected
+    expected = {
+        tuple(view.flatten().tolist())
+        for y in range(5)
+        for x in range(5)
+        for image in [images._normalise(images.windows[0:1, y, x])]
+        for view in (image, image.flip(3))
+    }
+    assert set(kinds) == expected
+    still = ImageBatches(pixels, mean, std)
+    assert torch.equal(still.augmented(np.arange(50), np.random.default_rng(0)), plain)
+
+
+@pytest.mark.parametrize(
+    "count, batch, sizes", [(10, 32, [10]), (64, 32, [32, 32]), (97, 32, [25, 24, 24, 24])]
+)
+def test_one_pass(count, batch, sizes):
+    indices = np.arange(count) * 3
+    batches = one_stream(indices, batch, np.random.default_rng(0))
+    assert [len(b) for b in batches] == sizes
+    assert sorted(np.concatenate(batches).tolist()) == indices.tolist()
+
+
+@pytest.mark.parametrize("count, steps", [(10, 7), (100, 2), (100, 9)])
+def test_fixed_steps(count, steps):
+    batches = one_stream(np.arange(count), 32, np.random.default_rng(0), steps)
+    assert len(batches) == steps and {len(b) for b in batches} == {min(32, count)}
+    uses = np.bincount(np.concatenate(batches), minlength=count)
+    assert uses.max() - uses.min() <= 1
+
+
+def test_cycled_goes_round():
+    drawn = cycled(np.arange(7), 17, np.random.default_rng(0))
+    assert sorted(drawn[:7]) == sorted(drawn[7:14]) == list(range(7)) and len(set(drawn[14:])) == 3
+
+
+def test_training_batches_align():
+    """Each image's one pixel is its index: labels and weights must follow it."""
+    pixels = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1)
+    images = ImageBatches(pixels, [0.0], [1.0])
+    labels = np.arange(20) % 3
+    weights = np.linspace(0, 1, 20, dtype=np.float32)
+    class_weights = np.array([1, 10, 100], dtype=np.float32)
+    rng = np.random.default_rng(0)
+    streams = one_stream(np.arange(20), 6, rng)
+    hard = TrainingBatches(images, Targets(labels, weights, class_weights), streams, rng)
+    scores = np.eye(20, dtype=np.float32)
+    soft = TrainingBatches(images, Targets(labels, weights, class_weights, scores), streams, rng)
+    assert len(hard) == len(streams) == 4
+    for (x, y, w), (_, z, _) in zip(hard, soft, strict=True):
+        index = (x.flatten() * 255).round().long()
+        assert torch.equal(y, index % 3) and torch.equal(z.argmax(dim=1), index)
+        torch.testing.assert_close(w, (index / 19) * torch.tensor([1.0, 10, 100])[index % 3])
+
+
+def test_validation_set_leaves_training(home):
+    spec = DATASETS["digits"]
+    options = {"split": 0, "size": 20, "rng": np.random.default_rng(0), "device": "cpu"}
+    problem = load_problem(spec, "digits", "", validation=True, **options)
+    train, _ = spec.load("")
+    images, labels = problem.judges["val_"]
+    assert len(images) == 500 and np.bincount(labels).tolist() == [50] * 10
+    assert len(problem.images) == len(problem.ids) == 1437 - 500
+    assert torch.equal(problem.images.pixels, train.pixels[problem.ids])
+    np.testing.assert_array_equal(problem.oracle, train.labels[problem.ids])
+    split = splits.read(splits.path_of("digits", 20, 0), train.labels, 10, 20)
+    np.testing.assert_array_equal(problem.ids[problem.initial], split)
+    with pytest.raises(UserError, match="--use-val-set needs 50 images of class"):
+        splits.hold_out(np.arange(100) % 2, np.arange(10), 50, options["rng"])

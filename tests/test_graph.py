@@ -1,0 +1,119 @@
+"""The graph and the diffusion against brute force and dense algebra."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from utils.arrays import unit_length
+from utils.diffusion import NotConverged, diffuse
+from utils.graph import affinity, knn
+
+
+def clustered(n=300, d=8, centers=6, seed=0):
+    rng = np.random.default_rng(seed)
+    means = rng.normal(size=(centers, d))
+    return unit_length(means[rng.integers(centers, size=n)] + 0.4 * rng.normal(size=(n, d)))
+
+
+def test_knn_is_brute_force_with_duplicates():
+    x = clustered().astype(np.float32)
+    x[50:120] = x[7]  # more copies than neighbours: an image may be missing from its own list
+    x[200] = x[199]
+    k = 10
+    similarities, neighbors = knn(x, k)
+    assert similarities.dtype == np.float32 and neighbors.dtype == np.int64
+    products = x.astype(np.float64) @ x.T.astype(np.float64)
+    np.fill_diagonal(products, -np.inf)
+    brute = -np.sort(-products, axis=1)[:, :k]
+    np.testing.assert_allclose(similarities, brute, atol=1e-6)
+    rows = np.arange(len(x))[:, None]
+    np.testing.assert_allclose(products[rows, neighbors], brute, atol=1e-6)
+    assert (neighbors != rows).all()
+    assert all(len(set(row)) == k for row in neighbors.tolist())
+    assert 200 in neighbors[199] and 199 in neighbors[200]
+
+
+def test_knn_leaves_itself_out_of_features_of_any_length():
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32) * np.arange(1, 61)[:, None]
+    similarities, _ = knn(x, 5)
+    products = x @ x.T
+    np.fill_diagonal(products, -np.inf)
+    np.testing.assert_allclose(similarities, -np.sort(-products, axis=1)[:, :5], rtol=1e-5)
+
+
+@pytest.mark.parametrize("k", [0, 5, -1])
+def test_knn_refuses(k):
+    with pytest.raises(ValueError, match="k must be between"):
+        knn(np.eye(5, dtype=np.float32), k)
+    with pytest.raises(ValueError, match="finite"):
+        knn(np.full((5, 2), np.nan, dtype=np.float32), 2)
+
+
+def test_affinity_is_the_formula():
+    x = clustered()
+    k, gamma = 7, 3
+    similarities, neighbors = knn(x, k)
+    a = np.zeros((len(x), len(x)))
+    for i in range(len(x)):
+        for s, j in zip(similarities[i], neighbors[i], strict=True):
+            a[i, j] = max(s, 0) ** gamma
+    w = a + a.T
+    degrees = w.sum(axis=1)
+    expected = w / np.sqrt(degrees[:, None] * degrees[None])
+    W = affinity(x, k, gamma)
+    assert scipy.sparse.issparse(W) and W.format == "csr"
+    np.testing.assert_allclose(W.toarray(), expected, atol=1e-6)
+    assert np.abs(W - W.T).max() < 1e-7 and (W.diagonal() == 0).all()
+    np.testing.assert_allclose(
+        affinity(torch.from_numpy(3 * x), k, gamma).toarray(), W.toarray(), atol=1e-6
+    )
+
+
+def test_an_isolated_row_stays_zero():
+    x = np.eye(6, dtype=np.float32)[[0, 0, 0, 1, 1, 5]]
+    W = affinity(x, k=2)
+    assert W[5].nnz == 0 and W[:, 5].nnz == 0 and np.isfinite(W.toarray()).all()
+
+
+@pytest.mark.parametrize("classes", [1, 10, 100])
+def test_diffusion_is_the_dense_solve(classes):
+    W = affinity(clustered(), k=10)
+    rng = np.random.default_rng(1)
+    Y = np.zeros((300, classes), dtype=np.float32)
+    Y[rng.permutation(300)[:classes], np.arange(classes)] = 1
+    if classes > 1:
+        Y[:, classes // 2] = 0  # a class that has no label
+    Z = diffuse(W, Y)
+    dense = np.linalg.solve(np.eye(300) - 0.99 * W.toarray().astype(np.float64), Y)
+    np.testing.assert_allclose(Z, dense, atol=1e-5)
+    assert classes == 1 or (Z[:, classes // 2] == 0).all()
+    np.testing.assert_array_equal(diffuse(W, Y[:, 0]), diffuse(W, Y[:, :1])[:, 0])
+
+
+def test_a_fast_column_is_not_spoilt_by_a_slow_one():
+    W = affinity(clustered(), k=10)
+    Y = np.zeros((300, 3), dtype=np.float32)
+    Y[3, 0] = 1
+    Y[:, 2] = np.random.default_rng(0).normal(size=300) * 1e6
+    Z = diffuse(W, Y)
+    assert np.isfinite(Z).all() and (Z[:, 1] == 0).all()
+    np.testing.assert_allclose(Z[:, 0], diffuse(W, Y[:, 0]), atol=1e-5)
+
+
+def test_diffusion_reaches_nothing_beyond_its_component():
+    W = scipy.sparse.block_diag(
+        [affinity(clustered(40), k=5), affinity(clustered(30), k=5)]
+    ).tocsr()
+    Z = diffuse(W, np.eye(70, 1, dtype=np.float32))
+    assert (Z[40:] == 0).all() and (Z[:40] > 0).all()
+
+
+def test_diffusion_refuses():
+    W, Y = affinity(clustered(40), k=5), np.eye(40, 2)
+    with pytest.raises(ValueError, match="alpha"):
+        diffuse(W, Y, alpha=1.0)
+    with pytest.raises(ValueError, match="do not fit"):
+        diffuse(W, Y[:10])
+    with pytest.raises(NotConverged, match="2 columns"):
+        diffuse(W, Y, max_iter=2)

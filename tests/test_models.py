@@ -1,0 +1,38 @@
+"""One contract for every network."""
+
+import pytest
+import torch
+
+from models import ARCHS, create_model
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_contract(arch, channels):
+    torch.manual_seed(0)
+    model = create_model(arch, 7, channels)
+    size = max(8, ARCHS[arch].min_size)
+    images = torch.randn(3, channels, size, size)
+    logits, features = model.eval()(images)
+    assert logits.shape == (3, 7) and features.shape == (3, ARCHS[arch].features)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(3))
+    loss = torch.nn.functional.cross_entropy(model.train()(images)[0], torch.tensor([0, 1, 2]))
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    other = create_model(arch, 7, channels)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.eval()(images)[0], model.eval()(images)[0])
+    free = create_model(arch, 7, channels, unit_length=False).eval()(images)[1]
+    assert (free.norm(dim=1) - 1).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_fresh_head(arch):
+    model = create_model(arch, 3).eval()
+    model.renew_head(11)
+    assert model(torch.randn(2, 3, 32, 32))[0].shape == (2, 11)
+
+
+def test_unknown_network():
+    with pytest.raises(ValueError, match="one of cifar_cnn"):
+        create_model("vgg", 10)

@@ -1,0 +1,201 @@
+"""The commands of the README as subprocesses, on tiny data: what they leave, and how they go on."""
+
+import csv
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+from utils.experiment import load_checkpoint
+
+MAIN = ROOT / "main_al.py"
+SHORT = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 2)
+
+
+def rows(path):
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def test_seed_command_on_cifar10(command, archives, tmp_path):
+    """The readme's first command, shortened, with every file of SPEC's run folder."""
+    done = command(
+        "python", MAIN, "--dataset", "cifar10", "--al-method", "uncertainty_entropy", "--split", 0,
+        *SHORT, "--data-root", archives,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no terminal: no progress bar
+    folders = list(tmp_path.glob("runs/cifar10/budget10/cifar_cnn/uncertainty_entropy/*/split0"))
+    assert len(folders) == 1
+    names = {path.name for path in folders[0].iterdir()} - {".lock"}
+    assert names == {
+        "config.json", "environment.json", "results.csv", "timing.csv", "acquired.csv", "log.txt",
+        "checkpoint.pt",
+    }  # fmt: skip
+    results = rows(folders[0] / "results.csv")
+    assert [row["labeled"] for row in results] == ["10", "20"]
+    assert list(results[0]) == [
+        "cycle", "labeled", "steps", "train_loss", "top1", "top5", "pseudo_labels",
+        "pseudo_accuracy",
+    ]  # fmt: skip
+    acquired = rows(folders[0] / "acquired.csv")
+    assert [row["order"] for row in acquired] == [str(i) for i in range(10)]
+    assert {row["stage"] for row in rows(folders[0] / "timing.csv")} == {
+        "train",
+        "evaluate",
+        "select",
+    }
+    config = json.loads((folders[0] / "config.json").read_text())
+    assert config["lr"] == 0.2 and config["arch"] == "cifar_cnn" and config["initial_size"] == 10
+    environment = json.loads((folders[0] / "environment.json").read_text())
+    assert environment["device"] == "cpu" and environment["versions"]["torch"]
+    assert results[-1]["top1"] in done.stdout and "results.csv" in done.stdout
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "svhn", "cifar100"])
+def test_every_dataset_through_the_script(dataset, command, archives):
+    split = ("--initial-size", 20) if dataset == "cifar100" else ()
+    done = command(
+        "python", MAIN, "--dataset", dataset, "--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 1,
+        *split, "--data-root", archives, "--arch", "resnet18", "--al-method", "coreset",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_generate_splits(command, archives, home, tmp_path):
+    words = ("--dataset", "cifar10", "--nr-splits", 3, "--split-size", 40, "--data-root", archives)
+    script = ROOT / "data" / "generate_splits.py"
+    done = command("python", script, *words)
+    assert done.returncode == 0, done.stderr
+    folder = home / "cifar10" / "40_balanced_labels"
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert sorted(files) == ["00.txt", "01.txt", "02.txt"]
+    assert (
+        command("python", script, *words, cwd=ROOT / "data").stdout.count("is there already") == 3
+    )
+    # A pure function of labels, size and number: not of the hash seed, not of the folder.
+    other = {**os.environ, "AL_LABELS_ROOT": str(tmp_path / "l"), "PYTHONHASHSEED": "5"}
+    assert command("python", script, *words, env=other).returncode == 0
+    again = {path.name: path.read_bytes() for path in (tmp_path / "l").rglob("*.txt")}
+    assert again == files
+    bad = command("python", script, "--dataset", "cifar10", "--split-size", 0)
+    assert bad.returncode == 2 and bad.stderr.count("\n") == 1 and "--split-size" in bad.stderr
+
+
+def test_install_datasets(command, tmp_path):
+    script = ROOT / "data" / "install_datasets.sh"
+    environment = {**os.environ, "PYTHON": sys.executable}
+    bad = command("sh", script, "imagenet", env=environment)
+    assert bad.returncode == 2 and bad.stderr.count("\n") == 1 and "choose from mnist" in bad.stderr
+    (tmp_path / "file").write_text("")
+    stuck = command("sh", script, "svhn", "--data-root", tmp_path / "file", env=environment)
+    assert stuck.returncode == 1 and stuck.stderr.count("\n") == 1
+    assert "svhn could not be downloaded" in stuck.stderr
+
+
+def test_two_runs_are_the_same_to_the_byte_and_options_matter(command, tmp_path):
+    def run(name, *more):
+        words = ("--run-dir", name, "--al-method", "coreset", *SHORT, *more)
+        done = command("python", MAIN, *words)
+        assert done.returncode == 0, done.stderr
+        return [(tmp_path / name / f).read_bytes() for f in ("results.csv", "acquired.csv")]
+
+    first = run("a")
+    assert run("b") == first
+    assert run("c", "--seed", 8) != first
+    assert run("d", "--finetuning")[0] != first[0]
+    assert b"val_top1" in run("e", "--use-val-set")[0]
+    steps = run("f", "--steps-per-epoch", 5)[0].decode().splitlines()
+    assert [line.split(",")[2] for line in steps[1:]] == ["10", "10"]
+
+
+def test_finished_runs_are_not_repeated(command, tmp_path):
+    words = ("python", MAIN, "--run-dir", "run", *SHORT)
+    first = command(*words)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*.csv")}
+    second = command(*words)
+    assert second.returncode == 0 and "Finished before" in second.stdout
+    assert second.stdout.splitlines()[-4:-1] == first.stdout.splitlines()[-4:-1]
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*.csv")}
+    anew = command(*words, "--resume", "False")
+    assert anew.returncode == 0 and "Finished. Results" in anew.stdout
+    assert (tmp_path / "run.old1" / "results.csv").read_bytes() == (
+        tmp_path / "run" / "results.csv"
+    ).read_bytes()
+
+
+def kill_and_resume(tmp_path, words, at):
+    """Run `words` twice: once through, once killed when the checkpoint is as `at` wants it."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    words = [sys.executable, str(MAIN), *map(str, words)]
+    done = subprocess.run([*words, "--run-dir", whole], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    process = subprocess.Popen([*words, "--run-dir", killed], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while True:
+        assert process.poll() is None, "finished before the kill"
+        assert time.monotonic() < deadline
+        path = killed / "checkpoint.pt"
+        if path.exists() and at(load_checkpoint(path)):
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = subprocess.run([*words, "--run-dir", killed], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "going on from cycle" in done.stdout
+    for name in ("results.csv", "acquired.csv"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.parametrize("more", [(), ("--finetuning",)])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, more):
+    words = (
+        "--al-budget",
+        20,
+        "--al-nb-cycles",
+        3,
+        "--epochs",
+        60,
+        "--checkpoint-epochs",
+        5,
+        *more,
+    )
+    kill_and_resume(tmp_path, words, lambda s: s["cycle"] == 1 and s["progress"]["epoch"] >= 10)
+
+
+def test_one_folder_one_process(command, tmp_path):
+    (tmp_path / "run").mkdir()
+    with open(tmp_path / "run" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = command("python", MAIN, "--run-dir", "run", *SHORT)
+    assert done.returncode == 2 and "in use by another process" in done.stderr
+
+
+def test_progress_bars_on_a_terminal(tmp_path):
+    """Under a pseudo-terminal the bar shows; without one (every other test) nothing does."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    words = [sys.executable, MAIN, "--run-dir", tmp_path / "run", *map(str, SHORT)]
+    process = subprocess.Popen(words, stdout=follower, stderr=follower)
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(leader, 4096)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    assert process.wait() == 0
+    assert b"cycle 1: train" in shown and b"loss" in shown

@@ -1,0 +1,150 @@
+"""Training, evaluation, seeding, checkpoints."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from data.augment import ImageBatches
+from models import create_model
+from utils import training
+from utils.errors import UserError
+from utils.experiment import load_checkpoint, save_checkpoint
+from utils.ranking import top
+from utils.seeding import derive, stream
+from utils.training import Progress
+
+
+def linear_model():
+    class Linear(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 3)
+
+        def forward(self, images):
+            return self.layer(images.flatten(1)), images.flatten(1)
+
+    torch.manual_seed(0)
+    return Linear()
+
+
+def test_weighted_step_is_the_formula():
+    model, images = linear_model(), torch.randn(5, 1, 2, 2)
+    labels, weights = torch.tensor([0, 1, 2, 0, 1]), torch.tensor([1.0, 0.5, 0, 2, 0.25])
+    optimizer = training.create_optimizer(model, lr=9, momentum=0, nesterov=False, weight_decay=0)
+    before = [p.detach().clone() for p in model.parameters()]
+    probs = model(images)[0].softmax(dim=1)
+    loss = -(weights * probs[torch.arange(5), labels].log()).sum() / 5
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    given = training.train_epoch(model, optimizer, [(images, labels, weights)], rate=lambda _: 0.1)
+    assert given == pytest.approx(loss.item(), rel=1e-6)
+    for old, gradient, new in zip(before, gradients, model.parameters(), strict=True):
+        torch.testing.assert_close(new, old - 0.1 * gradient)
+
+
+def test_soft_targets_are_a_divergence():
+    logits, target = torch.randn(6, 4), torch.rand(6, 4).softmax(dim=1)
+    expected = (target * (target.log() - logits.log_softmax(dim=1))).sum(dim=1)
+    torch.testing.assert_close(training.image_losses(logits, target), expected)
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+    hard = training.image_losses(logits, labels)
+    torch.testing.assert_close(training.image_losses(logits, F.one_hot(labels, 4).float()), hard)
+
+
+def test_rates_within_an_epoch():
+    model, seen = linear_model(), []
+    optimizer = training.create_optimizer(model, lr=1, momentum=0, nesterov=False, weight_decay=0)
+    batches = [(torch.randn(2, 1, 2, 2), torch.tensor([0, 1]), None)] * 4
+    options = {
+        "epochs": 3,
+        "seed_of": lambda epoch: epoch,
+        "stage": "",
+        "rate": lambda e: seen.append(e) or 0.1,
+    }
+    end = training.fit(
+        model,
+        optimizer,
+        lambda _: batches,
+        start=Progress(1, 4, 0.5),
+        after_epoch=lambda _: None,
+        **options,
+    )
+    assert seen == [1 + i / 4 for i in range(8)] and (end.epoch, end.steps) == (3, 12)
+
+
+def test_ramp_up():
+    rate = [
+        training.learning_rate(e, lr=1, initial_lr=0.2, rampup=4, rampdown=100) for e in range(6)
+    ]
+    assert rate[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert rate[4] == pytest.approx(0.5 * (math.cos(math.pi * 0.04) + 1))
+
+
+def test_divergence_is_told():
+    model = linear_model()
+    optimizer = training.create_optimizer(model, lr=1, momentum=0, nesterov=False, weight_decay=0)
+    batch = (torch.full((2, 1, 2, 2), 1e38), torch.tensor([0, 1]), None)
+    with pytest.raises(UserError, match="smaller --lr"):
+        training.train_epoch(model, optimizer, [batch] * 3, rate=lambda _: 1e30)
+
+
+def test_extract_and_evaluate():
+    pixels = torch.randint(256, (70, 1, 8, 8), dtype=torch.uint8)
+    images = ImageBatches(pixels, [0.5], [0.5], max_shift=1)
+    model = create_model("small_cnn", 10, 1).train()
+    features, probs = training.extract(model, images, batch_size=16)
+    whole = training.extract(model, images, batch_size=70)
+    assert features.shape == (70, 64) and probs.shape == (70, 10)
+    torch.testing.assert_close(features, whole[0])
+    torch.testing.assert_close(probs.sum(dim=1), torch.ones(70))
+    ranks = probs.argsort(dim=1, descending=True).numpy()
+    labels = np.where(
+        np.arange(70) < 35, ranks[:, 0], np.where(np.arange(70) < 56, ranks[:, 4], ranks[:, 5])
+    )
+    assert training.evaluate(model, images, labels) == (50.0, 80.0)
+
+
+def test_compile_gives_the_same_or_falls_back(monkeypatch):
+    model, images = linear_model(), torch.randn(3, 1, 2, 2)
+
+    def broken(*_, **__):
+        raise RuntimeError("no compiler\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.warns(UserWarning, match="--compile has no effect here: no compiler"):
+        assert training.compiled(model, images) is model
+
+
+def test_streams_are_independent_and_repeat():
+    keys = [(s, p, c, e) for s in (0, 1) for p in ("a", "b") for c in (0, 1) for e in (0, 1)]
+    draws = {key: tuple(stream(*key).integers(2**40, size=3)) for key in keys}
+    assert len(set(draws.values())) == 16
+    assert draws[keys[5]] == tuple(stream(*keys[5]).integers(2**40, size=3))
+    assert derive(1, "a") == derive(1, "a", 0, 0) != derive(1, "b")
+
+
+def test_top():
+    scores = np.array([1.0, 3, 2, 3, 9])
+    assert top(scores, 3, np.array([0, 1, 2, 3])).tolist() == [1, 3, 2]
+    with pytest.raises(ValueError, match="not a number"):
+        top(np.array([np.nan, 1]), 1, np.arange(2))
+    with pytest.raises(ValueError, match="5 picks"):
+        top(scores, 5, np.arange(4))
+
+
+def test_checkpoints_are_checked(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    state = {"cycle": 3, "model": {"weight": torch.arange(5.0)}, "rows": {"results": [{"a": None}]}}
+    save_checkpoint(path, state)
+    again = load_checkpoint(path)
+    assert torch.equal(again["model"]["weight"], state["model"]["weight"]) and again["cycle"] == 3
+    # The file is also a plain torch file: users read the weights without us.
+    assert torch.equal(torch.load(path, weights_only=True)["model"]["weight"], torch.arange(5.0))
+    whole = path.read_bytes()
+    for damaged in (whole[:-100], whole[:200] + b"x" + whole[201:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="is damaged: delete it"):
+            load_checkpoint(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]

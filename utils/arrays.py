@@ -1,0 +1,17 @@
+"""Arrays in, arrays out: numpy by default, torch tensors accepted."""
+
+import numpy as np
+import torch
+
+
+def as_numpy(array, dtype=None) -> np.ndarray:
+    """`array` as a contiguous numpy array, copied off its device only when it has to be."""
+    if isinstance(array, torch.Tensor):
+        array = array.detach().cpu().numpy()
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def unit_length(features: np.ndarray) -> np.ndarray:
+    """Rows scaled to Euclidean length one; a zero row stays zero.  (N, d) -> (N, d)"""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -1,0 +1,82 @@
+"""The machine a run is done on: its device, memory and versions."""
+
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.torch_faiss import faiss, torch
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
+
+
+def resolve_device(name: str, amp: bool = False) -> torch.device:
+    """'auto', 'cpu', 'cuda' or 'cuda:N'.  Raises UserError where there is no such device, or where
+    `amp` is asked of one without bfloat16."""
+    device = _named_device(name)
+    if amp and not (device.type == "cuda" and torch.cuda.is_bf16_supported()):
+        raise UserError(f"--amp needs a GPU that has bfloat16; --device {name} is {device.type}")
+    return device
+
+
+def _named_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (kind == "cuda" and (number or "0").isdigit() and int(number or 0) < count):
+        return torch.device(name)
+    here = ", ".join(["auto", "cpu", *(f"cuda:{i}" for i in range(count))])
+    raise UserError(f"--device {name} is not here: choose from {here}")
+
+
+def environment(device: torch.device) -> dict:
+    """Versions, device, threads, git revision."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions | {"faiss": faiss.__version__},
+        "device": str(device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "git_revision": _git_revision(),
+        "command": sys.argv,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _git_revision() -> str | None:
+    """The checkout's commit, with '+' where files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*words):
+        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True)
+
+    try:
+        revision = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+    except OSError:
+        return None
+    if revision.returncode:
+        return None
+    return revision.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB: of the process so far, or of the GPU's allocator."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

@@ -1,0 +1,16 @@
+"""Scores to picks: a larger score is more wanted, ties go to the lower index."""
+
+import numpy as np
+
+
+def top(scores: np.ndarray, count: int, candidates: np.ndarray) -> np.ndarray:
+    """The `count` candidates of largest score, best first.
+
+    scores: (N,) float, indexed by image; candidates: (M,) int64, ascending -> (count,) int64.
+    Raises ValueError where a candidate's score is not a number or there are fewer than `count`."""
+    wanted = scores[candidates]
+    if np.isnan(wanted).any():
+        raise ValueError("a score is not a number")
+    if count > len(candidates):
+        raise ValueError(f"{count} picks of {len(candidates)} candidates")
+    return candidates[np.argsort(-wanted, kind="stable")[:count]]
