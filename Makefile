@@ -4,11 +4,16 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 RUN_ENV := $(VENV)/.requirements
 TEST_ENV := $(VENV)/.requirements-tests
+REPORT_ENV := $(VENV)/.requirements-report
 
-.PHONY: run test lint format clean
+.PHONY: run test study lint format clean
 
 run: $(RUN_ENV)
 	$(PY) main_al.py --dataset digits --al-method jlp --al-budget 10 --al-nb-cycles 5
+
+study: $(REPORT_ENV)
+	PYTHON=$(PY) sh scripts/study.sh study
+	$(PY) report.py study --figure study/study.png --table study/study.md
 
 test: $(TEST_ENV) lint
 	$(PY) -m pytest
@@ -30,8 +35,12 @@ $(RUN_ENV): requirements.txt | $(VENV)/bin/python
 	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(TEST_ENV): requirements-tests.txt $(RUN_ENV)
+$(TEST_ENV): requirements-tests.txt $(REPORT_ENV)
 	$(PY) -m pip install --disable-pip-version-check -r requirements-tests.txt
+	@touch $@
+
+$(REPORT_ENV): requirements-report.txt $(RUN_ENV)
+	$(PY) -m pip install --disable-pip-version-check -r requirements-report.txt
 	@touch $@
 
 clean:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from data.augment import ImageBatches
-from data.pool import Targets
+from data.pool import Pool, Targets
 
 
 def one_stream(indices: np.ndarray, batch_size: int, rng, steps: int = 0) -> list[np.ndarray]:
@@ -22,6 +22,38 @@ def cycled(indices: np.ndarray, count: int, rng) -> np.ndarray:
     """`count` of `indices` in random order, none a second time before all have come once."""
     passes = -(-count // len(indices))
     return np.concatenate([rng.permutation(indices) for _ in range(passes)])[:count]
+
+
+def epoch_streams(
+    targets: Targets,
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,
+    labeled_batch_size: int | None = None,
+    steps: int = 0,
+    by_weight: bool = False,
+) -> list[np.ndarray]:
+    """The batches of an epoch over all images that the targets use.
+
+    labeled_batch_size None: one stream over them (supervised, CEAL); else every batch is that many
+    labeled images, cycled, and the rest pseudo-labeled, and an epoch is one pass over the
+    pseudo-labeled ones (label propagation); by_weight: these are drawn with replacement, with
+    probability ∝ weight, instead."""
+    used = np.flatnonzero(targets.labels >= 0)
+    pseudo = used[pool.labels[used] < 0]
+    if not labeled_batch_size or not len(pseudo):
+        return one_stream(used, batch_size, rng, steps)
+    size = batch_size - labeled_batch_size
+    if by_weight:
+        odds = targets.weights[pseudo].astype(np.float64)
+        count = steps * min(size, len(pseudo)) or len(pseudo)
+        drawn = rng.choice(pseudo, size=count, p=odds / odds.sum())
+        parts = np.array_split(drawn, steps or -(-count // size))
+    else:
+        parts = one_stream(pseudo, size, rng, steps)
+    labeled = np.split(cycled(pool.labeled, labeled_batch_size * len(parts), rng), len(parts))
+    return [np.concatenate(pair) for pair in zip(labeled, parts, strict=True)]
 
 
 class TrainingBatches:

@@ -23,6 +23,23 @@ def load(root: str) -> tuple[Images, Images]:
     return tuple(images_of(pixels[part], digits.target[part]) for part in (train, test))
 
 
+# Chosen on splits 10 to 19, where 10 labels gave, in percent: propagation with k = 5, 10 and 50
+# neighbours 82.5, 84.3 and 64.4 (1,437 images, some 140 a class), 30 epochs 83.6 (an epoch of label
+# propagation is ten steps, one of 10 labels a single step); labels alone 56.4.  Pre-training with
+# the paper's 0.02 loses the classes, as unit-length features give small gradients; 1.0 finds them.
 SPEC = DatasetSpec(
-    load, num_classes=10, arch="small_cnn", channels=1, size=8, max_shift=1, flip=False
+    load,
+    num_classes=10,
+    arch="small_cnn",
+    channels=1,
+    size=8,
+    max_shift=1,
+    flip=False,
+    defaults={
+        "lp_k": 10,
+        "pretraining_epochs": 60,
+        "pretraining_lr": 1.0,
+        "pretraining_batch_size": 32,
+    },
+    lp_defaults={"epochs": 30, "lr_rampdown_epochs": 31},
 )

@@ -7,12 +7,12 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # as in generate_splits.py
 
 from data import DATASETS, generate_splits
-from utils import options
+from utils import arguments, options
 
 
 def main(argv=None) -> int:
     downloadable = [name for name, spec in DATASETS.items() if spec.download]
-    parser = options.OneLineParser(
+    parser = arguments.OneLineParser(
         prog="install_datasets.sh",
         description="Download data sets, check them, and make five splits of 100 labels of each.",
         allow_abbrev=False,
@@ -34,7 +34,7 @@ def main(argv=None) -> int:
         try:
             DATASETS[name].download(root)
         except (OSError, RuntimeError) as error:
-            return options.complain(f"{name} could not be downloaded: {error}", status=1)
+            return arguments.complain(f"{name} could not be downloaded: {error}", status=1)
         status = generate_splits.main(["--dataset", name, "--data-root", root])
         if status:
             return status

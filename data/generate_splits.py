@@ -13,20 +13,20 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data import DATASETS, splits
-from utils import options
+from utils import arguments, options
 from utils.errors import UserError
 
 
 def main(argv=None) -> int:
-    parser = options.OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = arguments.OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument(
-        "--dataset", required=True, type=options.one_of(list(DATASETS)), help=", ".join(DATASETS)
+        "--dataset", required=True, type=arguments.one_of(list(DATASETS)), help=", ".join(DATASETS)
     )
     parser.add_argument(
-        "--nr-splits", type=options.positive, default=5, help="splits 0 .. n-1 (default: 5)"
+        "--nr-splits", type=arguments.positive, default=5, help="splits 0 .. n-1 (default: 5)"
     )
     parser.add_argument(
-        "--split-size", type=options.positive, default=100, help="labels in each (default: 100)"
+        "--split-size", type=arguments.positive, default=100, help="labels in each (default: 100)"
     )
     parser.add_argument("--data-root", **options.DATA_ROOT)
     try:
@@ -37,7 +37,7 @@ def main(argv=None) -> int:
             made = splits.write(path, train.labels, args.split_size, number)
             print(f"{os.path.relpath(path)} {'written' if made else 'is there already'}")
     except (UserError, OSError) as error:
-        return options.complain(error)
+        return arguments.complain(error)
     return 0
 
 

@@ -6,6 +6,7 @@ Two frozen objects hold all of it.  True labels never pass this point: methods s
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,24 @@ def supervised_targets(pool: Pool, num_classes: int) -> Targets:
     """The labels that are known and nothing else, all of weight one."""
     weights = (pool.labels >= 0).astype(np.float32)
     return Targets(pool.labels, weights, np.ones(num_classes, dtype=np.float32))
+
+
+def plain(pool: Pool, targets: Targets) -> dict:
+    """The label state as a dict of tensors, for a checkpoint."""
+    return {
+        name: {key: _tensor(value) for key, value in vars(part).items()}
+        for name, part in (("pool", pool), ("targets", targets))
+    }
+
+
+def from_plain(state: dict) -> tuple[Pool, Targets]:
+    """The label state that `plain` made."""
+    parts = (
+        {key: value if value is None else value.numpy() for key, value in state[name].items()}
+        for name in ("pool", "targets")
+    )
+    return Pool(**next(parts)), Targets(**next(parts))
+
+
+def _tensor(array: np.ndarray | None) -> torch.Tensor | None:
+    return None if array is None else torch.from_numpy(array)

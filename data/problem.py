@@ -17,6 +17,7 @@ class Problem:
     """What active learning is done on.  N: training images, the validation set taken out."""
 
     images: ImageBatches  # of N
+    everything: ImageBatches  # with the validation set, for pre-training, which every split shares
     oracle: np.ndarray  # (N,) int64, the true labels: for main alone
     ids: np.ndarray  # (N,) int64, the index in the data set of each training image
     initial: np.ndarray  # indices into images, labeled at the start
@@ -24,7 +25,7 @@ class Problem:
 
 
 def load_problem(
-    spec: DatasetSpec, name: str, root: str, *, split: int, size: int, validation: bool, rng, device
+    spec: DatasetSpec, root: str, *, name: str, split: int, size: int, validation: bool, rng, device
 ) -> Problem:
     """Read the data set and the split number `split` of `size` labels, made where it is missing.
 
@@ -35,8 +36,7 @@ def load_problem(
     if validation:
         held_out = splits.hold_out(train.labels, chosen, VALIDATION_IMAGES, rng)
     ids = np.setdiff1d(np.arange(len(train.labels)), held_out)
-    pixels = train.pixels[ids]
-    mean, std = (spec.mean, spec.std) if spec.mean else channel_statistics(pixels)
+    mean, std = (spec.mean, spec.std) if spec.mean else channel_statistics(train.pixels)
 
     def on_device(some: torch.Tensor, **augmentation) -> ImageBatches:
         return ImageBatches(some.to(device), mean, std, **augmentation)
@@ -44,5 +44,9 @@ def load_problem(
     judges = {"": (on_device(test.pixels), test.labels)}
     if validation:
         judges["val_"] = (on_device(train.pixels[held_out]), train.labels[held_out])
-    images = on_device(pixels, max_shift=spec.max_shift, flip=spec.flip)
-    return Problem(images, train.labels[ids], ids, np.searchsorted(ids, chosen), judges)
+    augmentation = {"max_shift": spec.max_shift, "flip": spec.flip}
+    everything = images = on_device(train.pixels, **augmentation)
+    if validation:
+        images = on_device(train.pixels[ids], **augmentation)
+    initial = np.searchsorted(ids, chosen)
+    return Problem(images, everything, train.labels[ids], ids, initial, judges)

@@ -30,6 +30,7 @@ class DatasetSpec:
     std: tuple[float, ...] | None = None
     download: Callable[[str], None] | None = None  # None: nothing to download
     defaults: dict[str, Any] = field(default_factory=dict)  # better ones than the paper's
+    lp_defaults: dict[str, Any] = field(default_factory=dict)  # further ones with --add-lp
 
 
 def images_of(pixels, labels) -> Images:

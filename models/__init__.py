@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from torch import nn
+
 from models.cnn import cifar_cnn, small_cnn
-from models.heads import Network, linear, weight_normalised_linear
+from models.heads import Network, Sobel, linear, weight_normalised_linear
 from models.resnet import resnet18
 
 
@@ -25,13 +27,18 @@ ARCHS = {
 
 
 def create_model(
-    arch: str, num_classes: int, in_channels: int = 3, unit_length: bool = True
+    arch: str,
+    num_classes: int,
+    in_channels: int = 3,
+    unit_length: bool = True,
+    sobel: bool = False,
 ) -> Network:
     """A network with random weights from torch's default generator.
 
-    `unit_length` makes the features unit length before the head.  Raises ValueError for an unknown
-    network."""
+    `unit_length` makes the features unit length before the head; `sobel` feeds the backbone image
+    gradients instead of pixels.  Raises ValueError for an unknown network."""
     if arch not in ARCHS:
         raise ValueError(f"unknown network {arch!r}: one of {', '.join(ARCHS)}")
     row = ARCHS[arch]
-    return Network(row.backbone(in_channels), row.features, row.head, num_classes, unit_length)
+    backbone = nn.Sequential(Sobel(), row.backbone(2)) if sobel else row.backbone(in_channels)
+    return Network(backbone, row.features, row.head, num_classes, unit_length)

@@ -1,0 +1,1 @@
+"""Training on the unlabeled images: each module turns what is known into Targets, none trains."""

@@ -195,7 +195,7 @@ def test_training_batches_align():
 def test_validation_set_leaves_training(home):
     spec = DATASETS["digits"]
     options = {"split": 0, "size": 20, "rng": np.random.default_rng(0), "device": "cpu"}
-    problem = load_problem(spec, "digits", "", validation=True, **options)
+    problem = load_problem(spec, "", name="digits", validation=True, **options)
     train, _ = spec.load("")
     images, labels = problem.judges["val_"]
     assert len(images) == 500 and np.bincount(labels).tolist() == [50] * 10

@@ -14,8 +14,10 @@ import time
 
 import pytest
 
+import main_al
+from al_methods import METHODS
 from tests.conftest import ROOT
-from utils.experiment import load_checkpoint
+from utils.checkpoint import load_checkpoint
 
 MAIN = ROOT / "main_al.py"
 SHORT = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 2)
@@ -133,6 +135,14 @@ def test_finished_runs_are_not_repeated(command, tmp_path):
     ).read_bytes()
 
 
+def wait_for(process, happened):
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert process.poll() is None, "finished before the kill"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def kill_and_resume(tmp_path, words, at):
     """Run `words` twice: once through, once killed when the checkpoint is as `at` wants it."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -140,14 +150,8 @@ def kill_and_resume(tmp_path, words, at):
     done = subprocess.run([*words, "--run-dir", whole], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen([*words, "--run-dir", killed], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while True:
-        assert process.poll() is None, "finished before the kill"
-        assert time.monotonic() < deadline
-        path = killed / "checkpoint.pt"
-        if path.exists() and at(load_checkpoint(path)):
-            break
-        time.sleep(0.005)
+    path = killed / "checkpoint.pt"
+    wait_for(process, lambda: path.exists() and at(load_checkpoint(path)))
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = subprocess.run([*words, "--run-dir", killed], capture_output=True, text=True)
@@ -157,20 +161,100 @@ def kill_and_resume(tmp_path, words, at):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
 
-@pytest.mark.parametrize("more", [(), ("--finetuning",)])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--epochs", 60, "--finetuning"),
+        (
+            "--epochs",
+            14,
+            "--lr-rampdown-epochs",
+            15,
+            "--add-lp",
+            "--lp-step",
+            3,
+            "--loss-type",
+            "kl",
+        ),
+        ("--epochs", 60, "--add-ceal", "--ceal-th", 0.7, "--al-method", "uncertainty_entropy"),
+    ],
+    ids=["finetuning", "lp", "ceal"],
+)
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, more):
-    words = (
-        "--al-budget",
-        20,
-        "--al-nb-cycles",
-        3,
-        "--epochs",
-        60,
-        "--checkpoint-epochs",
-        5,
-        *more,
-    )
+    """Killed within cycle 1: with LP between two propagations, with CEAL training on its labels."""
+    words = ("--al-budget", 20, "--al-nb-cycles", 3, "--checkpoint-epochs", 5, *more)
     kill_and_resume(tmp_path, words, lambda s: s["cycle"] == 1 and s["progress"]["epoch"] >= 10)
+
+
+def test_a_run_killed_while_pretraining_goes_on(tmp_path):
+    words = [sys.executable, str(MAIN), *map(str, SHORT), "--add-unsupervised-pretraining"]
+    words += ["--pretraining-epochs", "24", "--checkpoint-epochs", "2"]
+    results = []
+    for name in ("whole", "killed"):
+        run = [*words, "--out", str(tmp_path / name)]
+        if name == "killed":
+            process = subprocess.Popen(run, stdout=subprocess.DEVNULL)
+            pattern = "killed/pretrained/**/checkpoint.pt"
+            wait_for(process, lambda: list(tmp_path.glob(pattern)))  # noqa: B023
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        done = subprocess.run(run, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert ("from epoch 0" in done.stdout) == (name == "whole")
+        results.append([path.read_bytes() for path in sorted((tmp_path / name).rglob("*.csv"))
+                        if path.name != "timing.csv"])  # fmt: skip
+    assert results[0] == results[1] and len(results[0]) == 3
+    # Another split and another method share the weights.
+    other = [*words, "--out", str(tmp_path / "whole"), "--split", "1", "--al-method", "coreset"]
+    done = subprocess.run(other, capture_output=True, text=True)
+    assert done.returncode == 0 and "pre-trained weights: " in done.stdout
+
+
+@pytest.mark.parametrize("training", ["", "--add-lp", "--add-ceal"])
+@pytest.mark.parametrize("start", ["", "--add-unsupervised-pretraining"])
+def test_every_combination(training, start, tmp_path, monkeypatch, capsys):
+    """Every method × {none, LP, CEAL} × {fresh, pre-trained}; in one process, to save its start."""
+    monkeypatch.chdir(tmp_path)
+    words = [*map(str, SHORT), *training.split(), *start.split()]
+    if start:
+        words += ["--pretraining-epochs", "1"]
+    for method in METHODS:
+        assert main_al.main([*words, "--al-method", method]) == 0
+        flags = training.replace("--add-", "_with_") + ("_pretrained" if start else "")
+        folders = list(tmp_path.glob(f"runs/digits/budget10/small_cnn/{method}{flags}/*/split0"))
+        assert len(folders) == 1
+        results = rows(folders[0] / "results.csv")
+        assert len(results) == 2 and ((int(results[0]["pseudo_labels"]) > 0) == ("lp" in training))
+        for row in results:
+            assert bool(row["pseudo_accuracy"]) == (int(row["pseudo_labels"]) > 0)
+    assert len(list(tmp_path.glob("runs/pretrained/**/weights.pt"))) == bool(start)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "--lp-mode full --weighted-unlabeled-batch --is-cW --is-pW False",
+        "--lp-mode certain --tau 0.3 --loss-type kl --b 64",
+        "--lp-mode uniform --lp-percent 0.2 --steps-per-epoch 3 --use-val-set",
+    ],
+)
+def test_options_of_label_propagation(more, tmp_path):
+    words = ["--run-dir", str(tmp_path / "run"), *map(str, SHORT), "--add-lp", *more.split()]
+    assert main_al.main(words) == 0
+
+
+def test_seed_commands_that_train_on_the_unlabeled_images(command, archives):
+    """The readme's, shortened: on CIFAR-10, with the paper's network."""
+    cifar = ("--dataset", "cifar10", "--al-method", "uncertainty_entropy", "--split", 0)
+    short = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 1, "--data-root", archives)
+    for more in (
+        ("--add-lp", "True", "--b", 128, "--labeled-batch-size", 50, "--steps-per-epoch", 1),
+        ("--add-ceal", "True"),
+        ("--add-unsupervised-pretraining", "True", "--pretraining-epochs", 1),
+    ):
+        done = command("python", MAIN, *cifar, *short, *more)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
 
 
 def test_one_folder_one_process(command, tmp_path):

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from data.augment import ImageBatches
 from models import create_model
 from utils import training
+from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
-from utils.experiment import load_checkpoint, save_checkpoint
 from utils.ranking import top
 from utils.seeding import derive, stream
 from utils.training import Progress

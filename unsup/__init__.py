@@ -1,0 +1,1 @@
+"""Floor 3: learning from all images without labels."""

@@ -6,7 +6,6 @@ with each, so a kill at any moment leaves them whole and nothing is counted twic
 
 import fcntl
 import hashlib
-import io
 import json
 import time
 from contextlib import contextmanager
@@ -15,16 +14,16 @@ from pathlib import Path
 import torch
 
 from utils import records
+from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.environment import environment, peak_memory
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.options import HOW
 
-MARK = b"\nsha256:"  # between a checkpoint's zip archive and its checksum; zip readers skip both
 
-
-def run_folder(args, changed: dict, suffix: str) -> Path:
-    """<out>/<dataset>/budget<b>/<arch>/<method><suffix>/<options hash>/split<k>, or --run-dir.
+def run_folder(args, changed: dict) -> Path:
+    """<out>/<dataset>/budget<b>/<arch>/<method>[_with_lp|_with_ceal][_pretrained]/<options
+    hash>/split<k>, or --run-dir.
 
     changed: the options that differ from the paper's defaults; they alone make the hash, so that
     an option added later does not move the runs made before."""
@@ -32,7 +31,10 @@ def run_folder(args, changed: dict, suffix: str) -> Path:
         return Path(args.run_dir)
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:10]
     name = f"{args.exp_name}-{digest}" if args.exp_name else digest
-    budget, method = f"budget{args.al_budget}", args.al_method + suffix
+    budget, method = f"budget{args.al_budget}", args.al_method
+    flags = {"lp": args.add_lp, "ceal": args.add_ceal}
+    method += "".join(f"_with_{flag}" for flag, is_on in flags.items() if is_on)
+    method += "_pretrained" if args.add_unsupervised_pretraining else ""
     return Path(args.out, args.dataset, budget, args.arch, method, name, f"split{args.split}")
 
 
@@ -81,8 +83,13 @@ class Run:
         self._write_tables()
         save_checkpoint(self.folder / "checkpoint.pt", {**state, "rows": self.rows})
 
+    def report(self, word: str) -> None:
+        """The closing lines on the terminal."""
+        print(records.closing_table(self.rows["results"]))
+        print(f"{word}. Results: {self.folder / 'results.csv'}")
+
     @contextmanager
-    def timed(self, cycle: int, stage: str):
+    def timed(self, cycle, stage: str):
         """Add the seconds and the peak memory of a stage to its row of timing.csv."""
         self.stage = (cycle, stage, time.perf_counter())
         yield
@@ -149,19 +156,3 @@ def _check_config(folder: Path, config: dict) -> None:
 
 def _json(content: dict) -> bytes:
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
-
-
-def save_checkpoint(path: Path, state: dict) -> None:
-    """One plain dict, written atomically, its checksum behind it."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    content = buffer.getvalue()
-    write_atomically(path, content + MARK + hashlib.sha256(content).hexdigest().encode())
-
-
-def load_checkpoint(path: Path) -> dict:
-    """Raises UserError where the file is damaged."""
-    content, _, checksum = path.read_bytes().rpartition(MARK)
-    if hashlib.sha256(content).hexdigest().encode() != checksum:
-        raise UserError(f"{path} is damaged: delete it, and the run starts again")
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

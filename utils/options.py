@@ -5,11 +5,22 @@ that a run would not read is refused when given, so that nobody believes it had 
 """
 
 import argparse
-import difflib
 import os
-import sys
 
+from utils.arguments import (
+    OneLineParser,
+    above_zero,
+    boolean,
+    fraction,
+    natural,
+    not_negative,
+    number,
+    one_of,
+    portion,
+    positive,
+)
 from utils.errors import UserError
+from utils.option_checks import LABELED_BATCH_SIZES, check
 
 # Options that say where and how a run is done, not what comes out of it.
 HOW = ("data_root", "device", "out", "run_dir", "exp_name", "resume", "checkpoint_epochs")
@@ -20,76 +31,7 @@ DATA_ROOT = {
 }
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """argparse, with errors of one line: the option and what would be right."""
-
-    def error(self, message: str):
-        sys.exit(complain(message.removeprefix("argument "), program=self.prog))
-
-    def parse_args(self, args=None, namespace=None):
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            names = [name for action in self._actions for name in action.option_strings]
-            close = difflib.get_close_matches(unknown[0].split("=")[0], names, n=1)
-            hint = f"did you mean {close[0]}?" if close else "see --help"
-            self.error(f"unknown argument {unknown[0]}: {hint}")
-        return parsed
-
-
-def complain(error, program: str | None = None, status: int = 2) -> int:
-    """One line on standard error; returns the exit status."""
-    program = program or os.path.basename(sys.argv[0])
-    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return status
-
-
-def boolean(text: str) -> bool:
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if text.lower() not in words:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
-    return words[text.lower()]
-
-
-def number(kind: type, at_least=None, below=None, above=None, at_most=None):
-    """A checked type for argparse; the bounds say themselves what would be right."""
-
-    def convert(text: str):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        bounds = (
-            (at_least, "at least", lambda bound: value >= bound),
-            (above, "above", lambda bound: value > bound),
-            (below, "below", lambda bound: value < bound),
-            (at_most, "at most", lambda bound: value <= bound),
-        )
-        stated = [(word, bound, holds) for bound, word, holds in bounds if bound is not None]
-        if value is None or not all(holds(bound) for _, bound, holds in stated):
-            wanted = " and ".join(f"{word} {bound}" for word, bound, _ in stated)
-            noun = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {noun} {wanted}".rstrip())
-        return value
-
-    return convert
-
-
-def one_of(names):
-    """A checked type for argparse: its own choices are worded differently from Python to Python."""
-
-    def convert(text: str) -> str:
-        if text not in names:
-            raise argparse.ArgumentTypeError(f"{text!r} is unknown: one of {', '.join(names)}")
-        return text
-
-    return convert
-
-
-positive = number(int, at_least=1)
-natural = number(int, at_least=0)
-above_zero = number(float, above=0, below=float("inf"))
-not_negative = number(float, at_least=0, below=float("inf"))
-fraction = number(float, at_least=0, below=1)
+LP_MODES = ("full", "certain", "prob", "uniform")
 
 
 def default_data_root() -> str:
@@ -177,6 +119,57 @@ def build_parser(datasets, archs, methods) -> tuple[OneLineParser, dict]:
         help="hold 50 images a class out of the training set and report on them too",
     )
     add("--steps-per-epoch", kind=natural, default=0, help="0: one pass; else that many steps")
+    options.section("label propagation (training on pseudo-labels of the graph)")
+    add("--add-lp", kind=bool, default=False, help="train on propagated pseudo-labels too")
+    add(
+        "--labeled-batch-size",
+        kind=positive,
+        help="labeled images in a batch (default: 10 at batch 64, 50 at batch 128)",
+    )
+    add("--lp-mode", kind=list(LP_MODES), default="prob", help="which pseudo-labels are used")
+    add("--lp-percent", kind=portion, default=0.5, help="part of the unlabeled images used")
+    add("--lp-step", kind=positive, default=1, help="epochs between propagations")
+    add("--tau", kind=number(float, at_least=0, at_most=1), default=0.0, help="least weight used")
+    add("--lp-k", kind=positive, default=50, help="neighbours in the graph, of jLP too")
+    add("--lp-gamma", kind=above_zero, default=3.0, help="exponent of the similarities, jLP's too")
+    add("--lp-alpha", kind=fraction, default=0.99, help="α of the diffusion, of jLP too")
+    add(
+        "--loss-type",
+        kind=["ce", "kl"],
+        default="ce",
+        help="kl: the propagated distribution is the target",
+    )
+    add("--is-pW", kind=bool, default=True, help="weight the pseudo-labels by their certainty")
+    add("--is-cW", kind=bool, default=False, help="class weights")
+    add(
+        "--weighted-unlabeled-batch",
+        kind=bool,
+        default=False,
+        help="draw pseudo-labeled images by weight (mode full only)",
+    )
+    options.section("CEAL (training on the network's confident predictions)")
+    add("--add-ceal", kind=bool, default=False, help="train on confident predictions too")
+    add("--ceal-th", kind=portion, default=0.1, help="entropy / log C below which one is used")
+    add("--ceal-decay", kind=not_negative, default=0.00033, help="what the threshold loses a cycle")
+    add("--ceal-repeat", kind=bool, default=False, help="renew the predictions after every epoch")
+    options.section("unsupervised pre-training (DeepCluster)")
+    add(
+        "--add-unsupervised-pretraining",
+        kind=bool,
+        default=False,
+        help="start from the cached weights; learn and cache them when there are none",
+    )
+    add(
+        "--learn-unsupervised-pretraining",
+        kind=bool,
+        default=False,
+        help="start from weights learned anew, which replace the cached ones",
+    )
+    add("--pretraining-epochs", kind=positive, default=400, help="epochs")
+    add("--pretraining-lr", kind=above_zero, default=0.02, help="learning rate")
+    add("--pretraining-batch-size", kind=number(int, at_least=2), default=128, help="batch size")
+    add("--pretraining-clusters", kind=natural, default=0, help="0: five times the classes")
+    add("--sobel", kind=bool, default=False, help="feed image gradients to the network")
     options.section("run")
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     add("--seed", kind=natural, default=7, help="seed of everything random but the splits")
@@ -199,10 +192,13 @@ def parse(argv, datasets, archs, methods) -> tuple[argparse.Namespace, dict]:
     parser, defaults = build_parser(datasets, archs, methods)
     given = vars(parser.parse_args(argv))
     spec = datasets[given.get("dataset", defaults["dataset"])]
-    args = argparse.Namespace(**{**defaults, **spec.defaults, **given})
-    _derive(args, given, spec)
+    better = spec.defaults | (spec.lp_defaults if given.get("add_lp") else {})
+    args = argparse.Namespace(**{**defaults, **better, **given})
     try:
-        check(args, given)
+        _derive(args, given, spec)
+        check(
+            args, given, defaults, reads_graph=args.add_lp or bool(methods[args.al_method].options)
+        )
         if spec.size < archs[args.arch].min_size:
             raise UserError(
                 f"--arch {args.arch} needs images of at least {archs[args.arch].min_size} pixels "
@@ -226,40 +222,16 @@ def _derive(args, given, spec) -> None:
         args.initial_size = args.al_budget
     if args.momentum == 0 and "nesterov" not in given:
         args.nesterov = False
+    args.add_unsupervised_pretraining |= args.learn_unsupervised_pretraining
+    if args.pretraining_clusters == 0:
+        args.pretraining_clusters = 5 * spec.num_classes
+    if args.add_lp:
+        if "batch_size" not in given and "labeled_batch_size" not in {**given, **spec.lp_defaults}:
+            args.batch_size = 128
+        if args.labeled_batch_size is None:
+            args.labeled_batch_size = LABELED_BATCH_SIZES.get(args.batch_size)
 
 
-def check(args, given) -> None:
-    """Raises UserError where options contradict each other or one that is given is not read.
-
-    args: all options; given: those of the command line."""
-    if args.initial_size < 2:
-        raise UserError("--initial-size must be at least 2 (default: --al-budget), for batch norm")
-    if args.lr_rampdown_epochs < args.epochs:
-        raise UserError(
-            f"--lr-rampdown-epochs {args.lr_rampdown_epochs} is below --epochs {args.epochs}: "
-            f"give at least {args.epochs}"
-        )
-    if args.lr_rampup > args.epochs:
-        raise UserError(f"--lr-rampup {args.lr_rampup} is above --epochs {args.epochs}")
-    if args.nesterov and args.momentum == 0:
-        raise UserError("--nesterov needs a --momentum above 0")
-    unread = [
-        ("initial_lr", "--initial-lr", args.lr_rampup > 0, "--lr-rampup above 0"),
-        ("out", "--out", args.run_dir is None, "no --run-dir"),
-        ("exp_name", "--exp-name", args.run_dir is None, "no --run-dir"),
-    ]
-    for name, option, is_read, wanted in unread:
-        if name in given and not is_read:
-            raise UserError(f"{option} is read only with {wanted}")
-    if args.exp_name is not None and (not args.exp_name or set(args.exp_name) & set("/\\\0")):
-        raise UserError(f"--exp-name {args.exp_name!r} must be a name without slashes")
-
-
-def check_budget(args, images: int) -> None:
-    """Raises UserError where the cycles ask for more labels than there are training images."""
-    wanted = args.initial_size + (args.al_nb_cycles - 1) * args.al_budget
-    if wanted > images:
-        raise UserError(
-            f"--al-budget {args.al_budget} over --al-nb-cycles {args.al_nb_cycles} needs {wanted} "
-            f"labels, {args.dataset} has {images} training images: ask for less of either"
-        )
+def pretraining_root(args) -> str:
+    """The folder of the cache that all runs below --out share."""
+    return os.path.join(args.out, "pretrained")

@@ -5,6 +5,7 @@ import io
 import logging
 import sys
 
+import numpy as np
 from tqdm import tqdm
 
 RESULTS = (
@@ -36,9 +37,22 @@ def render_csv(header: tuple[str, ...], rows: list[dict]) -> str:
     return text.getvalue()
 
 
-def percent(value: float | None) -> str | None:
-    """Percentages have two decimals everywhere."""
-    return None if value is None else f"{value:.2f}"
+def accuracy_columns(prefix: str, top1: float, top5: float) -> dict:
+    """Columns of results.csv; percentages have two decimals everywhere."""
+    return {f"{prefix}top1": f"{top1:.2f}", f"{prefix}top5": f"{top5:.2f}"}
+
+
+def pseudo_columns(used: np.ndarray, known: np.ndarray, truth: np.ndarray) -> dict:
+    """How many pseudo-labels are trained on and how many percent of them are right: for the log
+    alone, and computed nowhere else.
+
+    used, known: (N,) labels, -1 for none, trained on and revealed; truth: (N,)."""
+    pseudo = (used >= 0) & (known < 0)
+    right = 100 * float((used == truth)[pseudo].mean()) if pseudo.any() else None
+    return {
+        "pseudo_labels": int(pseudo.sum()),
+        "pseudo_accuracy": None if right is None else f"{right:.2f}",
+    }
 
 
 class _BarSafeHandler(logging.Handler):

@@ -1,0 +1,122 @@
+"""Label propagation: pseudo-labels for the unlabeled images from the graph of all.
+
+Source: Iscen, Tolias, Avrithis & Chum, "Label propagation for deep semi-supervised learning", CVPR
+2019, section 4; used at every cycle of active learning by Siméoni et al., ICPR 2020, section 3.
+
+    Y (N, C)   1/n_c on the n_c labeled images of class c
+    Z (N, C)   (I − αW) Z = Y, negatives set to zero, rows made to sum to one      (eq. 10)
+    ŷ_i        argmax_c z_ic                                                       (eq. 7)
+    ω_i        1 − H(z_i) / log C, divided by the largest                          (eq. 11)
+    ζ_c        (images in use / C) / images in use of class c                      (class weights)
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.special
+
+from data.pool import Pool, Targets, supervised_targets
+from utils.arrays import as_numpy
+from utils.diffusion import diffuse
+from utils.graph import affinity
+from utils.ranking import top
+
+MODES = ("full", "certain", "prob", "uniform")
+
+
+class Propagation(NamedTuple):
+    """What the graph says of every image."""
+
+    labels: np.ndarray  # (N,) int64; -1 where no label reaches
+    weights: np.ndarray  # (N,) float32 in [0, 1]; 0 where no label reaches
+    scores: np.ndarray  # (N, C) float32, rows sum to one; a zero row where no label reaches
+
+
+def propagate(features, labels, num_classes, *, k=50, gamma=3, alpha=0.99) -> Propagation:
+    """Propagate the known labels to all images.
+
+    features: (N, d); labels: (N,) int64, -1 where unknown -> Propagation, in which the labeled
+    images keep their label with weight 1.  Raises ValueError where a label is not a class."""
+    labels = as_numpy(labels, np.int64)
+    if labels.max(initial=-1) >= num_classes:
+        raise ValueError(f"label {labels.max()} is not one of {num_classes} classes")
+    labeled = np.flatnonzero(labels >= 0)
+    members = np.bincount(labels[labeled], minlength=num_classes)  # n_c
+    Y = np.zeros((len(labels), num_classes), dtype=np.float32)
+    Y[labeled, labels[labeled]] = 1 / members[labels[labeled]]
+    Z = np.maximum(diffuse(affinity(features, k, gamma), Y, alpha), 0)
+    mass = Z.sum(axis=1, keepdims=True)
+    reached = mass[:, 0] > 0
+    scores = np.divide(Z, mass, out=np.zeros_like(Z), where=mass > 0)
+    weights = np.where(reached, certainty(scores), 0).astype(np.float32)
+    weights /= max(weights.max(initial=0), np.finfo(np.float32).tiny)
+    pseudo = np.where(reached, scores.argmax(axis=1), -1)
+    pseudo[labeled], weights[labeled] = labels[labeled], 1
+    return Propagation(pseudo, weights, scores)
+
+
+def certainty(distributions: np.ndarray) -> np.ndarray:
+    """1 − H(p) / log C of each row: 0 for a uniform one, 1 for one class.  (N, C) -> (N,)"""
+    classes = distributions.shape[1]
+    if classes == 1:
+        return np.ones(len(distributions))
+    entropies = scipy.special.entr(distributions.astype(np.float64)).sum(axis=1)
+    return np.clip(1 - entropies / np.log(classes), 0, 1)
+
+
+def propagated_targets(
+    found: Propagation,
+    pool: Pool,
+    rng: np.random.Generator,
+    *,
+    mode: str = "prob",
+    percent: float = 0.5,
+    tau: float = 0.0,
+    weighted: bool = True,
+    class_weighted: bool = False,
+    loss_type: str = "ce",
+) -> Targets:
+    """Which images to train on after a propagation, and how.
+
+    mode: which unlabeled images are used, n = round(|U| · percent) of them: "full" all, "certain"
+    the n of largest weight, "prob" n drawn without replacement with probability ∝ weight,
+    "uniform" n drawn uniformly; of these, those of weight >= tau.  An image that no label reaches
+    never is.  weighted: weights enter the loss; class_weighted: ζ too; loss_type "kl": the
+    propagated distributions are the target.  Raises ValueError for an unknown mode."""
+    chosen = _choose(found.weights, pool.labels < 0, mode, percent, rng)
+    chosen = chosen[found.weights[chosen] >= tau]
+    given = supervised_targets(pool, found.scores.shape[1])
+    labels, weights, scores = given.labels.copy(), given.weights.copy(), None
+    labels[chosen] = found.labels[chosen]
+    weights[chosen] = found.weights[chosen] if weighted else 1
+    if loss_type == "kl":
+        scores = found.scores.copy()
+        scores[pool.labeled] = np.eye(scores.shape[1])[pool.labels[pool.labeled]]
+    class_weights = class_balance(labels, len(given.class_weights))
+    return Targets(
+        labels, weights, class_weights if class_weighted else given.class_weights, scores
+    )
+
+
+def _choose(weights, unlabeled, mode, percent, rng) -> np.ndarray:
+    """Indices of the unlabeled images that a mode uses."""
+    usable = np.flatnonzero(unlabeled & (weights > 0))
+    count = min(round(float(unlabeled.sum() * percent)), len(usable))
+    if mode == "full":
+        return usable
+    if mode == "certain":
+        return np.sort(top(weights, count, usable))
+    if mode not in MODES:
+        raise ValueError(f"unknown mode {mode!r}: one of {', '.join(MODES)}")
+    odds = weights[usable].astype(np.float64) if mode == "prob" else np.ones(len(usable))
+    return np.sort(rng.choice(usable, size=count, replace=False, p=odds / max(odds.sum(), 1e-300)))
+
+
+def class_balance(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """ζ_c of the images in use; 1 for a class that has none.
+
+    labels: (N,) int64, -1 where not used -> (C,) float32."""
+    members = np.bincount(labels[labels >= 0], minlength=num_classes)
+    return np.where(members, members.sum() / num_classes / np.maximum(members, 1), 1).astype(
+        np.float32
+    )

@@ -1,0 +1,81 @@
+"""CEAL: the right images get the right labels, for one cycle."""
+
+import numpy as np
+import pytest
+
+import main_al
+from data.batches import TrainingBatches, epoch_streams
+from data.pool import Pool
+from semisup.ceal import confident_targets
+
+
+def ten_images():
+    """Labels known of images 1, 4 and 8; sure of 0 (class 2), 5 (class 1) and 9 (class 0), and of
+    the labeled 4.  An index among the unlabeled, in place of one among all, gives other images."""
+    probs = np.full((10, 3), 1 / 3)
+    for image, label in ((0, 2), (5, 1), (9, 0), (4, 1)):
+        probs[image] = 0.001
+        probs[image, label] = 0.998
+    labels = np.full(10, -1)
+    labels[[1, 4, 8]] = [0, 2, 1]
+    return probs, Pool(labels, np.array([8, 1, 4]))
+
+
+def test_alignment():
+    probs, pool = ten_images()
+    targets = confident_targets(probs, pool, cycle=0)
+    assert targets.labels.tolist() == [2, 0, -1, -1, 2, 1, -1, -1, 1, 0]
+    assert targets.weights.tolist() == [1, 1, 0, 0, 1, 1, 0, 0, 1, 1]
+    used = np.concatenate(epoch_streams(targets, pool, 4, rng=np.random.default_rng(0)))
+    assert sorted(used.tolist()) == [0, 1, 4, 5, 8, 9]
+
+
+def test_threshold_and_decay():
+    _, pool = ten_images()
+    p = np.linspace(0.5, 0.9999, 10)
+    probs = np.stack([p, 1 - p], axis=1)
+    entropy = -(probs * np.log(probs)).sum(axis=1) / np.log(2)
+    for cycle, decay, threshold in ((0, 0.1, 0.5), (3, 0.1, 0.5), (9, 0.1, 0.5)):
+        targets = confident_targets(probs, pool, cycle=cycle, threshold=threshold, decay=decay)
+        expected = (entropy < threshold - decay * cycle) & (pool.labels < 0)
+        np.testing.assert_array_equal((targets.labels >= 0) & (pool.labels < 0), expected)
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_pseudo_labels_are_trained_on_for_one_cycle(monkeypatch, tmp_path, repeat):
+    """Through main: what CEAL labels after cycle c is in the batches of cycle c+1 with that label,
+    and nothing else is; the cycle after that starts from the labels and its own predictions."""
+    made, seen = [], []
+
+    def confident(probs, pool, **options):
+        made.append((options["cycle"], confident_targets(probs, pool, **options), pool))
+        return made[-1][1]
+
+    class Spied(TrainingBatches):
+        def __iter__(self):
+            for indices, (batch, labels, weights) in zip(
+                self.streams, super().__iter__(), strict=True
+            ):
+                seen.append((indices, labels.numpy(), len(made)))
+                yield batch, labels, weights
+
+    monkeypatch.setattr(main_al, "confident_targets", confident)
+    monkeypatch.setattr(main_al, "TrainingBatches", Spied)
+    words = "--al-budget 40 --al-nb-cycles 3 --epochs 25 --add-ceal --device cpu"
+    words += " --ceal-th 0.7 --ceal-decay 0.65"  # many labels after cycle 0, few after cycle 1
+    words = [*words.split(), "--run-dir", str(tmp_path / "run")]
+    assert main_al.main(words + (["--ceal-repeat"] if repeat else [])) == 0
+    assert [cycle for cycle, *_ in made] == ([0] + [1] * 25 + [2] * 24 if repeat else [0, 1])
+    for count in sorted({count for *_, count in seen} - {0}):
+        _, targets, pool = made[count - 1]
+        used = np.concatenate([indices for indices, _, c in seen if c == count])
+        given = np.concatenate([labels for _, labels, c in seen if c == count])
+        np.testing.assert_array_equal(given, targets.labels[used])
+        assert set(used) == set(np.flatnonzero(targets.labels >= 0))
+        assert repeat or count > 1 or (targets.labels >= 0).sum() > 200 + len(pool.order)
+    first = np.concatenate([indices for indices, _, c in seen if c == 0])
+    assert len(set(first)) == 40
+    if not repeat:  # some of what cycle 1 trained on is gone in cycle 2
+        gone = (made[0][1].labels >= 0) & (made[1][1].labels < 0)
+        late = np.concatenate([indices for indices, _, c in seen if c == 2])
+        assert gone.any() and not gone[late].any()

@@ -1,0 +1,210 @@
+"""DeepCluster: clusters without a hole, labels never read, a cache that gives back what it got."""
+
+import inspect
+import multiprocessing
+import time
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import normalized_mutual_info_score
+
+from data import DATASETS
+from data.augment import ImageBatches, channel_statistics
+from models import ARCHS, create_model
+from unsup import cache, deepcluster
+from unsup.cache import pretrained_backbone
+from unsup.deepcluster import cluster_streams, pretrain
+from unsup.kmeans import cluster, refill
+from utils import training
+from utils.errors import UserError
+
+SETTINGS = {"clusters": 20, "epochs": 4, "lr": 0.05, "batch_size": 64, "seed": 1}
+IDENTITY = {"dataset": "digits", "arch": "small_cnn"}
+
+
+def digits(count=300):
+    train, _ = DATASETS["digits"].load("")
+    images = ImageBatches(train.pixels[:count], *channel_statistics(train.pixels), 1)
+    return images, train.labels[:count]
+
+
+def network(arch="small_cnn", **more):
+    torch.manual_seed(0)
+    return create_model(arch, 10, 1, **more)
+
+
+def test_kmeans():
+    rng = np.random.default_rng(0)
+    centers = np.eye(5, dtype=np.float32) * 10
+    hidden = rng.integers(5, size=400)
+    x = centers[hidden] + rng.normal(size=(400, 5)).astype(np.float32) * 0.1
+    assigned = cluster(x, 5, seed=3)
+    assert normalized_mutual_info_score(hidden, assigned) == pytest.approx(1)
+    np.testing.assert_array_equal(assigned, cluster(x, 5, seed=3))
+    with pytest.raises(ValueError, match="500 clusters of 400"):
+        cluster(x, 500, seed=0)
+
+
+@pytest.mark.parametrize("count", [2, 7, 30])
+def test_no_cluster_is_empty(count):
+    same = np.ones((30, 4), dtype=np.float32)  # all alike: k-means alone leaves one cluster
+    assert np.bincount(cluster(same, count, seed=0), minlength=count).min() >= 1
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    refilled = refill(x, np.zeros(30, dtype=np.int64), count)
+    assert np.bincount(refilled, minlength=count).min() >= 1
+
+
+def test_refilling_splits_the_largest_along_its_spread():
+    x = np.concatenate([np.zeros((6, 2)), np.full((6, 2), 5), np.full((3, 2), -50)]).astype(
+        np.float32
+    )
+    refilled = refill(x, np.array([0] * 12 + [1] * 3), 3)
+    halves = refilled[:6], refilled[6:12]
+    assert {len(set(half)) for half in halves} == {1} and halves[0][0] != halves[1][0]
+    assert (refilled[12:] == 1).all()
+
+
+def test_sampling_is_uniform_over_the_clusters():
+    assigned = np.array([0] * 900 + [1] * 90 + [2] * 10)
+    streams = cluster_streams(assigned, 64, np.random.default_rng(0))
+    assert max(map(len, streams)) <= 64
+    counts = np.bincount(assigned[np.concatenate(streams)])
+    assert counts.sum() == 1000 and np.abs(counts - 1000 / 3).max() < 60  # four standard errors
+
+
+def test_the_clusters_come_to_agree_with_the_hidden_classes(monkeypatch):
+    """The classes are hidden: pretrain has no parameter for them; here they only judge."""
+    images, hidden = digits(1437)
+    assert "labels" not in inspect.signature(pretrain).parameters
+    found = []
+    monkeypatch.setattr(deepcluster, "cluster", lambda *a: found.append(cluster(*a)) or found[-1])
+    options = SETTINGS | {"clusters": 50, "epochs": 20, "lr": 1.0, "batch_size": 32}
+    rows = pretrain(network(), images, **options)
+    nmi = [normalized_mutual_info_score(hidden, assigned) for assigned in found]
+    assert np.mean(nmi[-5:]) > np.mean(nmi[:2]) + 0.05, nmi
+    assert all(np.bincount(assigned, minlength=50).min() >= 1 for assigned in found)
+    assert [row["epoch"] for row in rows] == list(range(20)) and rows[0]["nmi"] is None
+    expected = normalized_mutual_info_score(found[3], found[4])
+    assert rows[4]["nmi"] == pytest.approx(expected) and rows[-1]["nmi"] > rows[1]["nmi"]
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("sobel", [False, True])
+def test_every_network(arch, sobel):
+    pixels = digits(40)[0].pixels.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    images = ImageBatches(pixels, [0.5], [0.5], 1)
+    model = network(arch, sobel=sobel)
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    options = SETTINGS | {"clusters": 8, "epochs": 2, "batch_size": 20}
+    rows = pretrain(model, images, **options)
+    assert len(rows) == 2 and all(np.isfinite(row["loss"]) for row in rows)
+    assert any(not torch.equal(before[n], v) for n, v in model.backbone.state_dict().items())
+
+
+def test_sobel_is_the_gradient():
+    ramp = torch.arange(6.0).expand(1, 3, 6, 6)
+    gradients = network(sobel=True).backbone[0](ramp)
+    assert gradients.shape == (1, 2, 6, 6)
+    assert (gradients[0, 0, 1:-1, 1:-1].abs() == 8).all()
+    assert (gradients[0, 1, 1:-1, 1:-1] == 0).all()
+
+
+def test_resuming_is_the_same_training():
+    images, _ = digits()
+    whole, states = network(), []
+    rows = pretrain(whole, images, after_epoch=lambda p, s: states.append(copy_of(s)), **SETTINGS)
+    again = network()
+    assert pretrain(again, images, resume=states[1], **SETTINGS) == rows
+    for name, value in whole.backbone.state_dict().items():
+        assert torch.equal(value, again.backbone.state_dict()[name]), name
+
+
+def copy_of(state):
+    import io
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def features_of(backbone, images):
+    model = network()
+    model.backbone.load_state_dict(backbone)
+    return training.extract(model, images)[0]
+
+
+def test_the_cache(tmp_path, monkeypatch):
+    images, _ = digits()
+    learned = pretrained_backbone(tmp_path, network(), images, IDENTITY, **SETTINGS)
+    features = features_of(learned, images)
+    calls = []
+    monkeypatch.setattr(cache, "pretrain", lambda *a, **k: calls.append(k) or pretrain(*a, **k))
+    cached = pretrained_backbone(tmp_path, network(), images, IDENTITY, **SETTINGS)
+    assert not calls and torch.equal(features_of(cached, images), features)
+    other = SETTINGS | {"lr": 0.01}
+    different = pretrained_backbone(tmp_path, network(), images, IDENTITY, **other)
+    assert len(calls) == 1 and not torch.equal(features_of(different, images), features)
+    anew = pretrained_backbone(tmp_path, network(), images, IDENTITY, anew=True, **SETTINGS)
+    assert len(calls) == 2 and torch.equal(features_of(anew, images), features)
+    names = sorted(path.name for path in cache.folder_of(tmp_path, IDENTITY | SETTINGS).iterdir())
+    assert names == [".lock", "config.json", "pretraining.csv", "weights.pt"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        pretrained_backbone(tmp_path / "file", network(), images, IDENTITY, **SETTINGS)
+
+
+def learn(root, queue):
+    images, _ = digits()
+    count = [0]
+
+    def counted(*args, **options):
+        count[0] += 1
+        time.sleep(0.5)
+        return pretrain(*args, **options)
+
+    cache.pretrain = counted
+    backbone = pretrained_backbone(root, network(), images, IDENTITY, **SETTINGS)
+    queue.put((count[0], float(sum(v.double().sum() for v in backbone.values()))))
+
+
+def test_two_at_once_learn_once(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    processes = [context.Process(target=learn, args=(tmp_path, queue)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    answers = [queue.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(count for count, _ in answers) == [0, 1]
+    assert answers[0][1] == answers[1][1]
+
+
+def test_a_killed_learning_goes_on(tmp_path, monkeypatch):
+    images, _ = digits()
+
+    class Killed(Exception):
+        pass
+
+    def killed(*args, after_epoch, **options):
+        def after(progress, state):
+            after_epoch(progress, state)
+            if progress.epoch == 3:
+                raise Killed
+
+        return pretrain(*args, after_epoch=after, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(cache, "pretrain", killed)
+        pretrained_backbone(tmp_path, network(), images, IDENTITY, checkpoint_epochs=2, **SETTINGS)
+    seen = []
+    monkeypatch.setattr(
+        cache, "pretrain", lambda *a, **k: seen.append(k["resume"]) or pretrain(*a, **k)
+    )
+    backbone = pretrained_backbone(tmp_path, network(), images, IDENTITY, **SETTINGS)
+    assert seen[0]["progress"]["epoch"] == 2
+    whole = network()
+    pretrain(whole, images, **SETTINGS)
+    assert all(torch.equal(backbone[n], v) for n, v in whole.backbone.state_dict().items())

@@ -1,0 +1,234 @@
+"""Label propagation: the released code's outputs, a dense twin, and what must always hold."""
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+
+from data.batches import epoch_streams
+from data.pool import Pool, from_plain, plain, supervised_targets
+from semisup.label_propagation import (
+    MODES,
+    Propagation,
+    class_balance,
+    propagate,
+    propagated_targets,
+)
+from tests.test_graph import clustered
+from utils.graph import affinity
+from utils.options import LP_MODES
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def pool_of(labels):
+    return Pool(labels, np.flatnonzero(labels >= 0))
+
+
+@pytest.mark.parametrize("name", ["easy_10class", "hard_10class", "hundred_class"])
+def test_golden(golden, name):
+    file = golden(name)
+    labels, classes = file["labels"], file["logits"].shape[1]
+    found = propagate(file["features"], labels, classes)
+    unlabeled = labels < 0
+    assert (found.labels == file["lp_pseudo_labels"])[unlabeled].mean() >= 0.999
+    np.testing.assert_allclose(found.weights, file["lp_weights"], atol=0.01)
+    targets = propagated_targets(found, pool_of(labels), rng(), mode="full", class_weighted=True)
+    np.testing.assert_allclose(targets.class_weights, file["lp_class_weights"], atol=1e-4)
+
+
+def test_dense_twin():
+    x, labels = rng().normal(size=(200, 5)), np.full(200, -1)
+    labels[:12] = np.arange(12) % 3  # class 3 has no label
+    found = propagate(x, labels, 4, k=10)
+    W = affinity(x, k=10).toarray().astype(np.float64)
+    Y = np.zeros((200, 4))
+    Y[np.arange(12), labels[:12]] = 1 / 4
+    Z = np.maximum(np.linalg.solve(np.eye(200) - 0.99 * W, Y), 0)
+    Z /= Z.sum(axis=1, keepdims=True)
+    weights = 1 - scipy.special.entr(Z).sum(axis=1) / np.log(4)
+    weights /= weights.max()
+    np.testing.assert_allclose(found.scores, Z, atol=1e-4)
+    np.testing.assert_allclose(found.weights[12:], weights[12:], atol=1e-4)
+    np.testing.assert_array_equal(found.labels[12:], Z.argmax(axis=1)[12:])
+    assert (found.scores[:, 3] == 0).all()
+
+
+def test_labeled_images_keep_their_label_and_weight():
+    x, labels = clustered(150), np.full(150, -1)
+    labels[:30] = rng().integers(6, size=30)  # at odds with the clusters, on purpose
+    found = propagate(x, labels, 6, k=8)
+    np.testing.assert_array_equal(found.labels[:30], labels[:30])
+    assert (
+        (found.weights[:30] == 1).all()
+        and (found.weights >= 0).all()
+        and (found.weights <= 1).all()
+    )
+    for mode in MODES:
+        targets = propagated_targets(found, pool_of(labels), rng(), mode=mode, percent=0.3)
+        np.testing.assert_array_equal(targets.labels[:30], labels[:30])
+        assert (targets.weights[:30] == 1).all()
+
+
+def unreachable():
+    """Two components; the second, images 40 to 59, has no label."""
+    x = np.zeros((60, 6))
+    x[:40, :3], x[40:, 3:] = np.abs(rng().normal(size=(40, 3))), np.abs(rng().normal(size=(20, 3)))
+    labels = np.full(60, -1)
+    labels[:4] = [0, 1, 0, 1]
+    return x, labels
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("loss_type", ["ce", "kl"])
+def test_what_no_label_reaches_is_never_drawn(mode, loss_type):
+    x, labels = unreachable()
+    found = propagate(x, labels, 2, k=5)
+    assert (found.weights[40:] == 0).all() and (found.labels[40:] == -1).all()
+    assert (found.weights[:40] > 0).all()
+    for seed in range(20):
+        options = {"mode": mode, "percent": 1.0, "loss_type": loss_type}
+        targets = propagated_targets(found, pool_of(labels), rng(seed), **options)
+        assert (targets.labels[40:] == -1).all() and (targets.weights[40:] == 0).all()
+        streams = epoch_streams(targets, pool_of(labels), 8, rng=rng(seed), labeled_batch_size=3)
+        assert np.concatenate(streams).max() < 40
+
+
+def found_with(weights, labels=None):
+    n = len(weights)
+    labels = np.arange(n) % 3 if labels is None else labels
+    return Propagation(labels, np.asarray(weights, np.float32), np.full((n, 3), 1 / 3, np.float32))
+
+
+@pytest.mark.parametrize("percent", [0.1, 0.5, 0.77, 1.0])
+def test_each_mode_uses_the_right_number(percent):
+    known = np.full(100, -1)
+    known[:10] = 0
+    found = found_with(rng().random(100) + 0.01)
+    wanted = {mode: round(90 * percent) for mode in MODES} | {"full": 90}
+    for mode, count in wanted.items():
+        targets = propagated_targets(found, pool_of(known), rng(), mode=mode, percent=percent)
+        assert ((targets.labels >= 0) & (known < 0)).sum() == count
+    assert MODES == LP_MODES  # the choices of --lp-mode, which stand on a lower floor
+
+
+def test_certain_uses_the_largest_weights_and_tau_cuts():
+    known = np.array([0] + [-1] * 9)
+    weights = np.array([1, 0.1, 0.9, 0.5, 0.9, 0.2, 0.8, 0.3, 0.4, 0.0])
+    certain = propagated_targets(
+        found_with(weights), pool_of(known), rng(), mode="certain", percent=0.33
+    )
+    assert np.flatnonzero(certain.labels >= 0).tolist() == [0, 2, 4, 6]
+    cut = propagated_targets(found_with(weights), pool_of(known), rng(), mode="full", tau=0.5)
+    assert np.flatnonzero(cut.labels >= 0).tolist() == [0, 2, 3, 4, 6]
+
+
+@pytest.mark.parametrize("mode", ["prob", "uniform"])
+def test_draws_follow_the_weights(mode):
+    """Chi-square of 20,000 single draws against the weights (or against none)."""
+    weights = np.array([0, 1, 2, 3, 4, 0, 5, 6]) / 6
+    known, found = np.full(8, -1), found_with(weights)
+    counts, draw = np.zeros(8), rng(3)
+    for _ in range(20000):
+        targets = propagated_targets(found, pool_of(known), draw, mode=mode, percent=1 / 8)
+        counts[targets.labels >= 0] += 1
+    usable = weights > 0
+    assert counts[~usable].sum() == 0 and counts.sum() == 20000
+    odds = weights[usable] / weights.sum() if mode == "prob" else np.full(6, 1 / 6)
+    assert scipy.stats.chisquare(counts[usable], 20000 * odds).pvalue > 0.001
+
+
+def test_options_of_the_targets():
+    known = np.array([2, -1, -1, -1])
+    found = Propagation(
+        np.array([2, 0, 1, 0]),
+        np.array([1, 0.5, 0.25, 0.125], np.float32),
+        np.array(
+            [[0.5, 0.25, 0.25], [0.8, 0.1, 0.1], [0.2, 0.6, 0.2], [0.4, 0.3, 0.3]], np.float32
+        ),
+    )
+    targets = propagated_targets(found, pool_of(known), rng(), mode="full")
+    assert targets.weights.tolist() == [1, 0.5, 0.25, 0.125] and targets.scores is None
+    assert targets.class_weights.tolist() == [1, 1, 1]
+    plain_ = propagated_targets(found, pool_of(known), rng(), mode="full", weighted=False)
+    assert plain_.weights.tolist() == [1, 1, 1, 1]
+    soft = propagated_targets(found, pool_of(known), rng(), mode="full", loss_type="kl")
+    np.testing.assert_array_equal(soft.scores[0], [0, 0, 1])
+    np.testing.assert_array_equal(soft.scores[1:], found.scores[1:])
+    balanced = propagated_targets(found, pool_of(known), rng(), mode="full", class_weighted=True)
+    np.testing.assert_allclose(balanced.class_weights, [4 / 3 / 2, 4 / 3, 4 / 3])
+    with pytest.raises(ValueError, match="unknown mode"):
+        propagated_targets(found, pool_of(known), rng(), mode="best")
+
+
+def test_class_balance_without_a_class():
+    np.testing.assert_allclose(class_balance(np.array([0, 0, 0, 1, -1]), 3), [4 / 9, 4 / 3, 1])
+
+
+def test_nothing_but_the_known_labels_enters():
+    """Two oracles that agree on what is revealed give the same targets."""
+    x = clustered(100)
+    one = rng(1).integers(5, size=100)
+    other = np.where(np.arange(100) < 20, one, (one + 1) % 5)
+    answers = []
+    for oracle in (one, other):
+        pool = Pool.empty(100).reveal(np.arange(20), oracle)
+        found = propagate(x, pool.labels, 5, k=8)
+        answers.append(propagated_targets(found, pool, rng(), class_weighted=True))
+    for name, value in vars(answers[0]).items():
+        np.testing.assert_array_equal(value, getattr(answers[1], name))
+
+
+def test_labels_must_be_classes():
+    with pytest.raises(ValueError, match="label 4 is not one of 4"):
+        propagate(clustered(20), np.array([4] + [-1] * 19), 4, k=3)
+
+
+@pytest.mark.parametrize("by_weight", [False, True])
+@pytest.mark.parametrize("steps", [0, 7])
+def test_two_streams(by_weight, steps):
+    known = np.full(100, -1)
+    known[[5, 50, 95]] = [0, 1, 2]
+    weights = np.where(np.arange(100) % 2, 1.0, 0.25)
+    pool = pool_of(known)
+    targets = propagated_targets(found_with(weights), pool, rng(), mode="full")
+    batches = epoch_streams(
+        targets, pool, 30, rng=rng(), labeled_batch_size=10, steps=steps, by_weight=by_weight
+    )
+    assert len(batches) == (steps or 5)  # 97 pseudo-labeled images, 20 a batch
+    for batch in batches:
+        assert (known[batch[:10]] >= 0).all() and (known[batch[10:]] < 0).all()
+        assert len(batch) <= 30
+        assert np.ptp(np.bincount(batch[:10], minlength=100)[[5, 50, 95]]) <= 2  # of 10 by 3
+    drawn = np.concatenate([batch[10:] for batch in batches])
+    if not by_weight and not steps:
+        assert sorted(drawn.tolist()) == np.flatnonzero(known < 0).tolist()
+    if by_weight:
+        many = epoch_streams(
+            targets, pool, 30, rng=rng(), labeled_batch_size=10, steps=500, by_weight=True
+        )
+        drawn = np.concatenate([batch[10:] for batch in many])
+        assert (weights[drawn] == 1).mean() == pytest.approx(47 / (47 + 50 * 0.25), abs=0.02)
+
+
+def test_no_pseudo_labels_leaves_the_labeled_stream():
+    known = np.full(10, -1)
+    known[:4] = 0
+    batches = epoch_streams(
+        supervised_targets(pool_of(known), 3), pool_of(known), 128, rng=rng(), labeled_batch_size=50
+    )
+    assert [sorted(batch.tolist()) for batch in batches] == [[0, 1, 2, 3]]
+
+
+def test_the_label_state_survives_a_checkpoint():
+    known = np.array([1, -1, -1, -1])
+    for loss_type in ("ce", "kl"):
+        targets = propagated_targets(
+            found_with([1, 0.5, 0.2, 0]), pool_of(known), rng(), loss_type=loss_type
+        )
+        pool, again = from_plain(plain(pool_of(known), targets))
+        np.testing.assert_array_equal(pool.labels, known)
+        for name, value in vars(targets).items():
+            np.testing.assert_array_equal(getattr(again, name), value)
