@@ -6,7 +6,7 @@ RUN_ENV := $(VENV)/.requirements
 TEST_ENV := $(VENV)/.requirements-tests
 REPORT_ENV := $(VENV)/.requirements-report
 
-.PHONY: run test study lint format clean
+.PHONY: run test study bench growth lint format clean
 
 run: $(RUN_ENV)
 	$(PY) main_al.py --dataset digits --al-method jlp --al-budget 10 --al-nb-cycles 5
@@ -17,6 +17,14 @@ study: $(REPORT_ENV)
 
 test: $(TEST_ENV) lint
 	$(PY) -m pytest
+
+bench: $(RUN_ENV)
+	@mkdir -p bench
+	$(PY) -m tests.benchmarks.run --csv bench/bench.csv
+
+growth: $(RUN_ENV)
+	@mkdir -p bench
+	$(PY) -m tests.benchmarks.growth --csv bench/growth.csv
 
 lint: $(TEST_ENV)
 	$(PY) -m ruff check .

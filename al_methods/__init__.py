@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from al_methods import coreset, entropy, jlp, random_sampling
 from utils.arrays import as_numpy
@@ -14,14 +15,14 @@ class Method(NamedTuple):
 
     pick: Callable
     needs: tuple[str, ...] = ()  # of "features" and "probs"
-    options: tuple[str, ...] = ()  # keyword arguments that --lp-k, --lp-gamma, --lp-alpha set
+    options: tuple[str, ...] = ()  # keyword arguments that --lp-k, -gamma, -alpha and --knn set
 
 
 METHODS = {
     "random": Method(random_sampling.pick),
     "uncertainty_entropy": Method(entropy.pick, needs=("probs",)),
     "coreset": Method(coreset.pick, needs=("features",)),
-    "jlp": Method(jlp.pick, needs=("features",), options=("k", "gamma", "alpha")),
+    "jlp": Method(jlp.pick, needs=("features",), options=("k", "gamma", "alpha", "search")),
 }
 
 
@@ -44,8 +45,8 @@ def select(method, *, features=None, probs=None, labels, budget, rng, **options)
     for name in row.needs:
         if given[name] is None:
             raise ValueError(f"{method} needs {name}")
-        inputs[name] = as_numpy(given[name], np.float32)
-        if len(inputs[name]) != len(labels) or not np.isfinite(inputs[name]).all():
+        inputs[name] = torch.as_tensor(given[name], dtype=torch.float32)  # on its device
+        if len(inputs[name]) != len(labels) or not inputs[name].isfinite().all():
             raise ValueError(f"{name} must be finite, one row for each of {len(labels)} labels")
     unread = set(options) - set(row.options)
     if unread:

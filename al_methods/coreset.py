@@ -6,37 +6,54 @@ ICLR 2018, algorithm 1.  The labeled images are the first centers; each pick is 
 """
 
 import numpy as np
+import torch
 
-BLOCK = 1024  # labeled centers per product when the minima are first computed
+CENTERS = 1024  # labeled centers per product when the minima are first computed
+CANDIDATES = 64  # images per product when picking
 
 
-def pick(*, features: np.ndarray, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
+def pick(*, features: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
     """features: (N, d) float32; labels: (N,) int64, -1 where unknown -> (budget,) int64.
 
-    Squared distances, ‖x − c‖² = ‖x‖² + ‖c‖² − 2 x·c, keep the order: one product per pick."""
-    lengths = np.einsum("nd,nd->n", features, features)  # (N,) squared
-    nearest = np.full(len(features), np.inf, dtype=np.float32)  # squared distance to a center
-    labeled = np.flatnonzero(labels >= 0)
-    for start in range(0, len(labeled), BLOCK):
-        centers = labeled[start : start + BLOCK]
-        products = features @ features[centers].T  # (N, block)
-        products *= -2
-        products += lengths[centers]
-        np.minimum(nearest, products.min(axis=1) + lengths, out=nearest)
-    nearest[labeled] = -np.inf
-    picks = np.empty(budget, dtype=np.int64)
+    Squared distances, ‖x − c‖² = ‖x‖² + ‖c‖² − 2 x·c, keep the order.  Those to the farthest few
+    images come from one product, and serve for as long as the farthest is among them: the picks are
+    those of one image at a time.  All on the device of the features."""
+    lengths = features.square().sum(dim=1)  # (N,) squared
+    nearest = torch.full_like(lengths, torch.inf)  # squared distance to a center
+    labeled = torch.as_tensor(np.flatnonzero(labels >= 0), device=features.device)
+    for centers in labeled.split(CENTERS) if len(labeled) else ():
+        torch.minimum(nearest, distances(features, lengths, centers).amin(dim=0), out=nearest)
+    nearest[labeled] = -torch.inf
+    picks, rows = [], {}
     for i in range(budget):
-        picks[i] = chosen = _farthest(nearest, features)
-        distances = lengths + (lengths[chosen] - 2 * (features @ features[chosen]))
-        np.minimum(nearest, distances, out=nearest)
-        nearest[chosen] = -np.inf
-    return picks
+        chosen = _farthest(nearest, features)
+        picks.append(chosen)
+        if chosen not in rows:
+            candidates = nearest.topk(min(CANDIDATES, budget - i)).indices.tolist()
+            candidates = [chosen, *(image for image in candidates if image != chosen)]
+            centers = torch.tensor(candidates, device=features.device)
+            rows = dict(zip(candidates, distances(features, lengths, centers), strict=True))
+        torch.minimum(nearest, rows[chosen], out=nearest)
+        nearest[chosen] = -torch.inf
+    return np.array(picks, dtype=np.int64)
 
 
-def _farthest(nearest: np.ndarray, features: np.ndarray) -> int:
+def distances(features, lengths, centers) -> torch.Tensor:
+    """Squared distances of all images to some: (N, d), (N,), (c,) -> (c, N)."""
+    return torch.addmm(lengths[None], features[centers], features.T, alpha=-2).add_(
+        lengths[centers, None]
+    )
+
+
+def _farthest(nearest: torch.Tensor, features: torch.Tensor) -> int:
     """argmax, the lower index of exact duplicates even where their products were rounded apart."""
     best = int(nearest.argmax())
-    slack = 1e-5 * max(1.0, abs(float(nearest[best]))) if np.isfinite(nearest[best]) else 0.0
-    near = np.flatnonzero(nearest[:best] >= nearest[best] - slack)
-    twins = near[(features[near] == features[best]).all(axis=1)]
+    largest = float(nearest[best])
+    if not np.isfinite(largest):
+        return best
+    slack = 1e-5 * max(1.0, abs(largest))
+    near = torch.nonzero(nearest[:best] >= largest - slack).flatten()
+    if not len(near):
+        return best
+    twins = near[(features[near] == features[best]).all(dim=1)]
     return int(twins[0]) if len(twins) else best

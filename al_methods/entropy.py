@@ -5,11 +5,13 @@ Picks the images whose predicted class distribution p has the largest H(p) = −
 
 import numpy as np
 import scipy.special
+import torch
 
+from utils.arrays import as_numpy
 from utils.ranking import top
 
 
-def pick(*, probs: np.ndarray, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
+def pick(*, probs: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
     """probs: (N, C) softmax; labels: (N,) int64, -1 where unknown -> (budget,) int64."""
-    entropies = scipy.special.entr(probs.astype(np.float64)).sum(axis=1)  # (N,) nats
+    entropies = scipy.special.entr(as_numpy(probs, np.float64)).sum(axis=1)  # (N,) nats
     return top(entropies, budget, np.flatnonzero(labels < 0))

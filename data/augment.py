@@ -37,12 +37,13 @@ class ImageBatches:
         shifts = rng.integers(-self.max_shift, self.max_shift + 1, size=(len(indices), 2))
         batch = translate(self.windows, indices, shifts)
         if self.flip:
-            mirrored = torch.from_numpy(rng.random(len(indices)) < 0.5).to(batch.device)
-            batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
+            mirrored = np.flatnonzero(rng.random(len(indices)) < 0.5)
+            mirrored = torch.as_tensor(mirrored, device=batch.device)
+            batch[mirrored] = batch[mirrored].flip(3)
         return self._normalise(batch)
 
     def _normalise(self, batch: torch.Tensor) -> torch.Tensor:
-        return torch.addcmul(self.offset, batch.float(), self.scale)
+        return batch.float().mul_(self.scale).add_(self.offset)
 
 
 def shifted_windows(pixels: torch.Tensor, max_shift: int) -> torch.Tensor:

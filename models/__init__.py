@@ -17,11 +17,14 @@ class Arch(NamedTuple):
     features: int
     head: Callable = linear
     min_size: int = 1  # pixels a side that the backbone needs
+    channels_last: bool = False  # the faster layout of the two, as measured
 
 
 ARCHS = {
-    "cifar_cnn": Arch(cifar_cnn, features=128, head=weight_normalised_linear, min_size=12),
-    "resnet18": Arch(resnet18, features=512),
+    "cifar_cnn": Arch(
+        cifar_cnn, features=128, head=weight_normalised_linear, min_size=12, channels_last=True
+    ),
+    "resnet18": Arch(resnet18, features=512, channels_last=True),
     "small_cnn": Arch(small_cnn, features=64, min_size=2),
 }
 
@@ -41,4 +44,4 @@ def create_model(
         raise ValueError(f"unknown network {arch!r}: one of {', '.join(ARCHS)}")
     row = ARCHS[arch]
     backbone = nn.Sequential(Sobel(), row.backbone(2)) if sobel else row.backbone(in_channels)
-    return Network(backbone, row.features, row.head, num_classes, unit_length)
+    return Network(backbone, row.features, row.head, num_classes, unit_length, row.channels_last)

@@ -32,13 +32,19 @@ class Sobel(nn.Module):
 
 
 class Network(nn.Module):
-    """backbone -> features (B, d), unit length if asked -> head -> logits (B, C)."""
+    """backbone -> features (B, d), unit length if asked -> head -> logits (B, C).
 
-    def __init__(self, backbone, dim, make_head, num_classes, unit_length=True):
+    `channels_last` says how images and weights lie in memory, no more."""
+
+    def __init__(
+        self, backbone, dim, make_head, num_classes, unit_length=True, channels_last=False
+    ):
         super().__init__()
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone, self.dim = backbone, dim
         self.make_head, self.unit_length = make_head, unit_length
         self.head = make_head(dim, num_classes)
+        self.to(memory_format=self.layout)
 
     def renew_head(self, num_classes: int) -> None:
         """A fresh head, on the device of the old one."""
@@ -46,7 +52,7 @@ class Network(nn.Module):
         self.head = self.make_head(self.dim, num_classes).to(device)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.backbone(images)
+        features = self.backbone(images.contiguous(memory_format=self.layout))
         if self.unit_length:
             features = F.normalize(features)
         return self.head(features), features

@@ -32,7 +32,9 @@ class Propagation(NamedTuple):
     scores: np.ndarray  # (N, C) float32, rows sum to one; a zero row where no label reaches
 
 
-def propagate(features, labels, num_classes, *, k=50, gamma=3, alpha=0.99) -> Propagation:
+def propagate(
+    features, labels, num_classes, *, k=50, gamma=3, alpha=0.99, search="exact"
+) -> Propagation:
     """Propagate the known labels to all images.
 
     features: (N, d); labels: (N,) int64, -1 where unknown -> Propagation, in which the labeled
@@ -44,7 +46,7 @@ def propagate(features, labels, num_classes, *, k=50, gamma=3, alpha=0.99) -> Pr
     members = np.bincount(labels[labeled], minlength=num_classes)  # n_c
     Y = np.zeros((len(labels), num_classes), dtype=np.float32)
     Y[labeled, labels[labeled]] = 1 / members[labels[labeled]]
-    Z = np.maximum(diffuse(affinity(features, k, gamma), Y, alpha), 0)
+    Z = np.maximum(as_numpy(diffuse(affinity(features, k, gamma, search), Y, alpha)), 0)
     mass = Z.sum(axis=1, keepdims=True)
     reached = mass[:, 0] > 0
     scores = np.divide(Z, mass, out=np.zeros_like(Z), where=mass > 0)

@@ -110,6 +110,20 @@ def test_coreset_is_greedy_k_center(seed):
     assert picks.tolist() == k_center(given["features"].astype(float), given["labels"], 30)
 
 
+def test_coreset_when_candidates_run_out():
+    """More picks than are measured at once, where picks come in clumps that spoil each other."""
+    rng = np.random.default_rng(0)
+    x = (np.eye(6)[rng.integers(6, size=400)] * 3 + rng.normal(size=(400, 6)) * 0.1).astype("f4")
+    labels = np.full(400, -1)
+    labels[0] = 0
+    picks = select("coreset", features=x, labels=labels, budget=200, rng=None)
+    x, centers = x.astype(float), [0]
+    for pick in picks:  # float32 squares of length 9 leave ties of 1e-5 undecided
+        distances = ((x[:, None] - x[centers][None]) ** 2).sum(axis=2).min(axis=1)
+        assert distances[pick] >= distances.max() - 1e-5
+        centers.append(pick)
+
+
 def test_coreset_without_labels_starts_at_the_first_image():
     given = situation(labeled=0)
     assert select("coreset", **given, budget=2, rng=None)[0] == 0
@@ -124,6 +138,22 @@ def test_jlp_is_a_dense_solve_a_pick():
         expected.append(int(np.where(y == 0, f, np.inf).argmin()))
         y[expected[-1]] = 1
     assert select("jlp", **given, budget=20, rng=None, k=10).tolist() == expected
+
+
+def test_jlp_in_many_blocks():
+    """More picks than columns are kept, against a solve a pick."""
+    given = situation(n=400, d=4, labeled=40)
+    W = affinity(given["features"], k=8).toarray().astype(np.float64)
+    y, expected = (given["labels"] >= 0).astype(float), []
+    inverse = np.linalg.inv(np.eye(400) - 0.99 * W)
+    for _ in range(200):
+        f = inverse @ y
+        expected.append(int(np.where(y == 0, f, np.inf).argmin()))
+        y[expected[-1]] = 1
+    picks = select(
+        "jlp", features=given["features"], labels=given["labels"], budget=200, rng=None, k=8
+    )
+    assert len(set(picks) & set(expected)) >= 198
 
 
 def test_jlp_takes_what_no_label_reaches_first():

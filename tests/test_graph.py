@@ -5,9 +5,16 @@ import pytest
 import scipy.sparse
 import torch
 
+from al_methods import select
+from semisup.label_propagation import propagate
+from utils import diffusion
+from utils import neighbors as neighbors_module
 from utils.arrays import unit_length
 from utils.diffusion import NotConverged, diffuse
 from utils.graph import affinity, knn
+from utils.graph_on_device import affinity_on_device
+from utils.neighbors import SEARCHES, recall, search_neighbors
+from utils.options import SEARCHES as CHOICES
 
 
 def clustered(n=300, d=8, centers=6, seed=0):
@@ -117,3 +124,72 @@ def test_diffusion_refuses():
         diffuse(W, Y[:10])
     with pytest.raises(NotConverged, match="2 columns"):
         diffuse(W, Y, max_iter=2)
+
+
+def test_reordering_rows_changes_nothing(monkeypatch):
+    W = affinity(clustered(), k=10)
+    Y = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
+    plain = diffuse(W, Y)
+    monkeypatch.setattr(diffusion, "REORDERED", 0)
+    assert diffusion.Diffusion(W).order is not None
+    np.testing.assert_allclose(diffuse(W, Y), plain, atol=1e-4)
+    np.testing.assert_allclose(diffuse(W, Y[:, 0]), plain[:, 0], atol=1e-4)
+
+
+def test_the_graph_on_the_features_device_is_the_same_graph():
+    """Written for GPUs, where it has not been run; the same code on the CPU."""
+    x = clustered().astype(np.float32)
+    x[30:60] = x[7]
+    W, there = affinity(x, k=10), affinity_on_device(torch.from_numpy(2 * x), 10, 3)
+    assert there.layout == torch.sparse_csr
+    near = np.setdiff1d(
+        np.arange(300), [7, *range(30, 60)]
+    )  # which duplicates are listed may differ
+    dense = there.to_dense().numpy()
+    np.testing.assert_allclose(dense[near][:, near], W.toarray()[near][:, near], atol=0.02)
+    x = clustered(seed=1).astype(np.float32)
+    W, there = affinity(x, k=10), affinity_on_device(torch.from_numpy(x), 10, 3)
+    np.testing.assert_allclose(there.to_dense(), W.toarray(), atol=1e-5)
+    Y = torch.from_numpy(np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32))
+    Z = diffuse(there, Y)
+    assert isinstance(Z, torch.Tensor)
+    np.testing.assert_allclose(Z, diffuse(W, Y), atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_round_on_a_gpu_is_the_round_on_the_cpu():
+    x, labels = clustered().astype(np.float32), np.full(300, -1)
+    labels[:30] = np.arange(30) % 6
+    here, there = (propagate(torch.from_numpy(x).to(d), labels, 6, k=10) for d in ("cpu", "cuda"))
+    np.testing.assert_array_equal(here.labels, there.labels)
+    np.testing.assert_allclose(here.weights, there.weights, atol=1e-3)
+    for method in ("coreset", "jlp"):
+        options = {"labels": labels, "budget": 40, "rng": None}
+        picks = [
+            select(method, features=torch.from_numpy(x).to(d), **options) for d in ("cpu", "cuda")
+        ]
+        assert len(np.intersect1d(*picks)) >= 39
+
+
+def test_approximate_neighbours(caplog):
+    x = clustered(4000, 16, 40).astype(np.float32)
+    similarities, neighbors = knn(x, 20, "approx")
+    exact, right = knn(x, 20)
+    assert (neighbors != np.arange(4000)[:, None]).all() and (np.diff(similarities) <= 0).all()
+    found = np.mean([np.isin(a, b).mean() for a, b in zip(right, neighbors, strict=True)])
+    assert found > 0.95
+    measured = recall(x, search_neighbors(x, 21, "approx")[1])
+    assert measured == pytest.approx(found, abs=0.02)
+    np.testing.assert_array_equal(knn(x, 20, "auto")[0], exact)
+    assert SEARCHES == CHOICES
+    with pytest.raises(ValueError, match="unknown search"):
+        knn(x, 20, "fast")
+
+
+def test_cells_that_hold_too_few(monkeypatch):
+    """With one cell probed an image may find fewer than k: the rest are edges of no strength."""
+    monkeypatch.setattr(neighbors_module, "PROBES", 1)
+    x = clustered(200, 8, 20).astype(np.float32)
+    W = affinity(x, k=50, search="approx")
+    assert (W.diagonal() == 0).all() and np.isfinite(W.data).all() and (W.data > 0).all()
+    assert W.nnz < affinity(x, k=50).nnz

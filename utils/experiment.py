@@ -146,11 +146,11 @@ def _check_config(folder: Path, config: dict) -> None:
         before = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): name another --run-dir") from None
-    for name in sorted(set(before) | set(config)):
-        if name not in HOW and before.get(name) != config.get(name):
+    for name in sorted(set(before) & set(config)):  # an option may be newer than the folder
+        if name not in HOW and before[name] != config[name]:
             raise UserError(
-                f"run folder {folder} was made with {name} = {before.get(name)}, "
-                f"not {config.get(name)}: name another --run-dir"
+                f"run folder {folder} was made with {name} = {before[name]}, "
+                f"not {config[name]}: name another --run-dir"
             )
 
 

@@ -12,47 +12,57 @@ import numpy as np
 import scipy.sparse
 
 from utils.arrays import as_numpy, unit_length
-from utils.torch_faiss import faiss
+from utils.graph_on_device import affinity_on_device
+from utils.neighbors import search_neighbors
+from utils.torch_faiss import torch
 
 
-def knn(features, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Exact k nearest neighbours by inner product, each image's own row left out.
+def knn(features, k: int, search: str = "exact") -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest neighbours by inner product, each image's own row left out.
 
-    features: (N, d) -> similarities (N, k) float32, descending, and neighbors (N, k) int64.
-    The image is left out by identity, so that its exact duplicates stay.  Raises ValueError unless
-    1 <= k < N and the features are a finite matrix."""
+    features: (N, d) -> similarities (N, k) float32, descending, and neighbors (N, k) int64; search:
+    "exact", "approx", or "auto", which is exact up to 100,000 images.  The image is left out by
+    identity, so that its exact duplicates stay.  Raises ValueError unless 1 <= k < N and the
+    features are a finite matrix."""
     x = as_numpy(features, np.float32)  # (N, d)
     if x.ndim != 2 or not np.isfinite(x).all():
         raise ValueError("features must be a finite (N, d) matrix")
     if not 1 <= k < len(x):
         raise ValueError(f"k must be between 1 and N-1 = {len(x) - 1}, not {k}")
-    index = faiss.IndexFlatIP(x.shape[1])
-    index.add(x)
-    similarities, neighbors = index.search(x, k + 1)  # (N, k+1)
+    similarities, neighbors = search_neighbors(x, k + 1, search)  # (N, k+1)
     own = neighbors == np.arange(len(x))[:, None]
+    if own[:, 0].all():  # the usual case, without a duplicate
+        return np.ascontiguousarray(similarities[:, 1:]), np.ascontiguousarray(neighbors[:, 1:])
     # Where duplicates have pushed the image out of its own list, the last entry goes instead.
     dropped = np.where(own.any(axis=1), own.argmax(axis=1), k)
     kept = np.arange(k + 1) != dropped[:, None]
     return similarities[kept].reshape(-1, k), neighbors[kept].reshape(-1, k)
 
 
-def affinity(features, k: int = 50, gamma: float = 3) -> scipy.sparse.csr_matrix:
+def affinity(
+    features, k: int = 50, gamma: float = 3, search: str = "exact"
+) -> scipy.sparse.csr_matrix:
     """The symmetric normalised affinity W of the module docstring.
 
-    features: (N, d), made unit length here -> CSR (N, N) float32.  An isolated row stays zero.
-    k is cut to N-1, where the graph is complete."""
+    features: (N, d), made unit length here -> CSR (N, N) float32; search: as in `knn`.  An isolated
+    row stays zero.  k is cut to N-1, where the graph is complete.  Features on a GPU stay there:
+    the search is exact and W a torch CSR tensor."""
+    if isinstance(features, torch.Tensor) and features.is_cuda:
+        return affinity_on_device(features, k, gamma)
     x = unit_length(as_numpy(features, np.float32))
     n = len(x)
     k = min(k, n - 1)
-    similarities, neighbors = knn(x, k)
-    strengths = np.maximum(similarities, 0) ** gamma
+    similarities, neighbors = knn(x, k, search)
+    strengths = np.maximum(similarities, 0) ** gamma  # (N, k)
+    # Row sums of A + Aᵀ; normalising A before the sum touches fewer entries than after it.
+    degrees = strengths.sum(axis=1, dtype=np.float64)
+    degrees += np.bincount(neighbors.ravel(), weights=strengths.ravel(), minlength=n)
+    scale = np.zeros(n, dtype=np.float32)
+    np.divide(1, np.sqrt(degrees), out=scale, where=degrees > 0)
+    strengths *= scale[:, None]
+    strengths *= scale[neighbors]
     starts = np.arange(0, n * k + 1, k)
     a = scipy.sparse.csr_matrix((strengths.ravel(), neighbors.ravel(), starts), shape=(n, n))
     w = (a + a.T).tocsr()
     w.eliminate_zeros()
-    degrees = np.asarray(w.sum(axis=1, dtype=np.float64)).ravel()  # (N,)
-    scale = np.zeros(n)
-    np.divide(1.0, np.sqrt(degrees), out=scale, where=degrees > 0)
-    rows = np.repeat(np.arange(n), np.diff(w.indptr))
-    w.data = (w.data * scale[rows] * scale[w.indices]).astype(np.float32)
     return w

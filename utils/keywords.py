@@ -21,7 +21,7 @@ KEYWORDS = {
         "steps": "steps_per_epoch",
         "by_weight": "weighted_unlabeled_batch",
     },
-    "graph": {"k": "lp_k", "gamma": "lp_gamma", "alpha": "lp_alpha"},
+    "graph": {"k": "lp_k", "gamma": "lp_gamma", "alpha": "lp_alpha", "search": "knn"},
     "propagation": {
         "mode": "lp_mode",
         "percent": "lp_percent",

@@ -45,7 +45,7 @@ def _check_unread(args, given, defaults, reads_graph: bool) -> None:
         ("initial_lr", args.lr_rampup > 0, "--lr-rampup above 0"),
         ("out", args.run_dir is None or pretraining, "no --run-dir"),
         ("exp_name", args.run_dir is None, "no --run-dir"),
-        ("lp_k lp_gamma lp_alpha", reads_graph, "--add-lp or --al-method jlp"),
+        ("lp_k lp_gamma lp_alpha knn", reads_graph, "--add-lp or --al-method jlp"),
         ("labeled_batch_size lp_mode lp_percent lp_step tau", args.add_lp, "--add-lp"),
         ("loss_type is_pW is_cW weighted_unlabeled_batch", args.add_lp, "--add-lp"),
         ("lp_percent", args.lp_mode != "full", "--lp-mode certain, prob or uniform"),

@@ -31,6 +31,7 @@ DATA_ROOT = {
 }
 
 
+SEARCHES = ("auto", "exact", "approx")
 LP_MODES = ("full", "certain", "prob", "uniform")
 
 
@@ -134,6 +135,12 @@ def build_parser(datasets, archs, methods) -> tuple[OneLineParser, dict]:
     add("--lp-gamma", kind=above_zero, default=3.0, help="exponent of the similarities, jLP's too")
     add("--lp-alpha", kind=fraction, default=0.99, help="α of the diffusion, of jLP too")
     add(
+        "--knn",
+        kind=list(SEARCHES),
+        default="auto",
+        help="search of neighbours, jLP's too; auto: exact up to 100,000 images",
+    )
+    add(
         "--loss-type",
         kind=["ce", "kl"],
         default="ce",
@@ -226,8 +233,8 @@ def _derive(args, given, spec) -> None:
     if args.pretraining_clusters == 0:
         args.pretraining_clusters = 5 * spec.num_classes
     if args.add_lp:
-        if "batch_size" not in given and "labeled_batch_size" not in {**given, **spec.lp_defaults}:
-            args.batch_size = 128
+        if "batch_size" not in {**given, **spec.lp_defaults}:
+            args.batch_size = 128  # the paper's; a supervised batch is 32
         if args.labeled_batch_size is None:
             args.labeled_batch_size = LABELED_BATCH_SIZES.get(args.batch_size)
 

@@ -13,4 +13,6 @@ def top(scores: np.ndarray, count: int, candidates: np.ndarray) -> np.ndarray:
         raise ValueError("a score is not a number")
     if count > len(candidates):
         raise ValueError(f"{count} picks of {len(candidates)} candidates")
+    if count == 1:  # argmax takes the first of equals
+        return candidates[[wanted.argmax()]]
     return candidates[np.argsort(-wanted, kind="stable")[:count]]

@@ -1,0 +1,71 @@
+"""Time ours and a twin in one process, alternating; the ratio of each pair, and the peak memory."""
+
+import threading
+import time
+from pathlib import Path
+from statistics import median
+
+
+def resident() -> float:
+    """MiB of this process now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+
+class Peak:
+    """The most MiB that a block adds to the process, sampled every few milliseconds."""
+
+    def __enter__(self):
+        self.before = self.most = resident()
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def _watch(self):
+        while not self.over.wait(0.004):
+            self.most = max(self.most, resident())
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+        self.added = max(self.most, resident()) - self.before
+
+
+def timed(function) -> tuple[float, float, object]:
+    """Seconds, MiB added, result."""
+    with Peak() as peak:
+        begin = time.perf_counter()
+        result = function()
+        seconds = time.perf_counter() - begin
+    return seconds, peak.added, result
+
+
+def compare(name, ours, twin, *, runs=3, twin_part=1.0, check=None, wanted="", warm=True) -> dict:
+    """A row: medians and the ratio twin / ours pair by pair.
+
+    twin_part: the part of the work that the twin is given, where it has a constant price apiece;
+    its time is divided by it.  check(ours, twin) -> words on how far the results agree."""
+    if warm:
+        ours(), twin()
+    seconds, twins, peaks, twin_peaks = [], [], [], []
+    for _ in range(runs):
+        ours_took, ours_peak, mine = timed(ours)
+        twin_took, twin_peak, other = timed(twin)
+        seconds.append(ours_took)
+        twins.append(twin_took / twin_part)
+        peaks.append(ours_peak)
+        twin_peaks.append(twin_peak)
+    ratios = [t / s for s, t in zip(seconds, twins, strict=True)]
+    return {
+        "row": name,
+        "ours_s": round(median(seconds), 4),
+        "twin_s": round(median(twins), 4),
+        "ratio": round(median(ratios), 2),
+        "ratio_min": round(min(ratios), 2),
+        "ratio_max": round(max(ratios), 2),
+        "ours_mib": round(max(peaks)),
+        "twin_mib": round(max(twin_peaks)),
+        "wanted": wanted,
+        "agreement": check(mine, other) if check else "",
+        "twin_measured": "whole" if twin_part == 1 else f"{twin_part:.3g} of it",
+    }

@@ -1,0 +1,262 @@
+"""Ours against textbook twins: python -m tests.benchmarks.run [ROW ...] [--images N] [--csv F]
+
+50,000 images of 128 features unless --images says otherwise.  Ours and the twin run in one process
+on the same data, alternating; a ratio is the twin's time divided by ours.
+"""
+
+import csv
+import sys
+import warnings
+
+import numpy as np
+import torch
+
+from al_methods import coreset, jlp
+from data.augment import ImageBatches
+from models import create_model
+from semisup.label_propagation import propagate
+from tests.benchmarks import twins
+from tests.benchmarks.harness import compare
+from tests.benchmarks.problem import features_and_classes, some_labels
+from utils import graph, training
+from utils.arguments import OneLineParser, one_of, positive
+from utils.torch_faiss import faiss
+
+# The released code stops early; a solve that is finished is what the formula means.
+TWIN_SOLVES = {
+    "solved to 1e-6": {"rtol": 1e-6},
+    "stopped after 20 iterations": {"rtol": 0.0, "maxiter": 20},
+}
+
+
+def overlap(ours, twin) -> str:
+    common = len(set(np.asarray(ours)[: len(twin)].tolist()) & set(twin)) / len(twin)
+    return f"{100 * common:.1f} % of the picks"
+
+
+def after_knn(monkeyed: tuple):
+    """Let `propagate` find these neighbours already searched, to time what comes after."""
+
+    def search(x, k, kind):
+        return monkeyed
+
+    return search
+
+
+def bench_coreset(n):
+    x, truth = features_and_classes(n)
+    labels, tensor = some_labels(truth, n // 50), torch.from_numpy(x)
+    budget, few = n // 50, max(n // 500, 1)
+    return [
+        compare(
+            "core-set",
+            lambda: coreset.pick(features=tensor, labels=labels, budget=budget),
+            lambda: twins.coreset(x, labels, budget) if n < 5000 else twins.coreset(x, labels, few),
+            check=overlap,
+            wanted="40",
+            runs=3,
+            twin_part=1.0 if n < 5000 else coreset_part(n, budget, few),
+            warm=False,
+        )
+    ]
+
+
+def coreset_part(n, budget, few) -> float:
+    """The twin measures its distances to all labeled images and then to `few` picks, at a constant
+    price a center."""
+    return (n // 50 + few) / (n // 50 + budget)
+
+
+def bench_jlp(n):
+    x, truth = features_and_classes(n)
+    labels, tensor, budget = some_labels(truth, n // 50), torch.from_numpy(x), n // 50
+    found = graph.search_neighbors(x, 51, "exact")
+    W = graph.affinity(x)
+    few = min(budget, 20)
+    kept, graph.search_neighbors = graph.search_neighbors, after_knn(found)
+    rows = [
+        compare(
+            f"jLP after the kNN, twin {how}",
+            lambda: jlp.pick(features=tensor, labels=labels, budget=budget),
+            lambda limit=limit: twins.jlp(W, labels, few, **limit),
+            check=overlap,
+            wanted="8",
+            runs=2,
+            twin_part=few / budget,
+            warm=False,
+        )
+        for how, limit in TWIN_SOLVES.items()
+    ]
+    graph.search_neighbors = kept
+    return rows
+
+
+def same_labels(ours, twin) -> str:
+    labels, weights = twin
+    agree = 100 * (ours.labels == labels)[ours.unlabeled].mean()
+    off = np.abs(ours.weights - weights)[ours.unlabeled].max()
+    return f"labels {agree:.2f} %, weights within {off:.3f}"
+
+
+class Found:
+    """A propagation with what its checks need."""
+
+    def __init__(self, found, labels):
+        self.labels, self.weights, self.unlabeled = found.labels, found.weights, labels < 0
+
+
+def bench_propagation(n):
+    return propagation_rows(n, 10, "6") + propagation_rows(n, 100, "4")
+
+
+def propagation_rows(n, classes, wanted):
+    x, truth = features_and_classes(n, classes=classes)
+    labels = some_labels(truth, n // 50)
+    similarities, neighbors = graph.knn(x, 50)
+    kept = graph.search_neighbors
+    graph.search_neighbors = after_knn(kept(x, 51, "exact"))
+    rows = [
+        compare(
+            f"propagation after the kNN, {classes} classes, twin {how}",
+            lambda: Found(propagate(x, labels, classes), labels),
+            lambda limit=limit: twins.propagate(
+                x, labels, classes, similarities, neighbors, **limit
+            ),
+            check=same_labels,
+            wanted=wanted,
+        )
+        for how, limit in TWIN_SOLVES.items()
+    ]
+    graph.search_neighbors = kept
+    return rows
+
+
+def bench_knn(n):
+    x, truth = features_and_classes(n)
+    labels = some_labels(truth, n // 50)
+    index = faiss.IndexFlatIP(x.shape[1])
+    index.add(x)
+
+    def agree(ours, twin):
+        return f"labels {100 * (ours.labels == twin.labels)[labels < 0].mean():.2f} %"
+
+    return [
+        compare(
+            "exact kNN, twin: faiss's flat index",
+            lambda: graph.knn(x, 50),
+            lambda: index.search(x, 51),
+            wanted="1",
+        ),
+        compare(
+            "round with approximate kNN, twin: the round with exact kNN",
+            lambda: propagate(x, labels, 10, search="approx"),
+            lambda: propagate(x, labels, 10, search="exact"),
+            check=agree,
+            wanted="3",
+        ),
+    ]
+
+
+def bench_input(n):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(256, size=(2000, 32, 32, 3), dtype=np.uint8)
+    mean, std = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
+    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    images, transform = ImageBatches(tensor, mean, std, 4, True), twins.input_pipeline(mean, std)
+    batches = np.split(rng.integers(2000, size=12800), 100)
+
+    def ours():
+        for batch in batches:
+            images.augmented(batch, rng)
+
+    def twin():
+        for batch in batches[:10]:
+            twins.augmented(pixels, batch, transform)
+
+    row = "input pipeline, 12,800 images"
+    return [compare(row, ours, twin, wanted="50", runs=5, twin_part=0.1)]
+
+
+def bench_training(n):
+    return [row for batch_size in (32, 128) for row in training_rows(batch_size)]
+
+
+def training_rows(batch_size):
+    torch.manual_seed(0)
+    twin_model, model = create_model("cifar_cnn", 10), create_model("cifar_cnn", 10)
+    twin_model.layout = torch.contiguous_format
+    twin_model.to(memory_format=torch.contiguous_format)
+    options = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 2e-4}
+    optimizers = [training.create_optimizer(m, **options) for m in (model, twin_model)]
+    pixels = torch.randint(256, (512, 3, 32, 32), dtype=torch.uint8)
+    images = ImageBatches(pixels, [0.5] * 3, [0.25] * 3)
+    batch, weights = images.plain(slice(0, batch_size)), torch.ones(batch_size)
+    labels = torch.randint(10, (batch_size,))
+
+    def ours():
+        batches = [(batch, labels, weights)]
+        return training.train_epoch(model, optimizers[0], batches, rate=lambda _: 0.01)
+
+    def twin():
+        return twins.train_step(twin_model, optimizers[1], batch, labels, weights)
+
+    @torch.no_grad()
+    def twin_features():
+        twin_model.eval()
+        parts = torch.arange(512).split(batch_size)
+        return torch.cat([twin_model(images.plain(part))[1] for part in parts])
+
+    def features():
+        return training.extract(model, images, batch_size=batch_size)[0]
+
+    return [
+        compare(
+            f"training step of cifar_cnn, batch {batch_size}", ours, twin, wanted="1.5", runs=7
+        ),
+        compare(f"features of cifar_cnn, batch {batch_size}", features, twin_features, runs=5),
+    ]
+
+
+ROWS = {
+    "coreset": bench_coreset,
+    "jlp": bench_jlp,
+    "propagation": bench_propagation,
+    "knn": bench_knn,
+    "input": bench_input,
+    "training": bench_training,
+}
+
+
+def as_table(rows) -> str:
+    """The rows as a markdown table."""
+    columns = ("row", "ours_s", "twin_s", "ratio", "wanted", "ours_mib", "twin_mib", "agreement")
+    lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+    lines += ["| " + " | ".join(str(row[column]) for column in columns) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def main(argv=None) -> int:
+    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("rows", nargs="*", type=one_of(list(ROWS)), help=", ".join(ROWS))
+    parser.add_argument("--images", type=positive, default=50_000)
+    parser.add_argument("--csv", default=None, help="write the table here")
+    args = parser.parse_args(argv)
+    warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad")
+    print(f"{torch.get_num_threads()} threads, {args.images} images, torch {torch.__version__}")
+    rows = []
+    for name in args.rows or ROWS:
+        for row in ROWS[name](args.images):
+            rows.append(row)
+            spread = f"{row['ratio_min']} to {row['ratio_max']}"
+            print(f"{row['row']}: {row['ratio']} times ({spread})", flush=True)
+    print("\n" + as_table(rows))
+    if args.csv:
+        with open(args.csv, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

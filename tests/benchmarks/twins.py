@@ -1,0 +1,93 @@
+"""Textbook twins: the formulas as one would first write them, to measure ours against."""
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+import torch
+from PIL import Image
+from scipy.spatial import distance_matrix
+from torchvision import transforms
+
+
+def coreset(features, labels, budget):
+    """scipy's distance_matrix in the greedy loop, one new center at a time."""
+    labeled = np.flatnonzero(labels >= 0)
+    nearest = np.full(len(features), np.inf)
+    for start in range(0, len(labeled), 100):
+        block = distance_matrix(features, features[labeled[start : start + 100]])
+        nearest = np.minimum(nearest, block.min(axis=1))
+    picks = []
+    for _ in range(budget):
+        picks.append(int(nearest.argmax()))
+        column = distance_matrix(features, features[picks[-1:]])[:, 0]
+        nearest = np.minimum(nearest, column)
+    return picks
+
+
+def affinity(features, similarities, neighbors, gamma=3):
+    """scipy's sparse matrices, as the formula says."""
+    n, k = neighbors.shape
+    rows = np.repeat(np.arange(n), k)
+    values = np.maximum(similarities.ravel(), 0) ** gamma
+    A = scipy.sparse.csr_matrix((values, (rows, neighbors.ravel())), shape=(n, n))
+    W = A + A.T
+    W = W - scipy.sparse.diags(W.diagonal())
+    S = np.asarray(W.sum(axis=1)).ravel()
+    S[S == 0] = 1
+    D = scipy.sparse.diags(1 / np.sqrt(S))
+    return D @ W @ D
+
+
+def propagate(features, labels, num_classes, similarities, neighbors, rtol, maxiter=None):
+    """scipy's cg a class at a time; -> pseudo-labels, weights."""
+    W = affinity(features, similarities, neighbors)
+    system = scipy.sparse.eye(len(labels)) - 0.99 * W
+    Z = np.zeros((len(labels), num_classes))
+    for c in range(num_classes):
+        members = labels == c
+        y = members / max(members.sum(), 1)
+        Z[:, c], _ = scipy.sparse.linalg.cg(system, y, rtol=rtol, maxiter=maxiter)
+    Z = np.maximum(Z, 0)
+    Z = Z / np.maximum(Z.sum(axis=1, keepdims=True), 1e-300)
+    entropies = -(Z * np.log(np.maximum(Z, 1e-300))).sum(axis=1)
+    weights = 1 - entropies / np.log(num_classes)
+    return Z.argmax(axis=1), weights / weights.max()
+
+
+def jlp(W, labels, budget, rtol, maxiter=None):
+    """One solve a pick, from scratch."""
+    system = scipy.sparse.eye(len(labels)) - 0.99 * W
+    y, picks = (labels >= 0).astype(float), []
+    for _ in range(budget):
+        f, _ = scipy.sparse.linalg.cg(system, y, rtol=rtol, maxiter=maxiter)
+        picks.append(int(np.where(y == 0, f, np.inf).argmin()))
+        y[picks[-1]] = 1
+    return picks
+
+
+def input_pipeline(mean, std):
+    """torchvision's transforms on a PIL image, as training scripts have them."""
+    return transforms.Compose(
+        [
+            transforms.RandomCrop(32, padding=4, padding_mode="reflect"),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, std),
+        ]
+    )
+
+
+def augmented(pixels, indices, transform):
+    """pixels: (N, H, W, 3) uint8, indices: (B,) -> (B, 3, H, W) float32."""
+    return torch.stack([transform(Image.fromarray(pixels[i])) for i in indices])
+
+
+def train_step(model, optimizer, images, labels, weights):
+    """Eager, NCHW, one step of the weighted loss."""
+    model.train()
+    losses = torch.nn.functional.cross_entropy(model(images)[0], labels, reduction="none")
+    loss = (losses * weights).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return float(loss)

@@ -1,0 +1,32 @@
+"""The graph where the features are: the same W as utils.graph, as a torch CSR tensor."""
+
+from utils.diffusion import torch_csr
+from utils.neighbors import search_on_device
+from utils.torch_faiss import torch
+
+
+def affinity_on_device(features: torch.Tensor, k: int, gamma: float) -> torch.Tensor:
+    """features: (N, d) on any device -> W (N, N), torch CSR float32 on that device."""
+    x = torch.nn.functional.normalize(features.float())
+    n = len(x)
+    k = min(k, n - 1)
+    similarities, neighbors = search_on_device(x, k + 1)
+    rows = torch.arange(n, device=x.device)
+    own = neighbors == rows[:, None]
+    last = torch.full_like(rows, k)
+    dropped = torch.where(own.any(dim=1), own.int().argmax(dim=1), last)
+    kept = torch.arange(k + 1, device=x.device) != dropped[:, None]
+    strengths = similarities[kept].clamp(min=0) ** gamma
+    edges = torch.stack([rows.repeat_interleave(k), neighbors[kept]])
+    both = torch.cat([edges, edges.flip(0)], dim=1)
+    w = torch.sparse_coo_tensor(
+        both, strengths.repeat(2), (n, n), check_invariants=False
+    ).coalesce()
+    (i, j), values = w.indices(), w.values()
+    degrees = torch.zeros(n, dtype=torch.float64, device=x.device).index_add_(0, i, values.double())
+    scale = torch.where(degrees > 0, degrees, torch.inf).rsqrt()
+    counts = torch.zeros(n + 1, dtype=torch.int64, device=x.device).index_add_(
+        0, i + 1, torch.ones_like(i)
+    )
+    starts = counts.cumsum(0).int()
+    return torch_csr(starts, j.int(), (values * scale[i] * scale[j]).float(), (n, n))

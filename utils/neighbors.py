@@ -1,0 +1,69 @@
+"""Nearest-neighbour search through faiss: exact, or approximate where exact takes too long.
+
+Exact search multiplies every image by every other, N² d; the inverted file (Sivic & Zisserman,
+ICCV 2003; Douze et al., "The Faiss library", 2024) compares it with those of near cells only.
+"""
+
+import importlib
+
+import numpy as np
+
+from utils.records import log
+from utils.torch_faiss import faiss, torch
+
+SEARCHES = ("auto", "exact", "approx")
+EXACT_UP_TO = 100_000  # images, for "auto"
+PROBES = 32  # cells that an image is compared with
+SAMPLE = 200  # images whose exact neighbours measure the recall
+
+
+def search_neighbors(x: np.ndarray, k: int, search: str) -> tuple[np.ndarray, np.ndarray]:
+    """The k rows of largest inner product with each row, itself among them where it is one.
+
+    x: (N, d) float32 -> similarities (N, k), descending, and indices (N, k) int64.  search: one of
+    SEARCHES (ValueError otherwise); an approximate one logs its recall."""
+    if search not in SEARCHES:
+        raise ValueError(f"unknown search {search!r}: one of {', '.join(SEARCHES)}")
+    if search == "exact" or (search == "auto" and len(x) <= EXACT_UP_TO):
+        index = faiss.IndexFlatIP(x.shape[1])
+        index.add(x)
+        return index.search(x, k)
+    index = inverted_file(x)
+    similarities, indices = index.search(x, k)
+    log.info("approximate neighbours: recall %.4f at %d", recall(x, indices), k)
+    missing = indices < 0  # the probed cells held fewer than k
+    similarities[missing] = 0
+    indices[missing] = np.nonzero(missing)[0]
+    return similarities, indices
+
+
+def inverted_file(x: np.ndarray):
+    """A faiss index of 2 √N cells that holds x."""
+    cells = min(2 * int(len(x) ** 0.5), len(x))
+    index = faiss.index_factory(x.shape[1], f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter, index.cp.max_points_per_centroid = 8, 40
+    index.cp.min_points_per_centroid = 1
+    index.train(x)
+    index.add(x)
+    index.nprobe = min(PROBES, cells)
+    return index
+
+
+def recall(x: np.ndarray, indices: np.ndarray) -> float:
+    """The part of the exact neighbours that was found, on SAMPLE images spread over all."""
+    chosen = np.linspace(0, len(x) - 1, min(SAMPLE, len(x))).astype(np.int64)
+    _, exact = faiss.knn(x[chosen], x, indices.shape[1], metric=faiss.METRIC_INNER_PRODUCT)
+    found = [np.isin(a, b).mean() for a, b in zip(exact, indices[chosen], strict=True)]
+    return float(np.mean(found))
+
+
+def search_on_device(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Exact, on the device of x, whose rows may be a GPU's: (N, d) -> (N, k) and (N, k) int64."""
+    if x.is_cuda and faiss.get_num_gpus():
+        importlib.import_module("faiss.contrib.torch_utils")  # faiss then takes torch tensors
+        resources = faiss.StandardGpuResources()
+        return faiss.knn_gpu(
+            resources, x, x, k, metric=faiss.METRIC_INNER_PRODUCT, device=x.device.index or 0
+        )
+    found = [(block @ x.T).topk(k, dim=1) for block in x.split(4096)]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
