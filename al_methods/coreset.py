@@ -8,7 +8,7 @@ ICLR 2018, algorithm 1.  The labeled images are the first centers; each pick is 
 import numpy as np
 import torch
 
-CENTERS = 1024  # labeled centers per product when the minima are first computed
+CENTERS = 128  # labeled centers per product when the minima are first computed
 CANDIDATES = 64  # images per product when picking
 
 

@@ -70,6 +70,7 @@ def refused(capsys, tmp_path, monkeypatch):
         (["--add-lp", "--add-ceal"], "--add-lp and --add-ceal exclude each other"),
         (["--lp-k", "5"], "--lp-k is read only with --add-lp or --al-method jlp"),
         (["--lp-mode", "best"], "--lp-mode: 'best' is unknown: one of full, certain"),
+        (["--knn", "approx"], "--knn is read only with --add-lp or --al-method jlp"),
         (["--lp-step", "2"], "--lp-step is read only with --add-lp"),
         (["--is-pW", "False"], "--is-pW is read only with --add-lp"),
         (["--add-lp", "--lp-mode", "full", "--lp-percent", "0.3"], "--lp-percent is read only"),

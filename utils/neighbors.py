@@ -14,6 +14,7 @@ from utils.torch_faiss import faiss, torch
 SEARCHES = ("auto", "exact", "approx")
 EXACT_UP_TO = 100_000  # images, for "auto"
 PROBES = 32  # cells that an image is compared with
+BATCH = 65_536  # images searched at a time
 SAMPLE = 200  # images whose exact neighbours measure the recall
 
 
@@ -29,7 +30,14 @@ def search_neighbors(x: np.ndarray, k: int, search: str) -> tuple[np.ndarray, np
         index.add(x)
         return index.search(x, k)
     index = inverted_file(x)
-    similarities, indices = index.search(x, k)
+    similarities = np.empty((len(x), k), dtype=np.float32)
+    indices = np.empty((len(x), k), dtype=np.int64)
+    # Cell by cell, so that one image's cells are in the cache for the next: twice as fast.
+    _, cells = index.quantizer.search(x, 1)
+    order = np.argsort(cells[:, 0], kind="stable")
+    for start in range(0, len(x), BATCH):
+        some = order[start : start + BATCH]
+        similarities[some], indices[some] = index.search(x[some], k)
     log.info("approximate neighbours: recall %.4f at %d", recall(x, indices), k)
     missing = indices < 0  # the probed cells held fewer than k
     similarities[missing] = 0
@@ -38,8 +46,8 @@ def search_neighbors(x: np.ndarray, k: int, search: str) -> tuple[np.ndarray, np
 
 
 def inverted_file(x: np.ndarray):
-    """A faiss index of 2 √N cells that holds x."""
-    cells = min(2 * int(len(x) ** 0.5), len(x))
+    """A faiss index that holds x: N^⅔ / 3 cells, so that cells grow too, but slower than N."""
+    cells = max(int(len(x) ** (2 / 3) / 3), 1)
     index = faiss.index_factory(x.shape[1], f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, index.cp.max_points_per_centroid = 8, 40
     index.cp.min_points_per_centroid = 1

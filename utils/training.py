@@ -5,7 +5,6 @@ ramp-up, then half a cosine.  The weighted loss is equation 9 of Iscen et al., C
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 
 from utils import records
 from utils.errors import UserError
+from utils.records import log
 
 
 def learning_rate(epoch: float, *, lr, initial_lr=0.0, rampup=0, rampdown=210) -> float:
@@ -154,6 +154,6 @@ def compiled(model: torch.nn.Module, example: torch.Tensor) -> torch.nn.Module:
         return fast
     except Exception as error:  # no compiler, or one that fails: many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        warnings.warn(f"--compile has no effect here: {reason}", stacklevel=2)
+        log.warning("--compile has no effect here: %s", reason)
         torch.compiler.reset()
         return model
