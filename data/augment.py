@@ -61,9 +61,10 @@ def translate(windows: torch.Tensor, indices: np.ndarray, shifts: np.ndarray) ->
     """Images moved by `shifts` (B, 2), in pixels, x then y; positive x moves to the right.
 
     windows: of `shifted_windows`; indices: (B,) -> (B, C, H, W), the type of the images."""
-    middle = windows.shape[1] // 2
-    image = torch.as_tensor(indices, device=windows.device)
-    x, y = (torch.as_tensor(middle - shifts[:, axis], device=windows.device) for axis in (0, 1))
+    x, y = (windows.shape[1] // 2 - shifts).T
+    if windows.is_cpu:  # numpy copies windows four times as fast as torch does
+        return torch.from_numpy(windows.numpy()[indices, y, x])
+    image, y, x = (torch.as_tensor(part, device=windows.device) for part in (indices, y, x))
     return windows[image, y, x]
 
 

@@ -176,7 +176,7 @@ def kill_and_resume(tmp_path, words, at):
             "--loss-type",
             "kl",
         ),
-        ("--epochs", 60, "--add-ceal", "--ceal-th", 0.7, "--al-method", "uncertainty_entropy"),
+        ("--epochs", 25, "--add-ceal", "--ceal-th", 0.7, "--al-method", "uncertainty_entropy"),
     ],
     ids=["finetuning", "lp", "ceal"],
 )

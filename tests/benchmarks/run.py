@@ -34,11 +34,11 @@ def overlap(ours, twin) -> str:
     return f"{100 * common:.1f} % of the picks"
 
 
-def after_knn(monkeyed: tuple):
-    """Let `propagate` find these neighbours already searched, to time what comes after."""
+def after_knn(found: tuple):
+    """A search that has been done already, to time what comes after it."""
 
     def search(x, k, kind):
-        return monkeyed
+        return found
 
     return search
 
@@ -46,7 +46,7 @@ def after_knn(monkeyed: tuple):
 def bench_coreset(n):
     x, truth = features_and_classes(n)
     labels, tensor = some_labels(truth, n // 50), torch.from_numpy(x)
-    budget, few = n // 50, max(n // 500, 1)
+    budget, few = n // 50, max(n // 1000, 1)
     return [
         compare(
             "core-set",
@@ -54,7 +54,7 @@ def bench_coreset(n):
             lambda: twins.coreset(x, labels, budget) if n < 5000 else twins.coreset(x, labels, few),
             check=overlap,
             wanted="40",
-            runs=3,
+            runs=2,
             twin_part=1.0 if n < 5000 else coreset_part(n, budget, few),
             warm=False,
         )
@@ -70,10 +70,10 @@ def coreset_part(n, budget, few) -> float:
 def bench_jlp(n):
     x, truth = features_and_classes(n)
     labels, tensor, budget = some_labels(truth, n // 50), torch.from_numpy(x), n // 50
-    found = graph.search_neighbors(x, 51, "exact")
-    W = graph.affinity(x)
     few = min(budget, 20)
-    kept, graph.search_neighbors = graph.search_neighbors, after_knn(found)
+    kept = graph.search_neighbors
+    graph.search_neighbors = after_knn(kept(x, 51, "exact"))
+    W = graph.affinity(x)
     rows = [
         compare(
             f"jLP after the kNN, twin {how}",
@@ -112,9 +112,9 @@ def bench_propagation(n):
 def propagation_rows(n, classes, wanted):
     x, truth = features_and_classes(n, classes=classes)
     labels = some_labels(truth, n // 50)
-    similarities, neighbors = graph.knn(x, 50)
     kept = graph.search_neighbors
     graph.search_neighbors = after_knn(kept(x, 51, "exact"))
+    similarities, neighbors = graph.knn(x, 50)
     rows = [
         compare(
             f"propagation after the kNN, {classes} classes, twin {how}",
@@ -146,6 +146,7 @@ def bench_knn(n):
             lambda: graph.knn(x, 50),
             lambda: index.search(x, 51),
             wanted="1",
+            warm=False,
         ),
         compare(
             "round with approximate kNN, twin: the round with exact kNN",
@@ -153,6 +154,7 @@ def bench_knn(n):
             lambda: propagate(x, labels, 10, search="exact"),
             check=agree,
             wanted="3",
+            warm=False,
         ),
     ]
 
