@@ -5,7 +5,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 
 def cifar_cnn(in_channels: int = 3) -> nn.Module:
-    """The 13-layer network of Mean Teacher (Tarvainen & Valpola, NIPS 2017, table 5) -> (B, 128).
+    """The 13-layer network of Mean Teacher (Tarvainen & Valpola, NIPS 2017) -> (B, 128).
 
     Needs images of at least 12 x 12 pixels: two poolings, then an unpadded 3 x 3 convolution."""
     return nn.Sequential(

@@ -19,7 +19,7 @@ def weight_normalised_linear(features: int, classes: int) -> nn.Linear:
 class Sobel(nn.Module):
     """Horizontal and vertical Sobel gradients of the grey image: (B, c, H, W) -> (B, 2, H, W).
 
-    The fixed first layer of DeepCluster (Caron et al., ECCV 2018, section 4), which takes colour
+    The fixed first layer of DeepCluster (Caron et al., ECCV 2018), which takes colour
     away as a clue."""
 
     def __init__(self):

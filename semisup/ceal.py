@@ -1,7 +1,7 @@
 """CEAL: the network's own confident predictions as labels for one cycle.
 
 Source: Wang et al., "Cost-effective active learning for deep image classification", IEEE TCSVT
-2017, section III-C: after acquisition, every unlabeled image whose entropy is below a threshold δ
+2017: after acquisition, every unlabeled image whose entropy is below a threshold δ
 gets the network's class as its label; δ falls with the cycles; a cycle's end takes them back.
 Here H is divided by log C and δ = threshold − decay · cycle.
 """

@@ -4,9 +4,9 @@ Source: Iscen, Tolias, Avrithis & Chum, "Label propagation for deep semi-supervi
 2019, section 4; used at every cycle of active learning by Siméoni et al., ICPR 2020, section 3.
 
     Y (N, C)   1/n_c on the n_c labeled images of class c
-    Z (N, C)   (I − αW) Z = Y, negatives set to zero, rows made to sum to one      (eq. 10)
-    ŷ_i        argmax_c z_ic                                                       (eq. 7)
-    ω_i        1 − H(z_i) / log C, divided by the largest                          (eq. 11)
+    Z (N, C)   (I − αW) Z = Y, negatives set to zero, rows made to sum to one
+    ŷ_i        argmax_c z_ic
+    ω_i        1 − H(z_i) / log C, divided by the largest
     ζ_c        (images in use / C) / images in use of class c                      (class weights)
 """
 

@@ -21,7 +21,7 @@ from utils.arrays import as_numpy, unit_length
 from utils.seeding import derive, stream
 from utils.training import Progress
 
-MOMENTUM, WEIGHT_DECAY = 0.9, 1e-5  # section 4 of the paper
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-5  # as DeepCluster has them
 
 
 def pretrain(

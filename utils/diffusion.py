@@ -1,6 +1,6 @@
 """Diffusion on the graph: the solve behind label propagation and jLP.
 
-Source: Iscen et al., CVPR 2019, section 3.2, equation 10 (Zhou et al., NIPS 2003): (I − αW) Z = Y.
+Source: Zhou et al., NIPS 2003; Iscen et al., CVPR 2019, section 4: (I − αW) Z = Y.
 I − αW is symmetric with eigenvalues in [1−α, 1+α], so conjugate gradient (Hestenes & Stiefel, 1952)
 solves all columns at once: one sparse product per iteration, scalars of their own per column.
 

@@ -1,7 +1,7 @@
 """The nearest-neighbour graph that label propagation and jLP share.
 
-Source: Iscen et al., "Label propagation for deep semi-supervised learning", CVPR 2019, section 3.2,
-equations 7 and 8 (after Zhou et al., NIPS 2003).
+Source: Iscen et al., "Label propagation for deep semi-supervised learning", CVPR 2019, section 4
+(after Zhou et al., NIPS 2003).
 
     X  (N, d)  features            v_i in the paper
     A  (N, N)  A_ij = max(x_i·x_j, 0)^γ for the k nearest neighbours j of i, else 0

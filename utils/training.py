@@ -1,7 +1,7 @@
 """One way to train, evaluate and extract, whatever the targets come from.
 
-The learning-rate schedule is Mean Teacher's (Tarvainen & Valpola, NIPS 2017, appendix B): linear
-ramp-up, then half a cosine.  The weighted loss is equation 9 of Iscen et al., CVPR 2019.
+The learning-rate schedule is Mean Teacher's (Tarvainen & Valpola, NIPS 2017): linear
+ramp-up, then half a cosine.  The weighted loss is that of Iscen et al., CVPR 2019.
 """
 
 import math
