@@ -95,7 +95,13 @@ def build_parser(datasets, archs, methods) -> tuple[OneLineParser, dict]:
     options.section("training")
     add("--epochs", kind=positive, default=200, help="epochs in each cycle")
     add(
-        "-b", "--b", "--batch-size", dest="batch_size", kind=positive, default=32, help="batch size"
+        "-b",
+        "--b",
+        "--batch-size",
+        dest="batch_size",
+        kind=positive,
+        default=32,
+        help="batch size; 128 with --add-lp",
     )
     add("--lr", "--learning-rate", dest="lr", kind=above_zero, default=0.2, help="learning rate")
     add("--initial-lr", kind=not_negative, default=0.0, help="rate at the start of the ramp-up")

@@ -4,7 +4,6 @@ The propagation round (features to pseudo-labels, 10 classes, --knn auto) and co
 beside 1,000 labeled, 128 features, each size in a process of its own so that its peak is its own.
 """
 
-import csv
 import multiprocessing
 import resource
 import sys
@@ -12,6 +11,7 @@ import time
 
 import numpy as np
 
+from tests.benchmarks.harness import write_csv
 from utils.arguments import OneLineParser, number
 
 
@@ -69,10 +69,7 @@ def main(argv=None) -> int:
                 fitted = exponent(args.sizes, [row[column] for row in mine])
                 print(f"{task}: {column} grow as N^{fitted:.2f}", flush=True)
     if args.csv:
-        with open(args.csv, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(args.csv, rows)
     return 0
 
 

@@ -1,5 +1,6 @@
 """Time ours and a twin in one process, alternating; the ratio of each pair, and the peak memory."""
 
+import csv
 import threading
 import time
 from pathlib import Path
@@ -69,3 +70,11 @@ def compare(name, ours, twin, *, runs=3, twin_part=1.0, check=None, wanted="", w
         "agreement": check(mine, other) if check else "",
         "twin_measured": "whole" if twin_part == 1 else f"{twin_part:.3g} of it",
     }
+
+
+def write_csv(path: str, rows: list[dict]) -> None:
+    """A table of rows that have the same columns."""
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -4,7 +4,6 @@
 on the same data, alternating; a ratio is the twin's time divided by ours.
 """
 
-import csv
 import sys
 import warnings
 
@@ -16,7 +15,7 @@ from data.augment import ImageBatches
 from models import create_model
 from semisup.label_propagation import propagate
 from tests.benchmarks import twins
-from tests.benchmarks.harness import compare
+from tests.benchmarks.harness import compare, write_csv
 from tests.benchmarks.problem import features_and_classes, some_labels
 from utils import graph, training
 from utils.arguments import OneLineParser, one_of, positive
@@ -253,10 +252,7 @@ def main(argv=None) -> int:
             print(f"{row['row']}: {row['ratio']} times ({spread})", flush=True)
     print("\n" + as_table(rows))
     if args.csv:
-        with open(args.csv, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(args.csv, rows)
     return 0
 
 
