@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from al_methods import METHODS, select
-from data import DATASETS
+from data import DATASETS, splits
 from data.batches import TrainingBatches, epoch_streams
 from data.pool import Pool, from_plain, plain, supervised_targets
 from data.problem import load_problem
@@ -57,6 +57,8 @@ def active_learning(args, changed: dict) -> None:
     if run.finished:
         return run.report("Finished before; nothing to do")
     run.start()
+    path, initial = splits.path_of(args.dataset, args.initial_size, args.split), problem.initial
+    splits.write_missing(path, problem.ids[initial], oracle[initial])
 
     # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
     build = partial(create_model, args.arch, spec.num_classes, spec.channels, args.isL2, args.sobel)
@@ -68,7 +70,7 @@ def active_learning(args, changed: dict) -> None:
     # ---- 2. Start from a split, or from the last checkpoint.
     model = build().to(device)
     network = training.compiled(model, images.plain(slice(0, 2))) if args.compile else model
-    pool = Pool.empty(len(images)).reveal(problem.initial, oracle)
+    pool = Pool.empty(len(images)).reveal(initial, oracle)
     targets = supervised_targets(pool, spec.num_classes)
     state = run.state or {"cycle": 0, "progress": asdict(Progress())}
     if run.state:

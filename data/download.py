@@ -34,7 +34,9 @@ def main(argv=None) -> int:
         try:
             DATASETS[name].download(root)
         except (OSError, RuntimeError) as error:
-            return arguments.complain(f"{name} could not be downloaded: {error}", status=1)
+            return arguments.complain(
+                f"{name} could not be downloaded: {error}", parser.prog, status=1
+            )
         status = generate_splits.main(["--dataset", name, "--data-root", root])
         if status:
             return status

@@ -27,11 +27,11 @@ class Problem:
 def load_problem(
     spec: DatasetSpec, root: str, *, name: str, split: int, size: int, validation: bool, rng, device
 ) -> Problem:
-    """Read the data set and the split number `split` of `size` labels, made where it is missing.
+    """Read the data set and the split number `split` of `size` labels; nothing is written.
 
     rng draws the validation set.  Raises UserError for whatever is wrong with either."""
     train, test = spec.load(root)
-    chosen = splits.read_or_make(name, train.labels, spec.num_classes, size, split)
+    chosen = splits.read_or_balance(name, train.labels, spec.num_classes, size, split)
     held_out = np.empty(0, dtype=np.int64)
     if validation:
         held_out = splits.hold_out(train.labels, chosen, VALIDATION_IMAGES, rng)

@@ -43,8 +43,8 @@ def balanced(labels: np.ndarray, size: int, number: int) -> np.ndarray:
 
 
 def render(indices: np.ndarray, labels: np.ndarray) -> str:
-    """The text of a split's file."""
-    return "".join(f"{index} {labels[index]}\n" for index in indices)
+    """The text of a split's file.  indices: (size,), labels: (size,), their classes."""
+    return "".join(f"{i} {label}\n" for i, label in zip(indices, labels, strict=True))
 
 
 def read(path: Path, labels: np.ndarray, num_classes: int, size: int) -> np.ndarray:
@@ -77,7 +77,8 @@ def write(path: Path, labels: np.ndarray, size: int, number: int) -> bool:
     """Write the split's file unless it is there already; True if it was written.
 
     Raises UserError where the file there is another split: nothing is overwritten."""
-    text = render(balanced(labels, size, number), labels)
+    indices = balanced(labels, size, number)
+    text = render(indices, labels[indices])
     if path.exists():
         if path.read_text() != text:
             raise UserError(f"{path} is there with other contents: move it away first")
@@ -86,13 +87,24 @@ def write(path: Path, labels: np.ndarray, size: int, number: int) -> bool:
     return True
 
 
-def read_or_make(dataset: str, labels: np.ndarray, num_classes: int, size: int, number: int):
-    """The indices of a split, whose file is made, and said so, where it is missing."""
+def read_or_balance(dataset: str, labels: np.ndarray, num_classes: int, size: int, number: int):
+    """The indices of a split: of its file, or what the file will hold where it is missing."""
     path = path_of(dataset, size, number)
+    return (
+        read(path, labels, num_classes, size) if path.exists() else balanced(labels, size, number)
+    )
+
+
+def write_missing(path: Path, indices: np.ndarray, labels: np.ndarray) -> None:
+    """Write a split's file where it is missing, and say so.  indices, labels: (size,)"""
     if not path.exists():
-        write(path, labels, size, number)
+        try:
+            write_atomically(path, render(indices, labels).encode())
+        except OSError as error:
+            raise UserError(
+                f"split {path} cannot be written ({error.strerror}): set AL_LABELS_ROOT"
+            ) from None
         print(f"made the missing split {path}")
-    return read(path, labels, num_classes, size)
 
 
 def hold_out(labels: np.ndarray, kept: np.ndarray, per_class: int, rng) -> np.ndarray:

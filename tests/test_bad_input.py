@@ -13,13 +13,13 @@ SHORT = ["--al-budget", "10", "--al-nb-cycles", "2", "--epochs", "1"]
 
 
 @pytest.fixture
-def refused(capsys, tmp_path, monkeypatch):
+def refused(capsys, tmp_path, monkeypatch, home):
     """Run main_al with options that must be refused; -> the line."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words, leaves=()):
         words = [str(word) for word in words]
-        before = sorted(tmp_path.rglob("*"))
+        before = sorted([*tmp_path.rglob("*"), *home.rglob("*")])
         try:
             status = main_al.main(words)
         except SystemExit as error:
@@ -28,7 +28,7 @@ def refused(capsys, tmp_path, monkeypatch):
         assert status == 2 and line.count("\n") == 1 and line.startswith("main_al.py: error: "), (
             line
         )
-        assert sorted(tmp_path.rglob("*")) == before
+        assert sorted([*tmp_path.rglob("*"), *home.rglob("*")]) == before  # splits neither
         return line
 
     return run
@@ -121,7 +121,8 @@ def test_split_files(refused, home, line, expected):
     labels = DATASETS["digits"].load("")[0].labels
     path = splits.path_of("digits", 10, 55)
     path.parent.mkdir(parents=True, exist_ok=True)
-    good = splits.render(splits.balanced(labels, 10, 55), labels).splitlines()
+    split = splits.balanced(labels, 10, 55)
+    good = splits.render(split, labels[split]).splitlines()
     label, wrong, first = labels[1436], (labels[1436] + 1) % 10, good[0].split()[0]
     given = {"FIRST": good[0], "1436 WRONG": f"1436 {wrong}"}.get(line, line)
     path.write_text("\n".join(good[:9] + ([given] if given else [])))
