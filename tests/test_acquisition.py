@@ -156,6 +156,26 @@ def test_jlp_in_many_blocks():
     assert len(set(picks) & set(expected)) >= 198
 
 
+def test_jlp_in_parts_that_do_not_touch():
+    """Five components, labels in one: f is zero in another until an image there is picked, though
+    their columns are solved together."""
+    features = situation(n=150, d=4)["features"]
+    apart = np.zeros((150, 20), dtype=np.float32)
+    for i in range(150):
+        apart[i, 4 * (i % 5) : 4 * (i % 5) + 4] = np.abs(features[i])
+    labels = np.where(np.arange(150) % 5 == 2, np.arange(150) % 10, -1)
+    labels[20:] = -1
+    W = affinity(apart, k=6).toarray().astype(np.float64)
+    inverse = np.maximum(np.linalg.inv(np.eye(150) - 0.99 * W), 0)
+    y, expected = (labels >= 0).astype(float), []
+    for _ in range(30):
+        f = inverse @ y
+        expected.append(int(np.where(y == 0, f, np.inf).argmin()))
+        y[expected[-1]] = 1
+    picks = select("jlp", features=apart, labels=labels, budget=30, rng=None, k=6)
+    assert picks.tolist() == expected
+
+
 def test_jlp_takes_what_no_label_reaches_first():
     """Two components, one without a label: all its images have f = 0, the lowest index wins."""
     features = np.eye(2, dtype=np.float32)[[0] * 6 + [1] * 6]

@@ -108,6 +108,25 @@ def test_a_fast_column_is_not_spoilt_by_a_slow_one():
     np.testing.assert_allclose(Z[:, 0], diffuse(W, Y[:, 0]), atol=1e-5)
 
 
+def test_columns_that_depend_on_each_other():
+    """Among 40 right-hand sides: the same twice, sums, multiples of 1e9, differences of 1e-5, and
+    one that is solved at once because its image has no neighbour."""
+    x = np.zeros((300, 8), dtype=np.float32)
+    x[:299, :7] = clustered(299)[:, :7]
+    x[299, 7] = 1
+    W = affinity(x, k=10)
+    assert W[299].nnz == 0
+    rng = np.random.default_rng(0)
+    Y = np.eye(300, 10) + rng.normal(size=(300, 10)) * [[0] * 5 + [1] * 5]
+    Y = np.hstack([Y, Y[:, :5], Y @ rng.normal(size=(10, 10)), Y[:, :5] * 1e9, Y[:, 5:] + 1e-5])
+    Y = np.hstack([Y, np.eye(300)[:, [299, 0, 299]], np.zeros((300, 2))]).astype(np.float32)
+    Z = diffuse(W, Y)
+    dense = np.linalg.solve(np.eye(300) - 0.99 * W.toarray().astype(np.float64), Y)
+    lengths = np.maximum(np.linalg.norm(dense, axis=0), 1e-30)
+    assert (np.linalg.norm(Z - dense, axis=0) / lengths).max() < 1e-5
+    assert (Z[:, -2:] == 0).all()
+
+
 def test_diffusion_reaches_nothing_beyond_its_component():
     W = scipy.sparse.block_diag(
         [affinity(clustered(40), k=5), affinity(clustered(30), k=5)]
