@@ -3,6 +3,9 @@
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from models.dropout import HalfDropout
+from models.winograd import WinogradConv2d
+
 
 def cifar_cnn(in_channels: int = 3) -> nn.Module:
     """The 13-layer network of Mean Teacher (Tarvainen & Valpola, NIPS 2017) -> (B, 128).
@@ -13,12 +16,12 @@ def cifar_cnn(in_channels: int = 3) -> nn.Module:
         _normalised(128, 128, 3, padding=1),
         _normalised(128, 128, 3, padding=1),
         nn.MaxPool2d(2),
-        nn.Dropout(0.5),
+        HalfDropout(),
         _normalised(128, 256, 3, padding=1),
         _normalised(256, 256, 3, padding=1),
         _normalised(256, 256, 3, padding=1),
         nn.MaxPool2d(2),
-        nn.Dropout(0.5),
+        HalfDropout(),
         _normalised(256, 512, 3, padding=0),
         _normalised(512, 256, 1, padding=0),
         _normalised(256, 128, 1, padding=0),
@@ -40,7 +43,7 @@ def small_cnn(in_channels: int = 1) -> nn.Module:
 
 
 def _normalised(inputs: int, outputs: int, kernel: int, padding: int) -> nn.Module:
-    return _block(weight_norm(nn.Conv2d(inputs, outputs, kernel, padding=padding)))
+    return _block(weight_norm(WinogradConv2d(inputs, outputs, kernel, padding=padding)))
 
 
 def _block(convolution: nn.Conv2d) -> nn.Module:

@@ -1,14 +1,19 @@
 """Training, evaluation, seeding, checkpoints."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from data.augment import ImageBatches
 from models import create_model
+from models.dropout import HalfDropout
+from models.heads import Network, linear
+from models.winograd import WinogradConv2d
 from utils import training
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
@@ -117,6 +122,22 @@ def test_compile_falls_back(monkeypatch):
     monkeypatch.setattr(training.log, "warning", lambda *words: said.append(words))
     assert training.compiled(model, images) is model
     assert said == [("--compile has no effect here: %s", "no compiler")]
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no compiler here")
+def test_compile_computes_the_same():
+    """A network with every layer written for speed, in training and in evaluation."""
+    torch.manual_seed(0)
+    body = nn.Sequential(WinogradConv2d(128, 128, 3, padding=1), HalfDropout(), nn.Flatten())
+    model = Network(body, 128 * 36, linear, 4)
+    images = torch.randn(3, 128, 6, 6)
+    fast = training.compiled(model, images)
+    assert fast is not model
+    torch.testing.assert_close(fast.eval()(images), model.eval()(images), atol=1e-5, rtol=0)
+    logits, features = fast.train()(images)
+    assert abs((features == 0).float().mean() - 0.5) < 0.05
+    logits.sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_streams_are_independent_and_repeat():

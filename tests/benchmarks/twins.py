@@ -1,12 +1,18 @@
 """Textbook twins: the formulas as one would first write them, to measure ours against."""
 
+from functools import partial
+
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 import torch
 from PIL import Image
 from scipy.spatial import distance_matrix
+from torch import nn
 from torchvision import transforms
+
+from models.dropout import HalfDropout
+from models.winograd import WinogradConv2d
 
 
 def coreset(features, labels, budget):
@@ -80,6 +86,18 @@ def input_pipeline(mean, std):
 def augmented(pixels, indices, transform):
     """pixels: (N, H, W, 3) uint8, indices: (B,) -> (B, 3, H, W) float32."""
     return torch.stack([transform(Image.fromarray(pixels[i])) for i in indices])
+
+
+def library_layers(model):
+    """The same network with the library's convolutions and dropout, NCHW."""
+    for module in model.modules():
+        if isinstance(module, WinogradConv2d):
+            module.forward = partial(nn.Conv2d.forward, module)
+        for name, child in module.named_children():
+            if isinstance(child, HalfDropout):
+                setattr(module, name, nn.Dropout(0.5))
+    model.layout = torch.contiguous_format
+    return model.to(memory_format=model.layout)
 
 
 def train_step(model, optimizer, images, labels, weights):

@@ -1,0 +1,134 @@
+"""3 x 3 convolution by Winograd's minimal filtering, F(4 x 4, 3 x 3), for wide layers on the CPU.
+
+Source: Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016.  Tiles d
+(6 x 6, overlapping) of the input give tiles of 4 x 4 outputs, g being a 3 x 3 filter:
+
+    Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A        36 products where the definition takes 144
+
+The sum over channels turns ⊙ into 36 matrix products, one a position.  As vec(Bᵀ d B) is
+(Bᵀ ⊗ Bᵀ) vec(d), each transform is one matrix product over all tiles and channels.  The result is
+the definition's but for rounding, which is some five times the library's in float32; the libraries
+of GPUs choose the same algorithm.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+TILE = 4  # outputs a side; an input tile has two more
+POINTS = (0, 0.75, -0.75, 1.5, -1.5)  # beside infinity; half the rounding of 0, ±1, ±2
+WIDE = 128  # channels, in and out, from which the transforms gain more than they cost
+CHUNK = 128  # tiles transformed at a time: they stay in the cache
+
+
+def _transforms() -> tuple[torch.Tensor, ...]:
+    """Aᵀ ⊗ Aᵀ (16, 36), Bᵀ ⊗ Bᵀ (36, 36) and G ⊗ G (36, 9), float64: the Toom-Cook construction,
+    polynomials evaluated at POINTS and interpolated."""
+    others = [[q for q in POINTS if q != p] for p in POINTS]
+    size = len(POINTS) + 1
+    a, b, g = np.zeros((TILE, size)), np.zeros((size, size)), np.zeros((size, 3))
+    for i, point in enumerate(POINTS):
+        a[:, i] = point ** np.arange(TILE)
+        g[i] = point ** np.arange(3) / np.prod([point - q for q in others[i]])
+        b[i, : size - 1] = np.poly(others[i])[::-1]
+    a[-1, -1] = g[-1, -1] = 1
+    b[-1] = np.poly(POINTS)[::-1]
+    return tuple(torch.from_numpy(np.kron(m, m)) for m in (a, b, g))
+
+
+OUTPUT, INPUT, FILTER = _transforms()
+
+
+class WinogradConv2d(nn.Conv2d):
+    """nn.Conv2d that takes Winograd's way where it is faster, and the library's elsewhere."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if not self._pays(images):
+            return super().forward(images)
+        return _Convolution.apply(images, self.weight, self.bias, self.padding[0])
+
+    def _pays(self, images: torch.Tensor) -> bool:
+        return (
+            self.kernel_size == (3, 3)
+            and (self.stride == self.dilation == (1, 1) and self.groups == 1)
+            and (self.padding in ((0, 0), (1, 1)) and self.padding_mode == "zeros")
+            and min(self.in_channels, self.out_channels) >= WIDE
+            and (images.ndim == 4 and min(images.shape[2:]) >= TILE + 2)
+            and images.dtype == torch.float32
+            and images.device.type == "cpu"
+            and not torch.compiler.is_compiling()
+        )
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, images, weight, bias, padding):
+        ctx.save_for_backward(images, weight)
+        ctx.padding = padding
+        return convolve(images, weight, bias, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        images, weight = ctx.saved_tensors
+        to_images, to_weight, to_bias, _ = ctx.needs_input_grad
+        turned = weight.flip(2, 3).transpose(0, 1)
+        return (
+            convolve(gradient, turned, None, 2 - ctx.padding) if to_images else None,
+            weight_gradient(images, gradient, ctx.padding) if to_weight else None,
+            gradient.sum(dim=(0, 2, 3)) if to_bias else None,
+            None,
+        )
+
+
+def convolve(images, weight, bias=None, padding: int = 0) -> torch.Tensor:
+    """images (N, c, H, W), weight (d, c, 3, 3), bias (d,) -> (N, d, H', W'), channels last, with
+    H' = H + 2·padding − 2 and W' likewise."""
+    d, c = weight.shape[:2]
+    filters = (FILTER.to(weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(-1, c, d)
+    back = OUTPUT.to(images)
+    n, height, width = len(images), *(side + 2 * padding - 2 for side in images.shape[2:])
+    down, across = -(-height // TILE), -(-width // TILE)
+    outputs = images.new_empty(n, down, TILE, across, TILE, d)
+    for part, tiles in _tiles(images, padding, down, across):
+        found = back @ torch.bmm(tiles, filters).view(len(filters), -1)
+        found = found.view(TILE, TILE, -1, down, across, d).permute(2, 3, 0, 4, 1, 5)
+        torch.add(found, 0 if bias is None else bias, out=outputs[part])
+    outputs = outputs.view(n, TILE * down, TILE * across, d)[:, :height, :width]
+    return outputs.contiguous().permute(0, 3, 1, 2)
+
+
+def weight_gradient(images, gradient, padding: int = 0) -> torch.Tensor:
+    """images (N, c, H, W), gradient (N, d, H', W') of the outputs -> (d, c, 3, 3)."""
+    c, (n, d, height, width) = images.shape[1], gradient.shape
+    down, across = -(-height // TILE), -(-width // TILE)
+    gradient = gradient.permute(0, 2, 3, 1)
+    if height % TILE or width % TILE:
+        gradient = F.pad(gradient, (0, 0, 0, TILE * across - width, 0, TILE * down - height))
+    gradient = gradient.reshape(n, down, TILE, across, TILE, d).permute(2, 4, 0, 1, 3, 5)
+    forth = OUTPUT.to(images).T
+    filters = images.new_zeros(len(forth), c, d)
+    for part, tiles in _tiles(images, padding, down, across):
+        found = (forth @ gradient[:, :, part].reshape(TILE**2, -1)).view(len(forth), -1, d)
+        filters.baddbmm_(tiles.transpose(1, 2), found)
+    weight = FILTER.to(images).T @ filters.view(len(forth), -1)
+    return weight.view(3, 3, c, d).permute(3, 2, 0, 1)
+
+
+def _tiles(images, padding: int, down: int, across: int):
+    """Input tiles, transformed, some images at a time -> slice of the images, (36, tiles, c)."""
+    n, c, height, width = images.shape
+    side, step = TILE + 2, max(1, CHUNK // (down * across))
+    padded = images.new_zeros(step, TILE * down + 2, TILE * across + 2, c)
+    image, row, column, _ = padded.stride()
+    overlapping = padded.as_strided(
+        (side, side, step, down, across, c), (row, column, image, TILE * row, TILE * column, 1)
+    )
+    transform = INPUT.to(images)
+    for start in range(0, n, step):
+        part = images[start : start + step].permute(0, 2, 3, 1)
+        padded[: len(part), padding : padding + height, padding : padding + width] = part
+        tiles = overlapping[:, :, : len(part)].reshape(side**2, -1)
+        yield slice(start, start + len(part)), (transform @ tiles).view(side**2, -1, c)
