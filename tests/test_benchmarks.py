@@ -10,7 +10,7 @@ def test_every_row_on_a_little(tmp_path):
     assert run.main([*rows, "--images", "2500", "--csv", str(tmp_path / "b.csv")]) == 0
     with open(tmp_path / "b.csv") as file:
         table = {row["row"]: row for row in csv.DictReader(file)}
-    assert len(table) == 1 + 2 + 4 + 2
+    assert len(table) == 1 + 2 + 4 + 4
     for name, row in table.items():
         assert float(row["ours_s"]) > 0 and float(row["ratio"]) > 0
         if "picks" in row["agreement"] and "20 iterations" not in name:

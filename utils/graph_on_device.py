@@ -1,7 +1,7 @@
 """The graph where the features are: the same W as utils.graph, as a torch CSR tensor."""
 
 from utils.diffusion import torch_csr
-from utils.neighbors import search_on_device
+from utils.neighbors import exact_neighbors
 from utils.torch_faiss import torch
 
 
@@ -10,7 +10,7 @@ def affinity_on_device(features: torch.Tensor, k: int, gamma: float) -> torch.Te
     x = torch.nn.functional.normalize(features.float())
     n = len(x)
     k = min(k, n - 1)
-    similarities, neighbors = search_on_device(x, k + 1)
+    similarities, neighbors = exact_neighbors(x, k + 1)
     rows = torch.arange(n, device=x.device)
     own = neighbors == rows[:, None]
     last = torch.full_like(rows, k)

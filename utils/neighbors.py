@@ -1,6 +1,6 @@
-"""Nearest-neighbour search through faiss: exact, or approximate where exact takes too long.
+"""Nearest-neighbour search: exact, or approximate where exact takes too long.
 
-Exact search multiplies every image by every other, N² d; the inverted file (Sivic & Zisserman,
+Exact search multiplies every image by every other, N² d; faiss's inverted file (Sivic & Zisserman,
 ICCV 2003; Douze et al., "The Faiss library", 2024) compares it with those of near cells only.
 """
 
@@ -15,6 +15,7 @@ SEARCHES = ("auto", "exact", "approx")
 EXACT_UP_TO = 100_000  # images, for "auto"
 PROBES = 32  # cells that an image is compared with
 BATCH = 65_536  # images searched at a time
+PRODUCTS = 2**25  # inner products held at a time, 128 MiB
 SAMPLE = 200  # images whose exact neighbours measure the recall
 
 
@@ -26,9 +27,8 @@ def search_neighbors(x: np.ndarray, k: int, search: str) -> tuple[np.ndarray, np
     if search not in SEARCHES:
         raise ValueError(f"unknown search {search!r}: one of {', '.join(SEARCHES)}")
     if search == "exact" or (search == "auto" and len(x) <= EXACT_UP_TO):
-        index = faiss.IndexFlatIP(x.shape[1])
-        index.add(x)
-        return index.search(x, k)
+        similarities, indices = exact_neighbors(torch.from_numpy(x), k)
+        return similarities.numpy(), indices.numpy()
     index = inverted_file(x)
     similarities = np.empty((len(x), k), dtype=np.float32)
     indices = np.empty((len(x), k), dtype=np.int64)
@@ -65,13 +65,23 @@ def recall(x: np.ndarray, indices: np.ndarray) -> float:
     return float(np.mean(found))
 
 
-def search_on_device(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Exact, on the device of x, whose rows may be a GPU's: (N, d) -> (N, k) and (N, k) int64."""
+def exact_neighbors(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N, d), on any device -> (N, k) and (N, k) int64, by faiss where it has that GPU.
+
+    On the CPU a product and torch's topk take half the time of faiss's flat index."""
     if x.is_cuda and faiss.get_num_gpus():
         importlib.import_module("faiss.contrib.torch_utils")  # faiss then takes torch tensors
         resources = faiss.StandardGpuResources()
         return faiss.knn_gpu(
             resources, x, x, k, metric=faiss.METRIC_INNER_PRODUCT, device=x.device.index or 0
         )
-    found = [(block @ x.T).topk(k, dim=1) for block in x.split(4096)]
-    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+    similarities = x.new_empty(len(x), k)
+    indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
+    rows = max(PRODUCTS // len(x), 1)
+    products = x.new_empty(min(rows, len(x)), len(x))
+    for start in range(0, len(x), rows):
+        part = slice(start, min(start + rows, len(x)))
+        found = products[: part.stop - start]
+        torch.mm(x[part], x.T, out=found)
+        torch.topk(found, k, dim=1, out=(similarities[part], indices[part]))
+    return similarities, indices
