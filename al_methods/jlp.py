@@ -18,7 +18,7 @@ from utils.diffusion import BLOCK, Diffusion
 from utils.graph import affinity
 from utils.ranking import top
 
-UNREACHED = 1e-7  # float32's rounding beside the column's largest entry, which is one or more
+UNREACHED = 1e-6  # the tolerance of a solve, whose column has a largest entry of one or more
 KEPT = 4 * BLOCK  # columns kept for later picks
 
 

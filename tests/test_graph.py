@@ -57,6 +57,16 @@ def test_knn_refuses(k):
         knn(np.full((5, 2), np.nan, dtype=np.float32), 2)
 
 
+def test_exact_neighbours_in_blocks(monkeypatch):
+    monkeypatch.setattr(neighbors_module, "PRODUCTS", 2000)
+    x = clustered().astype(np.float32)
+    similarities, found = search_neighbors(x, 9, "exact")  # 6 rows at a time
+    products = x @ x.T
+    expected = np.argsort(-products, axis=1, kind="stable")[:, :9]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(similarities, np.take_along_axis(products, expected, 1), atol=1e-6)
+
+
 def test_affinity_is_the_formula():
     x = clustered()
     k, gamma = 7, 3
@@ -133,6 +143,9 @@ def test_diffusion_reaches_nothing_beyond_its_component():
     ).tocsr()
     Z = diffuse(W, np.eye(70, 1, dtype=np.float32))
     assert (Z[40:] == 0).all() and (Z[:40] > 0).all()
+    Z = diffuse(W, np.eye(70, dtype=np.float32)[:, 25:55])  # columns of both, solved together
+    assert (np.abs(Z[40:, :15]) < 1e-6).all() and (Z[:40, :15] > 0).all()
+    assert (np.abs(Z[:40, 15:]) < 1e-6).all() and (Z[40:, 15:] > 0).all()
 
 
 def test_diffusion_refuses():

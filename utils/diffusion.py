@@ -8,7 +8,7 @@ residuals are kept as an orthonormal basis and coordinates (Dubrulle, ETNA 12, 2
 columns that become dependent leave the basis instead of dividing by zero.
 
     W (N, N)   normalised affinity      Y (N, C)  right-hand sides
-    Z (N, C)   solution                 Q C       residuals: Q (N, r) orthonormal, C (r, C)
+    Z (N, C)   solution                 Q T       residuals: Q (N, r) orthonormal, T (r, C)
 """
 
 import warnings
@@ -34,9 +34,9 @@ def diffuse(W, Y, alpha: float = 0.99, *, tol: float = 1e-6, max_iter: int = 100
 
     W: (N, N) scipy sparse or torch CSR, symmetric, spectral radius <= 1; Y: (N, C) or (N,) -> Z,
     Y's shape, float32, a numpy array, or on W's device where W is a torch tensor.  Every residual
-    ends below `tol` times its right-hand side; a zero column gives zeros.  Raises
-    ValueError for an alpha outside [0, 1) or shapes that do not fit, NotConverged after `max_iter`
-    iterations."""
+    ends below `tol` times its right-hand side, but for what float32 rounds; a zero column gives
+    zeros.  Raises ValueError for an alpha outside [0, 1) or shapes that do not fit, NotConverged
+    after `max_iter` iterations."""
     return Diffusion(W, alpha).solve(Y, tol=tol, max_iter=max_iter)
 
 
@@ -104,20 +104,21 @@ def torch_csr(starts, indices, values, shape) -> torch.Tensor:
 def conjugate_gradient(W, B, alpha: float, tol: float, max_iter: int) -> torch.Tensor:
     """One block of columns: torch CSR W (N, N), B (N, c) float32 -> (N, c).
 
-    Vectors are float32, what is as small as the block float64."""
+    Vectors are float32, what is as small as the block float64.  Where one column of the block
+    reaches and another does not, the other gets traces of rounding instead of zeros."""
     norms = torch.linalg.vector_norm(B, dim=0, dtype=torch.float64)
-    Q, C = orthonormal(B / torch.where(norms > 0, norms, 1).float())
+    Q, T = orthonormal(B / torch.where(norms > 0, norms, 1).float())
     P, Z = Q, torch.zeros_like(B)
     for _ in range(max_iter + 1):
-        if (C.square().sum(dim=0) <= tol**2).all():
+        if (T.square().sum(dim=0) <= tol**2).all():
             return Z * norms.float()
         product = torch.addmm(P, W, P, alpha=-alpha)  # (I − αW) P
         step = torch.linalg.inv((P.T @ product).double())  # (r, r)
-        Z.addmm_(P, (step @ C).float())
+        Z.addmm_(P, (step @ T).float())
         Q, change = orthonormal(torch.addmm(Q, product, step.float(), alpha=-1))
-        C = change @ C
+        T = change @ T
         P = torch.addmm(Q, P, change.T.float())
-    raise NotConverged(f"{len(C)} columns above tolerance {tol} after {max_iter} iterations")
+    raise NotConverged(f"{B.shape[1]} columns above tolerance {tol} after {max_iter} iterations")
 
 
 def orthonormal(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
