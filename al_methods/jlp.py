@@ -18,7 +18,6 @@ from utils.diffusion import BLOCK, Diffusion
 from utils.graph import affinity
 from utils.ranking import top
 
-UNREACHED = 1e-6  # the tolerance of a solve, whose column has a largest entry of one or more
 KEPT = 4 * BLOCK  # columns kept for later picks
 
 
@@ -60,7 +59,5 @@ def _solved(system, f, candidates, columns: dict, wanted: int) -> dict:
     new = [image for image in lowest.tolist() if image not in columns][: min(BLOCK, wanted)]
     sides = np.zeros((len(f), len(new)), dtype=np.float32)
     sides[new, np.arange(len(new))] = 1
-    solutions = as_numpy(system.solve(sides).T)
-    # Columns solved together leave traces of rounding where one alone would not reach.
-    solutions[solutions < UNREACHED] = 0
+    solutions = np.maximum(as_numpy(system.solve(sides).T), 0)
     return columns | dict(zip(new, solutions, strict=True))

@@ -42,7 +42,9 @@ OUTPUT, INPUT, FILTER = _transforms()
 
 
 class WinogradConv2d(nn.Conv2d):
-    """nn.Conv2d that takes Winograd's way where it is faster, and the library's elsewhere."""
+    """nn.Conv2d that takes Winograd's way where it is faster, and the library's elsewhere.
+
+    Outputs of that way are channels last; it has no second derivative."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if not self._pays(images):
@@ -58,7 +60,7 @@ class WinogradConv2d(nn.Conv2d):
             and (images.ndim == 4 and min(images.shape[2:]) >= TILE + 2)
             and images.dtype == torch.float32
             and images.device.type == "cpu"
-            and not torch.compiler.is_compiling()
+            and not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
         )
 
 

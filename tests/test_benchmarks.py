@@ -2,7 +2,11 @@
 
 import csv
 
-from tests.benchmarks import growth, run
+import torch
+
+from models import create_model, winograd
+from models.dropout import HalfDropout
+from tests.benchmarks import growth, run, twins
 
 
 def test_every_row_on_a_little(tmp_path):
@@ -18,6 +22,21 @@ def test_every_row_on_a_little(tmp_path):
     assert table["core-set"]["agreement"] == "100.0 % of the picks"
     solved = table["propagation after the kNN, 10 classes, twin solved to 1e-6"]
     assert solved["agreement"] == "labels 100.00 %, weights within 0.000"
+    knn = "exact kNN, twin: faiss's flat index"
+    assert float(table[knn]["agreement"].split()[0]) > 99.9
+    assert table[f"round with {knn[:9]}, twin: on faiss's flat index"]["agreement"] == (
+        "labels 100.00 %"
+    )
+
+
+def test_the_twin_network_is_the_library_s(monkeypatch):
+    torch.manual_seed(0)
+    model, images = create_model("cifar_cnn", 10).eval(), torch.randn(2, 3, 32, 32)
+    features = model(images)[1]
+    twin = twins.library_layers(model).eval()
+    monkeypatch.setattr(winograd, "convolve", None)
+    torch.testing.assert_close(twin(images)[1], features, atol=1e-6, rtol=0)
+    assert not any(isinstance(layer, HalfDropout) for layer in twin.modules())
 
 
 def test_growth(tmp_path, capsys):

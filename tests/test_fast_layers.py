@@ -98,7 +98,15 @@ def test_half_dropout_is_dropout():
     torch.manual_seed(5)
     assert torch.equal(layer(x), out) and not torch.equal(layer(x), out)
     assert layer.eval()(x) is x
-    assert layer.train()(torch.ones(3, 7)[:, ::2]).shape == (3, 4)
+    layer.train()
+    gapped, expanded = torch.ones(500, 700)[::3, ::2], torch.ones(900, 1).expand(900, 99)
+    for units in (torch.ones(100_003), gapped, expanded, gapped.bfloat16()):
+        out = layer(units)
+        assert out.shape == units.shape and out.dtype == units.dtype
+        assert set(out.unique().tolist()) == {0, 2}
+        assert abs((out != 0).sum() - out.numel() / 2) < 4 * (out.numel() / 4) ** 0.5
+    layers = list(create_model("cifar_cnn", 10).modules())
+    assert sum(isinstance(layer, HalfDropout) for layer in layers) == 2
 
 
 def test_cifar_cnn_learns_the_same_either_way(monkeypatch):

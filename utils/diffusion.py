@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 import scipy.sparse
-from scipy.sparse.csgraph import reverse_cuthill_mckee
+from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from utils.arrays import as_numpy
 from utils.torch_faiss import torch
@@ -49,9 +49,10 @@ class Diffusion:
         self.alpha, self.shape, self.order = alpha, tuple(W.shape), None
         self.on_device = isinstance(W, torch.Tensor)
         if self.on_device:
-            self.W = W
+            self.W, self.component = W, component_of(as_scipy_csr(W)).to(W.device)
             return
         W = scipy.sparse.csr_matrix(W)
+        self.component = component_of(W)
         if len(W.indptr) > REORDERED:
             # Neighbours get neighbouring rows, so that a product finds them in the cache.
             order = reverse_cuthill_mckee(W, symmetric_mode=True)
@@ -80,8 +81,31 @@ class Diffusion:
             placed = torch.empty_like(solution)
             placed[self.order] = solution
             solution = placed
-        solution = solution.reshape(y.shape)
+        solution = self.where_reached(solution, y.reshape(len(y), -1)).reshape(y.shape)
         return solution if self.on_device else solution.numpy()
+
+    def where_reached(self, solution: torch.Tensor, sides: torch.Tensor) -> torch.Tensor:
+        """Zero in the components that a column's right-hand side does not touch, where columns
+        solved together leave traces of each other's rounding.  (N, C), (N, C) -> (N, C)"""
+        parts = int(self.component.max()) + 1
+        if parts == 1:
+            return solution
+        touched = solution.new_zeros(parts, solution.shape[1])
+        touched.index_add_(0, self.component, (sides != 0).float())
+        return solution * (touched > 0)[self.component]
+
+
+def component_of(W: scipy.sparse.csr_matrix) -> torch.Tensor:
+    """The connected component of every image: (N,) int64."""
+    # W is symmetric: strong components are the connected ones, found ten times faster.
+    _, component = connected_components(W, directed=True, connection="strong")
+    return torch.from_numpy(component.astype(np.int64))
+
+
+def as_scipy_csr(W: torch.Tensor) -> scipy.sparse.csr_matrix:
+    """torch CSR, on any device, to scipy CSR."""
+    parts = (W.values(), W.col_indices(), W.crow_indices())
+    return scipy.sparse.csr_matrix(tuple(as_numpy(part) for part in parts), shape=tuple(W.shape))
 
 
 def as_torch_csr(W: scipy.sparse.csr_matrix) -> torch.Tensor:
@@ -104,13 +128,13 @@ def torch_csr(starts, indices, values, shape) -> torch.Tensor:
 def conjugate_gradient(W, B, alpha: float, tol: float, max_iter: int) -> torch.Tensor:
     """One block of columns: torch CSR W (N, N), B (N, c) float32 -> (N, c).
 
-    Vectors are float32, what is as small as the block float64.  Where one column of the block
-    reaches and another does not, the other gets traces of rounding instead of zeros."""
+    Vectors are float32, what is as small as the block float64."""
     norms = torch.linalg.vector_norm(B, dim=0, dtype=torch.float64)
     Q, T = orthonormal(B / torch.where(norms > 0, norms, 1).float())
     P, Z = Q, torch.zeros_like(B)
     for _ in range(max_iter + 1):
-        if (T.square().sum(dim=0) <= tol**2).all():
+        above = T.square().sum(dim=0) > tol**2
+        if not above.any():
             return Z * norms.float()
         product = torch.addmm(P, W, P, alpha=-alpha)  # (I − αW) P
         step = torch.linalg.inv((P.T @ product).double())  # (r, r)
@@ -118,7 +142,9 @@ def conjugate_gradient(W, B, alpha: float, tol: float, max_iter: int) -> torch.T
         Q, change = orthonormal(torch.addmm(Q, product, step.float(), alpha=-1))
         T = change @ T
         P = torch.addmm(Q, P, change.T.float())
-    raise NotConverged(f"{B.shape[1]} columns above tolerance {tol} after {max_iter} iterations")
+    raise NotConverged(
+        f"{int(above.sum())} columns above tolerance {tol} after {max_iter} iterations"
+    )
 
 
 def orthonormal(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

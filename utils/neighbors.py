@@ -75,6 +75,7 @@ def exact_neighbors(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor
         return faiss.knn_gpu(
             resources, x, x, k, metric=faiss.METRIC_INNER_PRODUCT, device=x.device.index or 0
         )
+    x = x.detach()
     similarities = x.new_empty(len(x), k)
     indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     rows = max(PRODUCTS // len(x), 1)
