@@ -98,7 +98,7 @@ class Diffusion:
     @cached_property
     def component(self) -> torch.Tensor:
         """The connected component of every row of self.W: (N,) int64."""
-        # W is symmetric: its strong components are the connected ones, found ten times faster.
+        # W is symmetric: its strong components are the connected ones, found without W transposed.
         graph = as_scipy_csr(self.W)
         _, component = connected_components(graph, directed=True, connection="strong")
         return torch.from_numpy(component.astype(np.int64)).to(self.W.device)
