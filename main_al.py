@@ -5,37 +5,46 @@ model training", ICPR 2020.  What each option does: python main_al.py --help.
 """
 
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 
 import torch
 
-from al_methods import METHODS, select
-from data import DATASETS, splits
-from data.batches import TrainingBatches, epoch_streams
-from data.pool import Pool, from_plain, plain, supervised_targets
-from data.problem import load_problem
-from models import ARCHS, create_model
-from semisup.ceal import confident_targets
-from semisup.label_propagation import propagate, propagated_targets
-from unsup.cache import pretrained_backbone
-from utils import options, records, training
-from utils.arguments import complain
-from utils.arrays import as_numpy
-from utils.environment import resolve_device
+import experiment
+from al_methods import select
+from data import splits
+from data.batches import BATCHES, TrainingBatches
+from data.state import State, from_plain, to_plain
+from experiment import Experiment
 from utils.errors import UserError
-from utils.experiment import Run, run_folder
-from utils.keywords import keywords
-from utils.option_checks import check_sizes
-from utils.records import log
+from utils.options.command import complain
+from utils.options.parse import build_parser, parse
+from utils.run import tables
+from utils.run.finished import report
+from utils.run.identity import stamps
+from utils.run.log import bar, log
 from utils.seeding import derive, stream
-from utils.training import Progress
+from utils.training.fit import train_epoch
+from utils.training.outputs import evaluate
+from utils.training.schedule import SCHEDULE, learning_rate
+
+AGAIN = "Finished before; nothing to do"
 
 
 def main(argv=None) -> int:
-    args, changed = options.parse(argv, DATASETS, ARCHS, METHODS)
+    declared = experiment.declared()
+    parser = build_parser(
+        declared,
+        prog="main_al.py",
+        description="Deep active learning on images, also training on the unlabeled ones.",
+        epilog="A data set may have better defaults of its own; config.json shows what was used.",
+    )
+    args = parse(parser, declared, argv)
     try:
-        active_learning(args, changed)
+        if before := experiment.finished_before(args):
+            report(before, AGAIN)
+        else:
+            active_learning(args)
     except UserError as error:
         return complain(error, "main_al.py")
     except KeyboardInterrupt:
@@ -43,157 +52,166 @@ def main(argv=None) -> int:
     return 0
 
 
-def active_learning(args, changed: dict) -> None:
+def active_learning(args) -> None:
+    """One run, or the rest of one.  Raises UserError for what the user can mend."""
     # ---- Data and run folder: what can be wrong with them is found before anything is written.
-    spec, device = DATASETS[args.dataset], resolve_device(args.device, args.amp)
-    seed = derive(args.seed, "split", args.split)  # splits differ in more than their labels
-    rng = stream(seed, "validation")
-    problem = load_problem(
-        spec, args.data_root, rng=rng, device=device, **keywords(args, "problem")
-    )
-    images, oracle = problem.images, problem.oracle  # true labels go no further than this function
-    check_sizes(args, len(images))
-    run = Run(run_folder(args, changed), vars(args), device, args.resume)
-    if run.finished:
-        return run.report("Finished before; nothing to do")
+    sources = experiment.sources(args)
+    problem = experiment.open_problem(args)
+    run = experiment.open_run(args, problem)
+    state = from_plain(run.state["state"]) if run.state else None
+    if state and state.judged and state.cycle + 1 >= args.al_nb_cycles:
+        return run.finish(sources, state.cycle + 1, AGAIN)
+    if splits.write_missing(split := experiment.split_file(args), problem):
+        sources |= stamps([split])
     run.start()
-    path, initial = splits.path_of(args.dataset, args.initial_size, args.split), problem.initial
-    splits.write_missing(path, problem.ids[initial], oracle[initial])
 
     # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
-    build = partial(create_model, args.arch, spec.num_classes, spec.channels, args.isL2, args.sobel)
-    backbone = None
-    if args.add_unsupervised_pretraining:
-        with run.timed("all", "pretrain"):
-            backbone = pretrained(args, build, problem.everything, anew=run.state is None)
+    start = experiment.pretrained(args, run, problem)
+    e = Experiment(args, problem, run, experiment.new_learner(args, problem), start)
 
-    # ---- 2. Start from a split, or from the last checkpoint.
-    model = build().to(device)
-    network = training.compiled(model, images.plain(slice(0, 2))) if args.compile else model
-    pool = Pool.empty(len(images)).reveal(initial, oracle)
-    targets = supervised_targets(pool, spec.num_classes)
-    state = run.state or {"cycle": 0, "progress": asdict(Progress())}
-    if run.state:
-        pool, targets = from_plain(state)
-        model.load_state_dict(state["model"])
-        log.info("going on from cycle %d, epoch %d", state["cycle"] + 1, state["progress"]["epoch"])
+    # ---- 2. Start from a split, whose labels are asked for, or from the last checkpoint.
+    if state:
+        e.learner.load_state_dict(run.state)
+        log.info("going on from cycle %d, epoch %d", state.cycle + 1, state.epoch)
+    else:
+        state = State.asking(problem.initial, len(problem.images))
 
-    for cycle in range(state["cycle"], args.al_nb_cycles):
-        # ---- 3. Train a fresh network on the labels and, with LP or CEAL, on pseudo-labels.
-        if state["progress"]["epoch"] == 0 and not (args.finetuning and cycle > 0):
-            torch.manual_seed(derive(seed, "weights", cycle))
-            model.load_state_dict(build().state_dict())
-            if backbone:
-                model.backbone.load_state_dict(backbone)
-        with run.timed(cycle, "train"):
-            progress, targets = train(args, run, network, model, images, pool, targets, seed, state)
+    for cycle in range(state.cycle, args.al_nb_cycles):
+        # ---- 3. Reveal the labels that are asked for; a run may stop before they are there.
+        if state.asked is not None:
+            save(e, state)
+            state = revealed(e, state)
 
-        # ---- 4. Evaluate with the last epoch's weights.
-        with run.timed(cycle, "evaluate"):
-            row = {"cycle": cycle, "labeled": len(pool.order), "steps": progress.steps}
-            row |= {"train_loss": f"{progress.loss:.6f}"}
-            row |= records.pseudo_columns(targets.labels, pool.labels, oracle)
-            for prefix, (judge, truth) in problem.judges.items():
-                accuracies = training.evaluate(network, judge, truth, amp=args.amp)
-                row |= records.accuracy_columns(prefix, *accuracies)
-        run.rows["results"].append(row)
-        log.info(records.cycle_line(row, args.al_nb_cycles))
+        # ---- 4. Train a fresh network on the labels and on what the algorithm makes of the rest.
+        # ---- 5. Evaluate with the last epoch's weights.
+        if not state.judged:
+            state = train(e, state)
+            state = judged(e, state)
 
-        # ---- 5. Let the method pick, reveal the labels; not after the last cycle.
-        finished = cycle + 1 == args.al_nb_cycles
-        if not finished:
-            with run.timed(cycle, "select"):
-                outputs, method = extracted(args, network, images), METHODS[args.al_method]
-                inputs = {name: outputs[name] for name in method.needs}
-                inputs |= keywords(args, "graph") if method.options else {}
-                rng = stream(seed, "acquisition", cycle)
-                kept = {"labels": pool.labels, "budget": args.al_budget, "rng": rng}
-                picked = select(args.al_method, **kept, **inputs)
-            pool = pool.reveal(picked, oracle)
-            run.rows["acquired"] += records.acquired_rows(
-                cycle, problem.ids[picked], oracle[picked]
+        # ---- 6. Let the method pick what to ask for next; not after the last cycle.
+        if cycle + 1 < args.al_nb_cycles:
+            state = picked(e, state)
+    save(e, state)
+    run.finish(sources, args.al_nb_cycles, "Finished")
+
+
+def revealed(e: Experiment, state: State) -> State:
+    """The answers to what `state` asks for, and what there is to train on with them."""
+    answers = e.problem.oracle.answers(state.asked)
+    if state.cycle:  # the first labels are in the split's file
+        indices = e.problem.ids[state.asked]
+        e.run.rows["acquired"] += tables.acquired_rows(state.cycle - 1, indices, answers)
+        e.run.write_tables()
+    state = state.reveal(answers)
+    targets = e.algorithm.start(state.pool, e.problem.num_classes, state.carried)
+    return replace(state, targets=targets, carried={})
+
+
+def train(e: Experiment, state: State) -> State:
+    """One cycle's training, from the epoch that `state` has reached."""
+    cycle, every = state.cycle, e.args.checkpoint_epochs
+    if state.epoch == 0:
+        begin(e, cycle)
+    rate = partial(learning_rate, **e.keywords(SCHEDULE.options, learning_rate))
+    epochs = range(state.epoch, e.args.epochs)
+    with e.run.timed(cycle, "train"), bar(epochs, f"cycle {cycle + 1}: train") as shown:
+        for epoch in shown:
+            state = renewed(e, state)
+            batches = batches_of(e, state)
+            torch.manual_seed(derive(e.seed, "dropout", cycle, epoch))
+            loss = train_epoch(
+                e.learner.network,
+                e.learner.optimizer,
+                batches,
+                e.learner.loss,
+                rate=lambda done, epoch=epoch: rate(epoch + done),
+                amp=e.args.amp,
+                after_step=e.learner.after_step,
             )
-            targets = supervised_targets(pool, spec.num_classes)
-            if args.add_ceal:
-                probs = outputs["probs"]
-                targets = confident_targets(probs, pool, cycle=cycle, **keywords(args, "ceal"))
-        progress = {"cycle": cycle + 1, "progress": asdict(Progress()), "finished": finished}
-        state = progress | plain(pool, targets) | {"model": model.state_dict()}
-        run.save(state)
-    run.report("Finished")
+            state = state.after_epoch(len(batches), loss)
+            shown.set_postfix_str(f"loss {loss:.3f}")
+            if every and state.epoch % every == 0 and state.epoch < e.args.epochs:
+                save(e, state)
+    return state
 
 
-def pretrained(args, build, images, anew: bool) -> dict:
-    """The backbone's weights, of the cache that all splits and methods share, or learned."""
-    torch.manual_seed(derive(args.seed, "pretraining weights"))
-    return pretrained_backbone(
-        options.pretraining_root(args),
-        build().to(images.device),
-        images,
-        keywords(args, "pretraining identity"),
-        anew=anew and args.learn_unsupervised_pretraining,
-        checkpoint_epochs=args.checkpoint_epochs,
-        **keywords(args, "pretraining"),
+def begin(e: Experiment, cycle: int) -> None:
+    """The weights that a cycle starts from: fresh or pre-trained, or the last cycle's."""
+    learner = e.learner
+    if cycle == 0 or not e.args.finetuning:
+        torch.manual_seed(derive(e.seed, "weights", cycle))
+        fresh = experiment.network_maker(e.args, e.problem)()
+        learner.model.load_state_dict(fresh.state_dict())
+        if e.start:
+            learner.model.backbone.load_state_dict(e.start)
+    learner.begin()
+
+
+def renewed(e: Experiment, state: State) -> State:
+    """New targets from the network as it is, where the algorithm wants them before this epoch."""
+    algorithm, moment = e.algorithm, (state.cycle, state.epoch)
+    if not algorithm.due(*moment, **e.keywords(algorithm.options, algorithm.due)):
+        return state
+    targets = algorithm.renew(
+        pool=state.pool,
+        num_classes=e.problem.num_classes,
+        rng=stream(e.seed, algorithm.draws, *moment),
+        cycle=state.cycle,
+        **e.outputs(state).of(algorithm.needs),
+        **e.keywords(algorithm.options, algorithm.renew),
     )
+    return replace(state, targets=targets)
 
 
-def train(args, run, network, model, images, pool, targets, seed, state):
-    """One cycle's training, from the epoch that `state` has reached; -> Progress, last Targets."""
-    cycle, start = state["cycle"], Progress(**state["progress"])
-    optimizer = training.create_optimizer(model, **keywords(args, "optimizer"))
-    if start.epoch > 0:
-        optimizer.load_state_dict(state["optimizer"])
-
-    def batches_of(epoch: int) -> TrainingBatches:
-        nonlocal targets
-        targets = renewed(args, targets, pool, network, images, seed, cycle, epoch)
-        rng = stream(seed, "batches", cycle, epoch)
-        streams = epoch_streams(targets, pool, rng=rng, **keywords(args, "streams"))
-        return TrainingBatches(images, targets, streams, stream(seed, "augment", cycle, epoch))
-
-    def after_epoch(progress: Progress) -> None:
-        every = args.checkpoint_epochs
-        if every and progress.epoch % every == 0 and progress.epoch < args.epochs:
-            held = {"cycle": cycle, "progress": asdict(progress), "finished": False}
-            held |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            run.save(held | plain(pool, targets))
-
-    progress = training.fit(
-        network,
-        optimizer,
-        batches_of,
-        epochs=args.epochs,
-        rate=partial(training.learning_rate, **keywords(args, "rate")),
-        seed_of=partial(derive, seed, "dropout", cycle),
-        start=start,
-        stage=f"cycle {cycle + 1}: train",
-        after_epoch=after_epoch,
-        amp=args.amp,
-    )
-    return progress, targets
+def batches_of(e: Experiment, state: State) -> TrainingBatches:
+    """The batches of the epoch that `state` has reached."""
+    algorithm, moment = e.algorithm, (state.cycle, state.epoch)
+    options = e.keywords((*BATCHES.options, *algorithm.options), algorithm.streams)
+    rng = stream(e.seed, "batches", *moment)
+    streams = algorithm.streams(state.targets, state.pool, rng, **options)
+    rng = stream(e.seed, "augment", *moment)
+    return TrainingBatches(e.problem.images, state.targets, streams, rng, algorithm.views)
 
 
-def renewed(args, targets, pool, network, images, seed, cycle, epoch):
-    """The targets of an epoch: propagated every --lp-step epochs; CEAL's renewed if asked for."""
-    if args.add_lp and epoch % args.lp_step == 0:
-        features, _ = training.extract(network, images, amp=args.amp)
-        classes = len(targets.class_weights)
-        found = propagate(features, pool.labels, classes, **keywords(args, "graph"))
-        rng = stream(seed, "propagation", cycle, epoch)
-        return propagated_targets(found, pool, rng, **keywords(args, "propagation"))
-    if args.add_ceal and args.ceal_repeat and cycle > 0 and epoch > 0:
-        _, probs = training.extract(network, images, amp=args.amp)
-        return confident_targets(as_numpy(probs), pool, cycle=cycle, **keywords(args, "ceal"))
-    return targets
+def judged(e: Experiment, state: State) -> State:
+    """The cycle's row of results.csv.  The true labels judge; nothing else here sees them."""
+    row = {"cycle": state.cycle, "labeled": len(state.pool.order), "steps": state.steps}
+    row |= {"train_loss": f"{state.loss:.6f}"}
+    truth = e.problem.oracle.labels
+    row |= tables.pseudo_columns(state.targets.labels, state.pool.labels, truth)
+    with e.run.timed(state.cycle, "evaluate"):
+        for prefix, (images, labels) in e.problem.judges.items():
+            accuracies = evaluate(e.learner.judge, images, labels, amp=e.args.amp)
+            row |= tables.accuracy_columns(prefix, *accuracies)
+    e.run.rows["results"].append(row)
+    log.info(tables.cycle_line(row, e.args.al_nb_cycles))
+    return replace(state, judged=True)
 
 
-def extracted(args, network, images) -> dict:
-    """Features and probabilities, only where the method or CEAL needs them."""
-    needs = {*METHODS[args.al_method].needs} | ({"probs"} if args.add_ceal else set())
-    if not needs:
-        return {}
-    features, probs = training.extract(network, images, amp=args.amp)
-    return {"features": features, "probs": as_numpy(probs)}
+def picked(e: Experiment, state: State) -> State:
+    """The next cycle, which asks for what the method picks; and what this cycle's network leaves
+    behind for it."""
+    method, algorithm, outputs, carried = e.method, e.algorithm, e.outputs(state), {}
+    with e.run.timed(state.cycle, "select"):
+        asked = select(
+            e.args.al_method,
+            labels=state.pool.labels,
+            budget=e.args.al_budget,
+            rng=stream(e.seed, "acquisition", state.cycle),
+            **outputs.of(method.needs),
+            **e.keywords(method.options, method.pick),
+        )
+        if algorithm.carry:
+            options = e.keywords(algorithm.options, algorithm.carry)
+            given = outputs.of(algorithm.carries_from)
+            carried = algorithm.carry(cycle=state.cycle, **given, **options)
+    return state.next_cycle(asked, carried)
+
+
+def save(e: Experiment, state: State) -> None:
+    """A checkpoint from which the run goes on as if nothing had happened."""
+    training = state.targets is not None and not state.judged
+    e.run.save({"state": to_plain(state), **e.learner.state_dict(training)})
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def pick(
     k: int = 50,
     gamma: float = 3,
     alpha: float = 0.99,
-    search: str = "exact",
+    search: str = "auto",
 ) -> np.ndarray:
     """features: (N, d); labels: (N,) int64, -1 where unknown -> (budget,) int64, in order.
 

@@ -2,6 +2,8 @@
 
 from data import cifar, digits, mnist, svhn
 from data.spec import DatasetSpec, Images
+from utils.options.declare import Choice, Option, Part
+from utils.options.kinds import one_of
 
 DATASETS = {
     "digits": digits.SPEC,
@@ -10,5 +12,10 @@ DATASETS = {
     "cifar10": cifar.CIFAR10_SPEC,
     "cifar100": cifar.CIFAR100_SPEC,
 }
+
+DATASET = Part(
+    "data", options=(Option("dataset", "digits", "what to learn", kind=one_of(DATASETS)),)
+)
+CHOICE = Choice("data", DATASETS, lambda args: args.dataset, "--dataset {}")
 
 __all__ = ["DATASETS", "DatasetSpec", "Images"]

@@ -11,31 +11,48 @@ import torch
 class ImageBatches:
     """All images of a part on one device, and batches of them by index.
 
-    pixels: (N, C, H, W) uint8, on the device where batches are wanted; mean, std: a value a
-    channel, of pixels in [0, 1]."""
+    mean, std: a value a channel, of pixels in [0, 1].  The pixels are held once, with the border
+    that shifting needs; a subset shares them."""
 
     def __init__(self, pixels: torch.Tensor, mean, std, max_shift: int = 0, flip: bool = False):
+        """pixels: (N, C, H, W) uint8, on the device where batches are wanted."""
         shape, kind = (1, -1, 1, 1), {"dtype": torch.float32, "device": pixels.device}
         self.scale = 1 / (255 * torch.as_tensor(std, **kind).view(shape))
         self.offset = -torch.as_tensor(mean, **kind).view(shape) * 255 * self.scale
         self.max_shift, self.flip = max_shift, flip
-        self.pixels, self.windows = pixels, shifted_windows(pixels, max_shift)
+        self.windows = shifted_windows(pixels, max_shift)
+        self.ids = None
+
+    def subset(self, ids: np.ndarray) -> "ImageBatches":
+        """Some of these images, by index (n,); no pixel is copied."""
+        part = object.__new__(ImageBatches)
+        vars(part).update(vars(self))
+        part.ids = ids if self.ids is None else self.ids[ids]
+        return part
 
     @property
     def device(self) -> torch.device:
-        return self.pixels.device
+        return self.windows.device
+
+    @property
+    def pixels(self) -> torch.Tensor:
+        """(N, C, H, W) uint8: without a subset a view of what is held."""
+        still = self.windows[:, self.max_shift, self.max_shift]
+        return still if self.ids is None else still[torch.as_tensor(self.ids, device=still.device)]
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.windows) if self.ids is None else len(self.ids)
 
     def plain(self, indices) -> torch.Tensor:
         """(B,) indices or a slice -> (B, C, H, W) float32, normalised and not augmented."""
-        return self._normalise(self.pixels[indices])
+        chosen = indices if self.ids is None else self.ids[indices]
+        return self._normalise(self.windows[chosen, self.max_shift, self.max_shift])
 
-    def augmented(self, indices: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    def weak(self, indices: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         """(B,) indices -> (B, C, H, W) float32, shifted, flipped and normalised."""
         shifts = rng.integers(-self.max_shift, self.max_shift + 1, size=(len(indices), 2))
-        batch = translate(self.windows, indices, shifts)
+        chosen = indices if self.ids is None else self.ids[indices]
+        batch = translate(self.windows, chosen, shifts)
         if self.flip:
             mirrored = np.flatnonzero(rng.random(len(indices)) < 0.5)
             mirrored = torch.as_tensor(mirrored, device=batch.device)
@@ -46,15 +63,23 @@ class ImageBatches:
         return batch.float().mul_(self.scale).add_(self.offset)
 
 
+# The ways in which a batch can show images: images, indices (B,), rng -> (B, C, H, W) float32.
+VIEWS = {
+    "plain": lambda images, indices, rng: images.plain(indices),
+    "weak": lambda images, indices, rng: images.weak(indices, rng),
+}
+
+
 def shifted_windows(pixels: torch.Tensor, max_shift: int) -> torch.Tensor:
     """Every image at every shift, as a view of the images padded once by reflection.
 
     (N, C, H, W) -> (N, 2s+1, 2s+1, C, H, W), the axes after N being the shift in y and in x."""
     height, width = pixels.shape[2:]
-    rows = np.pad(np.arange(height), max_shift, mode="reflect")
-    columns = np.pad(np.arange(width), max_shift, mode="reflect")
-    padded = pixels[:, :, rows][:, :, :, columns]
-    return padded.unfold(2, height, 1).unfold(3, width, 1).permute(0, 2, 3, 1, 4, 5)
+    if max_shift:
+        rows = np.pad(np.arange(height), max_shift, mode="reflect")
+        columns = np.pad(np.arange(width), max_shift, mode="reflect")
+        pixels = pixels[:, :, rows][:, :, :, columns]
+    return pixels.unfold(2, height, 1).unfold(3, width, 1).permute(0, 2, 3, 1, 4, 5)
 
 
 def translate(windows: torch.Tensor, indices: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
@@ -69,6 +94,13 @@ def translate(windows: torch.Tensor, indices: np.ndarray, shifts: np.ndarray) ->
 
 
 def channel_statistics(pixels: torch.Tensor) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation a channel, of pixels in [0, 1].  pixels: (N, C, H, W) uint8."""
-    values = pixels.double() / 255
-    return values.mean(dim=(0, 2, 3)).tolist(), values.std(dim=(0, 2, 3), correction=0).tolist()
+    """Mean and standard deviation a channel, of pixels in [0, 1], from how often each of the 256
+    values comes.  pixels: (N, C, H, W) uint8."""
+    values = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in pixels.unbind(dim=1):
+        counts = torch.bincount(channel.flatten(), minlength=256).cpu().numpy()
+        mean = float(counts @ values / counts.sum())
+        means.append(mean)
+        deviations.append(float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))
+    return means, deviations

@@ -3,8 +3,33 @@
 import numpy as np
 import torch
 
-from data.augment import ImageBatches
+from data.augment import VIEWS, ImageBatches
 from data.pool import Pool, Targets
+from utils.options.declare import Option, Part
+from utils.options.kinds import natural, positive
+from utils.training.losses import Batch
+
+BATCHES = Part(
+    "training",
+    options=(
+        Option(
+            "batch_size",
+            32,
+            "batch size",
+            kind=positive,
+            flags=("-b", "--b", "--batch-size"),
+            metavar="N",
+        ),
+        Option(
+            "steps_per_epoch",
+            0,
+            "0: one pass; else that many steps",
+            kind=natural,
+            keyword="steps",
+            metavar="N",
+        ),
+    ),
+)
 
 
 def one_stream(indices: np.ndarray, batch_size: int, rng, steps: int = 0) -> list[np.ndarray]:
@@ -24,56 +49,37 @@ def cycled(indices: np.ndarray, count: int, rng) -> np.ndarray:
     return np.concatenate([rng.permutation(indices) for _ in range(passes)])[:count]
 
 
-def epoch_streams(
-    targets: Targets,
-    pool: Pool,
-    batch_size: int,
-    *,
-    rng: np.random.Generator,
-    labeled_batch_size: int | None = None,
-    steps: int = 0,
-    by_weight: bool = False,
+def used_images(
+    targets: Targets, pool: Pool, rng: np.random.Generator, *, batch_size: int = 32, steps: int = 0
 ) -> list[np.ndarray]:
-    """The batches of an epoch over all images that the targets use.
-
-    labeled_batch_size None: one stream over them (supervised, CEAL); else every batch is that many
-    labeled images, cycled, and the rest pseudo-labeled, and an epoch is one pass over the
-    pseudo-labeled ones (label propagation); by_weight: these are drawn with replacement, with
-    probability ∝ weight, instead."""
-    used = np.flatnonzero(targets.labels >= 0)
-    pseudo = used[pool.labels[used] < 0]
-    if not labeled_batch_size or not len(pseudo):
-        return one_stream(used, batch_size, rng, steps)
-    size = batch_size - labeled_batch_size
-    if by_weight:
-        odds = targets.weights[pseudo].astype(np.float64)
-        count = steps * min(size, len(pseudo)) or len(pseudo)
-        drawn = rng.choice(pseudo, size=count, p=odds / odds.sum())
-        parts = np.array_split(drawn, steps or -(-count // size))
-    else:
-        parts = one_stream(pseudo, size, rng, steps)
-    labeled = np.split(cycled(pool.labeled, labeled_batch_size * len(parts), rng), len(parts))
-    return [np.concatenate(pair) for pair in zip(labeled, parts, strict=True)]
+    """One stream over all images that the targets use."""
+    return one_stream(np.flatnonzero(targets.labels >= 0), batch_size, rng, steps)
 
 
 class TrainingBatches:
-    """An epoch of (images, targets, weights), augmented, on the images' device.
+    """An epoch of batches, augmented, on the images' device: a Batch a view each.
 
-    images: ImageBatches of N; targets: Targets over the same N; streams: index arrays, one a
-    batch; rng: for the augmentation."""
+    images: ImageBatches of N; targets: Targets over the same N; streams: a batch each, index
+    arrays, or tuples of as many of them as there are views; rng: for the augmentation; views: the
+    names of augment.VIEWS that a batch shows."""
 
-    def __init__(self, images: ImageBatches, targets: Targets, streams: list, rng):
-        self.images, self.streams, self.rng = images, streams, rng
+    def __init__(self, images: ImageBatches, targets: Targets, streams: list, rng, views=("weak",)):
+        self.images, self.streams, self.rng, self.views = images, streams, rng, views
         wanted = targets.labels if targets.scores is None else targets.scores
-        self.targets = torch.as_tensor(wanted, device=images.device)
-        weights = targets.weights * targets.class_weights[targets.labels]
-        self.weights = torch.as_tensor(weights, device=images.device)
+        self.targets = torch.tensor(wanted, device=images.device)
+        weights, used = targets.weights.copy(), targets.labels >= 0
+        weights[used] *= targets.class_weights[targets.labels[used]]
+        self.weights = torch.tensor(weights, device=images.device)
 
     def __len__(self) -> int:
         return len(self.streams)
 
     def __iter__(self):
-        for indices in self.streams:
-            chosen = torch.as_tensor(indices, device=self.images.device)
-            batch = self.images.augmented(indices, self.rng)
-            yield batch, self.targets[chosen], self.weights[chosen]
+        for stream in self.streams:
+            parts = stream if isinstance(stream, tuple) else (stream,) * len(self.views)
+            yield tuple(map(self._batch, self.views, parts))
+
+    def _batch(self, view: str, indices: np.ndarray) -> Batch:
+        chosen = torch.as_tensor(indices, device=self.images.device)
+        batch = VIEWS[view](self.images, indices, self.rng)
+        return Batch(batch, self.targets[chosen], self.weights[chosen])

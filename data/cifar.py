@@ -2,18 +2,19 @@
 
 import functools
 import os
+from pathlib import Path
 
 from data.spec import DatasetSpec
 from data.torchvision_files import read, reader
 
 
-def _spec(name: str, num_classes: int) -> DatasetSpec:
+def _spec(name: str, num_classes: int, folder: str) -> DatasetSpec:
     return DatasetSpec(
         functools.partial(
             read, name, load_part=functools.partial(_load_part, name), arrays=_arrays
         ),
         num_classes=num_classes,
-        arch="cifar_cnn",
+        defaults={"arch": "cifar_cnn"},
         channels=3,
         size=32,
         max_shift=4,
@@ -21,6 +22,7 @@ def _spec(name: str, num_classes: int) -> DatasetSpec:
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
         download=functools.partial(_download, name),
+        files=lambda root: Path(root, folder).glob("*"),
     )
 
 
@@ -42,5 +44,5 @@ def _download(name: str, root: str) -> None:
     reader(name.upper())(root, train=True, download=True)
 
 
-CIFAR10_SPEC = _spec("cifar10", 10)
-CIFAR100_SPEC = _spec("cifar100", 100)
+CIFAR10_SPEC = _spec("cifar10", 10, "cifar-10-batches-py")
+CIFAR100_SPEC = _spec("cifar100", 100, "cifar-100-python")

@@ -7,12 +7,14 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # as in generate_splits.py
 
 from data import DATASETS, generate_splits
-from utils import arguments, options
+from data.problem import DATA_ROOT
+from utils.options.command import OneLineParser, complain
+from utils.options.parse import add_option
 
 
 def main(argv=None) -> int:
     downloadable = [name for name, spec in DATASETS.items() if spec.download]
-    parser = arguments.OneLineParser(
+    parser = OneLineParser(
         prog="install_datasets.sh",
         description="Download data sets, check them, and make five splits of 100 labels of each.",
         allow_abbrev=False,
@@ -23,9 +25,9 @@ def main(argv=None) -> int:
         metavar="dataset",
         help=f"of {', '.join(downloadable)} (default: all)",
     )
-    parser.add_argument("--data-root", **options.DATA_ROOT)
+    add_option(parser, DATA_ROOT)
     args = parser.parse_args(argv)
-    root = args.data_root or options.default_data_root()
+    root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
     for name in args.datasets:
         if name not in downloadable:
             parser.error(f"{name!r} cannot be downloaded: choose from {', '.join(downloadable)}")
@@ -34,9 +36,7 @@ def main(argv=None) -> int:
         try:
             DATASETS[name].download(root)
         except (OSError, RuntimeError) as error:
-            return arguments.complain(
-                f"{name} could not be downloaded: {error}", parser.prog, status=1
-            )
+            return complain(f"{name} could not be downloaded: {error}", parser.prog, status=1)
         status = generate_splits.main(["--dataset", name, "--data-root", root])
         if status:
             return status

@@ -13,31 +13,33 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data import DATASETS, splits
-from utils import arguments, options
+from data.problem import DATA_ROOT
 from utils.errors import UserError
+from utils.options.command import OneLineParser, complain
+from utils.options.kinds import one_of, positive
+from utils.options.parse import add_option
 
 
 def main(argv=None) -> int:
-    parser = arguments.OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--dataset", required=True, type=one_of(DATASETS), help=", ".join(DATASETS))
     parser.add_argument(
-        "--dataset", required=True, type=arguments.one_of(list(DATASETS)), help=", ".join(DATASETS)
+        "--nr-splits", type=positive, default=5, help="splits 0 .. n-1 (default: 5)"
     )
     parser.add_argument(
-        "--nr-splits", type=arguments.positive, default=5, help="splits 0 .. n-1 (default: 5)"
+        "--split-size", type=positive, default=100, help="labels in each (default: 100)"
     )
-    parser.add_argument(
-        "--split-size", type=arguments.positive, default=100, help="labels in each (default: 100)"
-    )
-    parser.add_argument("--data-root", **options.DATA_ROOT)
+    add_option(parser, DATA_ROOT)
     try:
         args = parser.parse_args(argv)
-        train, _ = DATASETS[args.dataset].load(args.data_root or options.default_data_root())
+        root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
+        train, _ = DATASETS[args.dataset].load(root)
         for number in range(args.nr_splits):
             path = splits.path_of(args.dataset, args.split_size, number)
             made = splits.write(path, train.labels, args.split_size, number)
             print(f"{os.path.relpath(path)} {'written' if made else 'is there already'}")
     except (UserError, OSError) as error:
-        return arguments.complain(error)
+        return complain(error)
     return 0
 
 

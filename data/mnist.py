@@ -1,6 +1,7 @@
 """MNIST (LeCun et al., 1998), padded from 28 x 28 to 32 x 32."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def download(root: str) -> None:
 SPEC = DatasetSpec(
     functools.partial(read, "mnist", load_part=_load_part, arrays=_arrays),
     num_classes=10,
-    arch="cifar_cnn",
+    defaults={"arch": "cifar_cnn"},
     channels=1,
     size=32,
     max_shift=4,
@@ -34,4 +35,5 @@ SPEC = DatasetSpec(
     mean=(0.1307,),
     std=(0.3081,),
     download=download,
+    files=lambda root: Path(root, "MNIST", "raw").glob("*"),
 )

@@ -1,16 +1,28 @@
 """The state of the labels: what is revealed, and what to train on now.
 
-Two frozen objects hold all of it.  True labels never pass this point: methods see `pool.labels`.
+Two frozen objects of read-only arrays hold all of it.  True labels never pass this point: methods
+see `pool.labels`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
+
+from utils.arrays import read_only
+
+
+class ReadOnly:
+    """A frozen dataclass whose arrays cannot be written to."""
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                object.__setattr__(self, field.name, read_only(value))
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(ReadOnly):
     """What has been revealed.
 
     labels: (N,) int64, -1 where unknown; order: (L,) int64, the labeled images as they came."""
@@ -23,8 +35,8 @@ class Pool:
         """A pool of `size` images without a label."""
         return Pool(np.full(size, -1, dtype=np.int64), np.empty(0, dtype=np.int64))
 
-    def reveal(self, picked: np.ndarray, oracle: np.ndarray) -> "Pool":
-        """A new pool in which `picked` carry their class of `oracle` (N,).
+    def reveal(self, picked: np.ndarray, answers: np.ndarray) -> "Pool":
+        """A new pool in which `picked` (n,) carry the classes `answers` (n,).
 
         Raises ValueError unless the picks are distinct, in range and unlabeled so far."""
         picked = np.asarray(picked, dtype=np.int64)
@@ -35,7 +47,7 @@ class Pool:
         if (self.labels[picked] >= 0).any():
             raise ValueError("a picked image has its label already")
         labels = self.labels.copy()
-        labels[picked] = oracle[picked]
+        labels[picked] = answers
         return Pool(labels, np.concatenate([self.order, picked]))
 
     @property
@@ -45,41 +57,22 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What to train on now, whichever method made it.
+class Targets(ReadOnly):
+    """What to train on now, whichever algorithm made it.
 
     labels: (N,) int64, -1 where the image is not used; weights: (N,) float32, 0 where not used;
     class_weights: (C,) float32; scores: (N, C) float32, the distributions that replace the labels
-    as the target, or None."""
+    as the target, or None; odds: (N,) float32, how often an image is to be drawn beside another,
+    where that is not the same for all, or None."""
 
     labels: np.ndarray
     weights: np.ndarray
     class_weights: np.ndarray
     scores: np.ndarray | None = None
+    odds: np.ndarray | None = None
 
 
 def supervised_targets(pool: Pool, num_classes: int) -> Targets:
     """The labels that are known and nothing else, all of weight one."""
     weights = (pool.labels >= 0).astype(np.float32)
     return Targets(pool.labels, weights, np.ones(num_classes, dtype=np.float32))
-
-
-def plain(pool: Pool, targets: Targets) -> dict:
-    """The label state as a dict of tensors, for a checkpoint."""
-    return {
-        name: {key: _tensor(value) for key, value in vars(part).items()}
-        for name, part in (("pool", pool), ("targets", targets))
-    }
-
-
-def from_plain(state: dict) -> tuple[Pool, Targets]:
-    """The label state that `plain` made."""
-    parts = (
-        {key: value if value is None else value.numpy() for key, value in state[name].items()}
-        for name in ("pool", "targets")
-    )
-    return Pool(**next(parts)), Targets(**next(parts))
-
-
-def _tensor(array: np.ndarray | None) -> torch.Tensor | None:
-    return None if array is None else torch.from_numpy(array)

@@ -1,11 +1,14 @@
 """What a row of the data-set registry holds."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from utils.options.declare import Row
 
 
 class Images(NamedTuple):
@@ -16,12 +19,11 @@ class Images(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DatasetSpec:
-    """A row of DATASETS."""
+class DatasetSpec(Row):
+    """A row of DATASETS.  Its defaults name the network, "arch"."""
 
-    load: Callable[[str], tuple[Images, Images]]  # data root -> training and test images
+    load: Callable[..., tuple[Images, Images]]  # data root -> training and test images
     num_classes: int
-    arch: str  # the default network
     channels: int
     size: int  # pixels a side
     max_shift: int  # augmentation: translation in pixels
@@ -29,8 +31,9 @@ class DatasetSpec:
     mean: tuple[float, ...] | None = None  # a channel, of pixels in [0, 1]; None: computed
     std: tuple[float, ...] | None = None
     download: Callable[[str], None] | None = None  # None: nothing to download
-    defaults: dict[str, Any] = field(default_factory=dict)  # better ones than the paper's
-    lp_defaults: dict[str, Any] = field(default_factory=dict)  # further ones with --add-lp
+    # Data root -> the files that `load` reads, so that a finished run is known without reading
+    # them; None: it has to read.
+    files: Callable[[str], Iterable[Path]] | None = None
 
 
 def images_of(pixels, labels) -> Images:

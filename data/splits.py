@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.run.files import write_atomically
 
 
 def path_of(dataset: str, size: int, number: int) -> Path:
@@ -95,16 +95,21 @@ def read_or_balance(dataset: str, labels: np.ndarray, num_classes: int, size: in
     )
 
 
-def write_missing(path: Path, indices: np.ndarray, labels: np.ndarray) -> None:
-    """Write a split's file where it is missing, and say so.  indices, labels: (size,)"""
-    if not path.exists():
-        try:
-            write_atomically(path, render(indices, labels).encode())
-        except OSError as error:
-            raise UserError(
-                f"split {path} cannot be written ({error.strerror}): set AL_LABELS_ROOT"
-            ) from None
-        print(f"made the missing split {path}")
+def write_missing(path: Path, problem) -> bool:
+    """Write a split's file where it is missing, and say so; True if it was written.
+
+    problem: data.problem.Problem"""
+    if path.exists():
+        return False
+    text = render(problem.ids[problem.initial], problem.initial_labels)
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise UserError(
+            f"split {path} cannot be written ({error.strerror}): set AL_LABELS_ROOT"
+        ) from None
+    print(f"made the missing split {path}")
+    return True
 
 
 def hold_out(labels: np.ndarray, kept: np.ndarray, per_class: int, rng) -> np.ndarray:

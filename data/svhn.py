@@ -2,6 +2,7 @@
 
 import functools
 import os
+from pathlib import Path
 
 from data.spec import DatasetSpec
 from data.torchvision_files import read, reader
@@ -29,7 +30,7 @@ def download(root: str) -> None:
 SPEC = DatasetSpec(
     functools.partial(read, "svhn", load_part=_load_part, arrays=_arrays),
     num_classes=10,
-    arch="cifar_cnn",
+    defaults={"arch": "cifar_cnn"},
     channels=3,
     size=32,
     max_shift=4,
@@ -37,4 +38,5 @@ SPEC = DatasetSpec(
     mean=(111.609 / 255, 113.161 / 255, 120.565 / 255),
     std=(50.498 / 255, 51.259 / 255, 50.244 / 255),
     download=download,
+    files=lambda root: Path(root, "SVHN").glob("*.mat"),
 )

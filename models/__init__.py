@@ -1,19 +1,24 @@
 """Networks, all `model(x) -> (logits, features)`.  One row each in ARCHS."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from torch import nn
 
 from models.cnn import cifar_cnn, small_cnn
-from models.heads import Network, Sobel, linear, weight_normalised_linear
+from models.heads import Network, linear, weight_normalised_linear
+from models.layers.sobel import Sobel
 from models.resnet import resnet18
+from utils.errors import UserError
+from utils.options.declare import Choice, Option, Part, Row
+from utils.options.kinds import one_of
 
 
-class Arch(NamedTuple):
+@dataclass(frozen=True)
+class Arch(Row):
     """A row of the registry."""
 
-    backbone: Callable  # in_channels -> module that maps images to (B, features)
+    backbone: Callable  # in_channels, the row's options -> module that maps images to (B, features)
     features: int
     head: Callable = linear
     min_size: int = 1  # pixels a side that the backbone needs
@@ -35,13 +40,55 @@ def create_model(
     in_channels: int = 3,
     unit_length: bool = True,
     sobel: bool = False,
+    **options,
 ) -> Network:
     """A network with random weights from torch's default generator.
 
     `unit_length` makes the features unit length before the head; `sobel` feeds the backbone image
-    gradients instead of pixels.  Raises ValueError for an unknown network."""
+    gradients instead of pixels; options: the row's own.  Raises ValueError for an unknown
+    network."""
     if arch not in ARCHS:
         raise ValueError(f"unknown network {arch!r}: one of {', '.join(ARCHS)}")
     row = ARCHS[arch]
-    backbone = nn.Sequential(Sobel(), row.backbone(2)) if sobel else row.backbone(in_channels)
+    backbone = row.backbone(2 if sobel else in_channels, **options)
+    if sobel:
+        backbone = nn.Sequential(Sobel(), backbone)
     return Network(backbone, row.features, row.head, num_classes, unit_length, row.channels_last)
+
+
+def _fits(args, problem) -> None:
+    if problem.size < ARCHS[args.arch].min_size:
+        fitting = [name for name, row in ARCHS.items() if problem.size >= row.min_size]
+        raise UserError(
+            f"--arch {args.arch} needs images of at least {ARCHS[args.arch].min_size} pixels "
+            f"a side, {args.dataset} has {problem.size}: use one of {', '.join(fitting)}"
+        )
+
+
+NETWORK = Part(
+    "network",
+    options=(
+        Option(
+            "arch",
+            None,
+            "network",
+            kind=one_of(ARCHS),
+            flags=("--arch", "-a"),
+            shown="the data set's",
+        ),
+        Option("isL2", True, "unit-length features", kind=bool, keyword="unit_length"),
+        Option(
+            "sobel",
+            False,
+            "feed image gradients to the network",
+            kind=bool,
+            section="unsupervised pre-training",
+            when=(
+                lambda args: args.add_unsupervised_pretraining,
+                "--add-unsupervised-pretraining",
+            ),
+        ),
+    ),
+    fits=_fits,
+)
+CHOICE = Choice("network", ARCHS, lambda args: args.arch, "--arch {}")

@@ -3,8 +3,8 @@
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from models.dropout import HalfDropout
-from models.winograd import WinogradConv2d
+from models.layers.dropout import HalfDropout
+from models.layers.winograd import WinogradConv2d
 
 
 def cifar_cnn(in_channels: int = 3) -> nn.Module:

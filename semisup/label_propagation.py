@@ -13,9 +13,9 @@ Source: Iscen, Tolias, Avrithis & Chum, "Label propagation for deep semi-supervi
 from typing import NamedTuple
 
 import numpy as np
-import scipy.special
 
 from data.pool import Pool, Targets, supervised_targets
+from semisup.certainty import certainty
 from utils.arrays import as_numpy
 from utils.diffusion import diffuse
 from utils.graph import affinity
@@ -33,7 +33,7 @@ class Propagation(NamedTuple):
 
 
 def propagate(
-    features, labels, num_classes, *, k=50, gamma=3, alpha=0.99, search="exact"
+    features, labels, num_classes, *, k=50, gamma=3, alpha=0.99, search="auto"
 ) -> Propagation:
     """Propagate the known labels to all images.
 
@@ -57,15 +57,6 @@ def propagate(
     return Propagation(pseudo, weights, scores)
 
 
-def certainty(distributions: np.ndarray) -> np.ndarray:
-    """1 − H(p) / log C of each row: 0 for a uniform one, 1 for one class.  (N, C) -> (N,)"""
-    classes = distributions.shape[1]
-    if classes == 1:
-        return np.ones(len(distributions))
-    entropies = scipy.special.entr(distributions.astype(np.float64)).sum(axis=1)
-    return np.clip(1 - entropies / np.log(classes), 0, 1)
-
-
 def propagated_targets(
     found: Propagation,
     pool: Pool,
@@ -77,6 +68,7 @@ def propagated_targets(
     weighted: bool = True,
     class_weighted: bool = False,
     loss_type: str = "ce",
+    by_weight: bool = False,
 ) -> Targets:
     """Which images to train on after a propagation, and how.
 
@@ -84,7 +76,8 @@ def propagated_targets(
     the n of largest weight, "prob" n drawn without replacement with probability ∝ weight,
     "uniform" n drawn uniformly; of these, those of weight >= tau.  An image that no label reaches
     never is.  weighted: weights enter the loss; class_weighted: ζ too; loss_type "kl": the
-    propagated distributions are the target.  Raises ValueError for an unknown mode."""
+    propagated distributions are the target; by_weight: an image is drawn as often as its weight
+    says, whether or not that enters the loss too.  Raises ValueError for an unknown mode."""
     chosen = _choose(found.weights, pool.labels < 0, mode, percent, rng)
     chosen = chosen[found.weights[chosen] >= tau]
     given = supervised_targets(pool, found.scores.shape[1])
@@ -95,9 +88,9 @@ def propagated_targets(
         scores = found.scores.copy()
         scores[pool.labeled] = np.eye(scores.shape[1])[pool.labels[pool.labeled]]
     class_weights = class_balance(labels, len(given.class_weights))
-    return Targets(
-        labels, weights, class_weights if class_weighted else given.class_weights, scores
-    )
+    if not class_weighted:
+        class_weights = given.class_weights
+    return Targets(labels, weights, class_weights, scores, found.weights if by_weight else None)
 
 
 def _choose(weights, unlabeled, mode, percent, rng) -> np.ndarray:

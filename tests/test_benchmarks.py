@@ -4,8 +4,9 @@ import csv
 
 import torch
 
-from models import create_model, winograd
-from models.dropout import HalfDropout
+from models import create_model
+from models.layers import winograd
+from models.layers.dropout import HalfDropout
 from tests.benchmarks import growth, run, twins
 
 

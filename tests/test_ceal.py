@@ -1,12 +1,15 @@
 """CEAL: the right images get the right labels, for one cycle."""
 
+import dataclasses
+import functools
+
 import numpy as np
 import pytest
 
 import main_al
-from data.batches import TrainingBatches, epoch_streams
+from data.batches import TrainingBatches, used_images
 from data.pool import Pool
-from semisup.ceal import confident_targets
+from semisup import ALGORITHMS, ceal
 
 
 def ten_images():
@@ -21,12 +24,18 @@ def ten_images():
     return probs, Pool(labels, np.array([8, 1, 4]))
 
 
+def confident_targets(probs, pool, **options):
+    return ceal.start(pool, probs.shape[1], ceal.confident(probs=probs, **options))
+
+
 def test_alignment():
     probs, pool = ten_images()
     targets = confident_targets(probs, pool, cycle=0)
     assert targets.labels.tolist() == [2, 0, -1, -1, 2, 1, -1, -1, 1, 0]
     assert targets.weights.tolist() == [1, 1, 0, 0, 1, 1, 0, 0, 1, 1]
-    used = np.concatenate(epoch_streams(targets, pool, 4, rng=np.random.default_rng(0)))
+    options = {"pool": pool, "num_classes": 3, "rng": None, "cycle": 0}
+    np.testing.assert_array_equal(ceal.renew(probs=probs, **options).labels, targets.labels)
+    used = np.concatenate(used_images(targets, pool, np.random.default_rng(0), batch_size=4))
     assert sorted(used.tolist()) == [0, 1, 4, 5, 8, 9]
 
 
@@ -45,29 +54,38 @@ def test_threshold_and_decay():
 def test_pseudo_labels_are_trained_on_for_one_cycle(monkeypatch, tmp_path, repeat):
     """Through main: what CEAL labels after cycle c is in the batches of cycle c+1 with that label,
     and nothing else is; the cycle after that starts from the labels and its own predictions."""
-    made, seen = [], []
+    made, seen, cycles = [], [], []
 
-    def confident(probs, pool, **options):
-        made.append((options["cycle"], confident_targets(probs, pool, **options), pool))
-        return made[-1][1]
+    def spied(function, number):
+        def call(*words, **options):
+            targets = function(*words, **options)
+            pool = options["pool"] if "pool" in options else words[0]
+            carried = number == 1 or words[2]
+            made.extend([(targets, pool)] if carried else [])
+            cycles.extend([options["cycle"]] if number else ["start"] if carried else [])
+            return targets
+
+        return functools.wraps(function)(call)
 
     class Spied(TrainingBatches):
         def __iter__(self):
-            for indices, (batch, labels, weights) in zip(
-                self.streams, super().__iter__(), strict=True
-            ):
-                seen.append((indices, labels.numpy(), len(made)))
-                yield batch, labels, weights
+            for indices, views in zip(self.streams, super().__iter__(), strict=True):
+                seen.append((indices, views[0].targets.numpy(), len(made)))
+                yield views
 
-    monkeypatch.setattr(main_al, "confident_targets", confident)
+    row = ALGORITHMS["ceal"]
+    spies = {"start": spied(row.start, 0), "renew": spied(row.renew, 1)}
+    monkeypatch.setitem(ALGORITHMS, "ceal", dataclasses.replace(row, **spies))
     monkeypatch.setattr(main_al, "TrainingBatches", Spied)
-    words = "--al-budget 40 --al-nb-cycles 3 --epochs 25 --add-ceal --device cpu"
+    words = "--al-budget 40 --al-nb-cycles 3 --epochs 25 --lr-rampdown-epochs 210 --add-ceal"
+    words += " --device cpu"
     words += " --ceal-th 0.7 --ceal-decay 0.65"  # many labels after cycle 0, few after cycle 1
     words = [*words.split(), "--run-dir", str(tmp_path / "run")]
     assert main_al.main(words + (["--ceal-repeat"] if repeat else [])) == 0
-    assert [cycle for cycle, *_ in made] == ([0] + [1] * 25 + [2] * 24 if repeat else [0, 1])
+    wanted = ["start", *[1] * 24, "start", *[2] * 24] if repeat else ["start", "start"]
+    assert cycles == wanted
     for count in sorted({count for *_, count in seen} - {0}):
-        _, targets, pool = made[count - 1]
+        targets, pool = made[count - 1]
         used = np.concatenate([indices for indices, _, c in seen if c == count])
         given = np.concatenate([labels for _, labels, c in seen if c == count])
         np.testing.assert_array_equal(given, targets.labels[used])
@@ -76,6 +94,6 @@ def test_pseudo_labels_are_trained_on_for_one_cycle(monkeypatch, tmp_path, repea
     first = np.concatenate([indices for indices, _, c in seen if c == 0])
     assert len(set(first)) == 40
     if not repeat:  # some of what cycle 1 trained on is gone in cycle 2
-        gone = (made[0][1].labels >= 0) & (made[1][1].labels < 0)
+        gone = (made[0][0].labels >= 0) & (made[1][0].labels < 0)
         late = np.concatenate([indices for indices, _, c in seen if c == 2])
         assert gone.any() and not gone[late].any()

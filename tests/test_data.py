@@ -92,9 +92,8 @@ def test_split_files(home):
 
 
 def test_pool():
-    oracle = np.array([3, 1, 2, 0])
     empty = Pool.empty(4)
-    pool = empty.reveal(np.array([2, 0]), oracle)
+    pool = empty.reveal(np.array([2, 0]), np.array([2, 3]))
     assert pool.labels.tolist() == [3, -1, 2, -1] and pool.order.tolist() == [2, 0]
     assert empty.labels.tolist() == [-1] * 4 and pool.labeled.tolist() == [0, 2]
     for picks, problem in (
@@ -104,7 +103,7 @@ def test_pool():
         ([2], "already"),
     ):
         with pytest.raises(ValueError, match=problem):
-            pool.reveal(np.array(picks), oracle)
+            pool.reveal(np.array(picks), np.zeros(len(picks), int))
     targets = supervised_targets(pool, 4)
     assert targets.weights.tolist() == [1, 0, 1, 0] and targets.class_weights.tolist() == [1] * 4
 
@@ -134,7 +133,7 @@ def test_image_batches():
     torch.testing.assert_close(plain.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(plain.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-2, rtol=0)
     many = np.zeros(3000, dtype=int)
-    drawn = images.augmented(many, np.random.default_rng(0))
+    drawn = images.weak(many, np.random.default_rng(0))
     kinds = collections.Counter(tuple(image.flatten().tolist()) for image in drawn)
     assert len(kinds) == 25 * 2  # every shift, mirrored or not
     assert min(kinds.values()) > 25  # of 60 expected
@@ -147,7 +146,7 @@ def test_image_batches():
     }
     assert set(kinds) == expected
     still = ImageBatches(pixels, mean, std)
-    assert torch.equal(still.augmented(np.arange(50), np.random.default_rng(0)), plain)
+    assert torch.equal(still.weak(np.arange(50), np.random.default_rng(0)), plain)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +185,7 @@ def test_training_batches_align():
     scores = np.eye(20, dtype=np.float32)
     soft = TrainingBatches(images, Targets(labels, weights, class_weights, scores), streams, rng)
     assert len(hard) == len(streams) == 4
-    for (x, y, w), (_, z, _) in zip(hard, soft, strict=True):
+    for ((x, y, w),), ((_, z, _),) in zip(hard, soft, strict=True):
         index = (x.flatten() * 255).round().long()
         assert torch.equal(y, index % 3) and torch.equal(z.argmax(dim=1), index)
         torch.testing.assert_close(w, (index / 19) * torch.tensor([1.0, 10, 100])[index % 3])
@@ -201,7 +200,7 @@ def test_validation_set_leaves_training(home):
     assert len(images) == 500 and np.bincount(labels).tolist() == [50] * 10
     assert len(problem.images) == len(problem.ids) == 1437 - 500
     assert torch.equal(problem.images.pixels, train.pixels[problem.ids])
-    np.testing.assert_array_equal(problem.oracle, train.labels[problem.ids])
+    np.testing.assert_array_equal(problem.oracle.labels, train.labels[problem.ids])
     split = splits.balanced(train.labels, 20, 77)
     assert not splits.path_of("digits", 20, 77).exists()  # written with the run, not before it
     np.testing.assert_array_equal(problem.ids[problem.initial], split)

@@ -1,7 +1,9 @@
 """DeepCluster: clusters without a hole, labels never read, a cache that gives back what it got."""
 
+import dataclasses
 import inspect
 import multiprocessing
+import shutil
 import time
 
 import numpy as np
@@ -12,15 +14,21 @@ from sklearn.metrics import normalized_mutual_info_score
 from data import DATASETS
 from data.augment import ImageBatches, channel_statistics
 from models import ARCHS, create_model
-from unsup import cache, deepcluster
+from unsup import PRETRAINERS, cache, deepcluster
 from unsup.cache import pretrained_backbone
 from unsup.deepcluster import cluster_streams, pretrain
-from unsup.kmeans import cluster, refill
-from utils import training
 from utils.errors import UserError
+from utils.kmeans import cluster, refill
+from utils.run.identity import identity
+from utils.training.outputs import extract
 
-SETTINGS = {"clusters": 20, "epochs": 4, "lr": 0.05, "batch_size": 64, "seed": 1}
-IDENTITY = {"dataset": "digits", "arch": "small_cnn"}
+SETTINGS = {"clusters": 20, "epochs": 4, "lr": 0.05, "batch_size": 64, "seed": 1, "num_classes": 10}
+ROW = PRETRAINERS["deepcluster"]
+
+
+def who(data="0123", **options):
+    """The identity of weights."""
+    return identity({"dataset": "digits", "arch": "small_cnn", **SETTINGS, **options}, data)
 
 
 def digits(count=300):
@@ -132,41 +140,70 @@ def copy_of(state):
 def features_of(backbone, images):
     model = network()
     model.backbone.load_state_dict(backbone)
-    return training.extract(model, images)[0]
+    return extract(model, images)[0]
 
 
-def test_the_cache(tmp_path, monkeypatch):
+def cached(root, images, row=ROW, **options):
+    """The backbone of the cache at `root`, with some settings changed."""
+    more = {name: options.pop(name) for name in ("anew", "checkpoint_epochs") if name in options}
+    settings = SETTINGS | options
+    model = network()
+    return pretrained_backbone(root, model, images, row, who(**options), **more, **settings)
+
+
+def counted(calls, **more):
+    """The row with every call noted."""
+
+    def call(*words, **options):
+        calls.append(options)
+        return pretrain(*words, **options)
+
+    return dataclasses.replace(ROW, pretrain=call, **more)
+
+
+def test_the_cache(tmp_path):
     images, _ = digits()
-    learned = pretrained_backbone(tmp_path, network(), images, IDENTITY, **SETTINGS)
-    features = features_of(learned, images)
     calls = []
-    monkeypatch.setattr(cache, "pretrain", lambda *a, **k: calls.append(k) or pretrain(*a, **k))
-    cached = pretrained_backbone(tmp_path, network(), images, IDENTITY, **SETTINGS)
-    assert not calls and torch.equal(features_of(cached, images), features)
-    other = SETTINGS | {"lr": 0.01}
-    different = pretrained_backbone(tmp_path, network(), images, IDENTITY, **other)
+    row = counted(calls)
+    features = features_of(cached(tmp_path, images), images)
+    again = cached(tmp_path, images, row)
+    assert not calls and torch.equal(features_of(again, images), features)
+    different = cached(tmp_path, images, row, lr=0.01)
     assert len(calls) == 1 and not torch.equal(features_of(different, images), features)
-    anew = pretrained_backbone(tmp_path, network(), images, IDENTITY, anew=True, **SETTINGS)
+    anew = cached(tmp_path, images, row, anew=True)
     assert len(calls) == 2 and torch.equal(features_of(anew, images), features)
-    names = sorted(path.name for path in cache.folder_of(tmp_path, IDENTITY | SETTINGS).iterdir())
+    names = sorted(path.name for path in cache.folder_of(tmp_path, who()).iterdir())
     assert names == [".lock", "config.json", "pretraining.csv", "weights.pt"]
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        pretrained_backbone(tmp_path / "file", network(), images, IDENTITY, **SETTINGS)
+        cached(tmp_path / "file", images)
+
+
+def test_the_cache_holds_what_its_identity_says(tmp_path):
+    """Weights learned on other pixels, or copied from another folder, are not handed out."""
+    images, _ = digits()
+    cached(tmp_path, images)
+    folder = cache.folder_of(tmp_path, who())
+    assert cache.folder_of(tmp_path, who(data="4567")) != folder
+    other = cache.folder_of(tmp_path, who(lr=0.01))
+    shutil.copytree(folder, other)
+    with pytest.raises(UserError, match=r"weights\.pt was made with lr = 0\.05, not 0\.01"):
+        cached(tmp_path, images, lr=0.01)
+    (other / "weights.pt").rename(other / "checkpoint.pt")
+    with pytest.raises(UserError, match=r"checkpoint\.pt was made with lr = 0\.05, not 0\.01"):
+        cached(tmp_path, images, lr=0.01)
 
 
 def learn(root, queue):
     images, _ = digits()
-    count = [0]
+    calls = []
 
-    def counted(*args, **options):
-        count[0] += 1
+    def slow(*words, **options):
         time.sleep(0.5)
-        return pretrain(*args, **options)
+        return counted(calls).pretrain(*words, **options)
 
-    cache.pretrain = counted
-    backbone = pretrained_backbone(root, network(), images, IDENTITY, **SETTINGS)
-    queue.put((count[0], float(sum(v.double().sum() for v in backbone.values()))))
+    backbone = cached(root, images, dataclasses.replace(ROW, pretrain=slow))
+    queue.put((len(calls), float(sum(v.double().sum() for v in backbone.values()))))
 
 
 def test_two_at_once_learn_once(tmp_path):
@@ -182,29 +219,26 @@ def test_two_at_once_learn_once(tmp_path):
     assert answers[0][1] == answers[1][1]
 
 
-def test_a_killed_learning_goes_on(tmp_path, monkeypatch):
+def test_a_killed_learning_goes_on(tmp_path):
     images, _ = digits()
 
     class Killed(Exception):
         pass
 
-    def killed(*args, after_epoch, **options):
-        def after(progress, state):
-            after_epoch(progress, state)
-            if progress.epoch == 3:
+    def killed(*words, after_epoch, **options):
+        def after(done, state):
+            after_epoch(done, state)
+            if done == 3:
                 raise Killed
 
-        return pretrain(*args, after_epoch=after, **options)
+        return pretrain(*words, after_epoch=after, **options)
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(cache, "pretrain", killed)
-        pretrained_backbone(tmp_path, network(), images, IDENTITY, checkpoint_epochs=2, **SETTINGS)
-    seen = []
-    monkeypatch.setattr(
-        cache, "pretrain", lambda *a, **k: seen.append(k["resume"]) or pretrain(*a, **k)
-    )
-    backbone = pretrained_backbone(tmp_path, network(), images, IDENTITY, **SETTINGS)
-    assert seen[0]["progress"]["epoch"] == 2
+    with pytest.raises(Killed):
+        row = dataclasses.replace(ROW, pretrain=killed)
+        cached(tmp_path, images, row, checkpoint_epochs=2)
+    calls = []
+    backbone = cached(tmp_path, images, counted(calls))
+    assert len(calls[0]["resume"]["rows"]) == 2
     whole = network()
     pretrain(whole, images, **SETTINGS)
     assert all(torch.equal(backbone[n], v) for n, v in whole.backbone.state_dict().items())

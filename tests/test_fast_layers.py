@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models import create_model, winograd
-from models.dropout import HalfDropout
-from models.winograd import WinogradConv2d
+from models import create_model
+from models.layers import winograd
+from models.layers.dropout import HalfDropout
+from models.layers.winograd import WinogradConv2d
 
 
 @pytest.mark.parametrize("height, width", [(6, 6), (8, 12), (7, 9), (10, 6)])

@@ -9,15 +9,20 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "utils": {"utils"},
     "data": {"data", "utils"},
-    "models": {"models"},
+    "models": {"models", "utils"},  # for what an option is; a test says no more
     "al_methods": {"al_methods", "utils"},
     "semisup": {"semisup", "data", "utils"},
     "unsup": {"unsup", "data", "models", "utils"},
 }
 FILES = sorted(path for folder in ALLOWED for path in (ROOT / folder).glob("**/*.py"))
+COMMANDS = sorted(ROOT.glob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def named(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
 def test_imports_point_down(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -29,13 +34,30 @@ def test_imports_point_down(path):
             continue
         for name in names:
             top = name.split(".")[0]
-            own = top in ALLOWED or top in ("main_al", "sweep", "report", "tests")
+            own = top in ALLOWED or top in ("main_al", "experiment", "sweep", "report", "tests")
             assert not own or top in ALLOWED[path.relative_to(ROOT).parts[0]], name
 
 
 def test_main_reads_as_the_algorithm():
-    assert len((ROOT / "main_al.py").read_text().splitlines()) <= 200
-    assert max(len(path.read_text().splitlines()) for path in FILES) <= 300
+    assert len((ROOT / "main_al.py").read_text().splitlines()) <= 220
+
+
+@pytest.mark.parametrize("path", [*FILES, *COMMANDS], ids=named)
+def test_files_and_functions_stay_readable(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 250 and "nonlocal" not in text
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            lines = node.end_lineno - node.body[0].lineno + 1
+            assert lines <= 40, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", [*FILES, *COMMANDS], ids=named)
+def test_one_statement_a_line(path):
+    lines = [
+        node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.stmt)
+    ]
+    assert len(lines) == len(set(lines))
 
 
 def test_faiss_comes_after_torch_in_one_place():

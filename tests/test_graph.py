@@ -8,13 +8,12 @@ import torch
 from al_methods import select
 from semisup.label_propagation import propagate
 from utils import diffusion
-from utils import neighbors as neighbors_module
 from utils.arrays import unit_length
 from utils.diffusion import NotConverged, diffuse
 from utils.graph import affinity, knn
-from utils.graph_on_device import affinity_on_device
-from utils.neighbors import SEARCHES, recall, search_neighbors
-from utils.options import SEARCHES as CHOICES
+from utils.graph import neighbors as neighbors_module
+from utils.graph.neighbors import recall, search_neighbors
+from utils.graph.on_device import affinity_on_device
 
 
 def clustered(n=300, d=8, centers=6, seed=0):
@@ -228,7 +227,6 @@ def test_approximate_neighbours(caplog):
     measured = recall(x, search_neighbors(x, 21, "approx")[1])
     assert measured == pytest.approx(found, abs=0.02)
     np.testing.assert_array_equal(knn(x, 20, "auto")[0], exact)
-    assert SEARCHES == CHOICES
     with pytest.raises(ValueError, match="unknown search"):
         knn(x, 20, "fast")
 

@@ -1,12 +1,15 @@
 """Label propagation: the released code's outputs, a dense twin, and what must always hold."""
 
+import io
+
 import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+import torch
 
-from data.batches import epoch_streams
-from data.pool import Pool, from_plain, plain, supervised_targets
+from data.pool import Pool, supervised_targets
+from data.state import State, from_plain, to_plain
 from semisup.label_propagation import (
     MODES,
     Propagation,
@@ -14,9 +17,9 @@ from semisup.label_propagation import (
     propagate,
     propagated_targets,
 )
+from semisup.lp import streams
 from tests.test_graph import clustered
 from utils.graph import affinity
-from utils.options import LP_MODES
 
 
 def rng(seed=0):
@@ -92,8 +95,8 @@ def test_what_no_label_reaches_is_never_drawn(mode, loss_type):
         options = {"mode": mode, "percent": 1.0, "loss_type": loss_type}
         targets = propagated_targets(found, pool_of(labels), rng(seed), **options)
         assert (targets.labels[40:] == -1).all() and (targets.weights[40:] == 0).all()
-        streams = epoch_streams(targets, pool_of(labels), 8, rng=rng(seed), labeled_batch_size=3)
-        assert np.concatenate(streams).max() < 40
+        sizes = {"batch_size": 8, "labeled_batch_size": 3}
+        assert np.concatenate(streams(targets, pool_of(labels), rng(seed), **sizes)).max() < 40
 
 
 def found_with(weights, labels=None):
@@ -128,7 +131,6 @@ def test_each_mode_uses_the_right_number(percent):
     for mode, count in wanted.items():
         targets = propagated_targets(found, pool_of(known), rng(), mode=mode, percent=percent)
         assert ((targets.labels >= 0) & (known < 0)).sum() == count
-    assert MODES == LP_MODES  # the choices of --lp-mode, which stand on a lower floor
 
 
 def test_certain_uses_the_largest_weights_and_tau_cuts():
@@ -191,7 +193,7 @@ def test_nothing_but_the_known_labels_enters():
     other = np.where(np.arange(100) < 20, one, (one + 1) % 5)
     answers = []
     for oracle in (one, other):
-        pool = Pool.empty(100).reveal(np.arange(20), oracle)
+        pool = Pool.empty(100).reveal(np.arange(20), oracle[:20])
         found = propagate(x, pool.labels, 5, k=8)
         answers.append(propagated_targets(found, pool, rng(), class_weighted=True))
     for name, value in vars(answers[0]).items():
@@ -204,16 +206,18 @@ def test_labels_must_be_classes():
 
 
 @pytest.mark.parametrize("by_weight", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("steps", [0, 7])
-def test_two_streams(by_weight, steps):
+def test_two_streams(by_weight, weighted, steps):
+    """Drawn by weight or not, whether or not the weights enter the loss too."""
     known = np.full(100, -1)
     known[[5, 50, 95]] = [0, 1, 2]
     weights = np.where(np.arange(100) % 2, 1.0, 0.25)
-    pool = pool_of(known)
-    targets = propagated_targets(found_with(weights), pool, rng(), mode="full")
-    batches = epoch_streams(
-        targets, pool, 30, rng=rng(), labeled_batch_size=10, steps=steps, by_weight=by_weight
-    )
+    pool, options = pool_of(known), {"mode": "full", "by_weight": by_weight, "weighted": weighted}
+    targets = propagated_targets(found_with(weights), pool, rng(), **options)
+    assert (set(targets.weights) == {0.25, 1}) == weighted
+    sizes = {"batch_size": 30, "labeled_batch_size": 10}
+    batches = streams(targets, pool, rng(), steps=steps, **sizes)
     assert len(batches) == (steps or 5)  # 97 pseudo-labeled images, 20 a batch
     for batch in batches:
         assert (known[batch[:10]] >= 0).all() and (known[batch[10:]] < 0).all()
@@ -223,9 +227,7 @@ def test_two_streams(by_weight, steps):
     if not by_weight and not steps:
         assert sorted(drawn.tolist()) == np.flatnonzero(known < 0).tolist()
     if by_weight:
-        many = epoch_streams(
-            targets, pool, 30, rng=rng(), labeled_batch_size=10, steps=500, by_weight=True
-        )
+        many = streams(targets, pool, rng(), steps=500, **sizes)
         drawn = np.concatenate([batch[10:] for batch in many])
         assert (weights[drawn] == 1).mean() == pytest.approx(47 / (47 + 50 * 0.25), abs=0.02)
 
@@ -233,19 +235,24 @@ def test_two_streams(by_weight, steps):
 def test_no_pseudo_labels_leaves_the_labeled_stream():
     known = np.full(10, -1)
     known[:4] = 0
-    batches = epoch_streams(
-        supervised_targets(pool_of(known), 3), pool_of(known), 128, rng=rng(), labeled_batch_size=50
-    )
+    targets, sizes = supervised_targets(pool_of(known), 3), {"labeled_batch_size": 50}
+    batches = streams(targets, pool_of(known), rng(), batch_size=128, **sizes)
     assert [sorted(batch.tolist()) for batch in batches] == [[0, 1, 2, 3]]
 
 
-def test_the_label_state_survives_a_checkpoint():
+def test_the_state_survives_a_checkpoint():
     known = np.array([1, -1, -1, -1])
-    for loss_type in ("ce", "kl"):
-        targets = propagated_targets(
-            found_with([1, 0.5, 0.2, 0]), pool_of(known), rng(), loss_type=loss_type
-        )
-        pool, again = from_plain(plain(pool_of(known), targets))
-        np.testing.assert_array_equal(pool.labels, known)
+    for options in ({"loss_type": "ce"}, {"loss_type": "kl"}, {"by_weight": True}):
+        found = found_with([1, 0.5, 0.2, 0])
+        targets = propagated_targets(found, pool_of(known), rng(), **options)
+        carried = {"predicted": np.array([1, -1, 0, 2])}
+        state = State(pool_of(known), cycle=3, epoch=2, targets=targets, carried=carried)
+        buffer = io.BytesIO()
+        torch.save(to_plain(state), buffer)
+        buffer.seek(0)
+        again = from_plain(torch.load(buffer, weights_only=True))
+        np.testing.assert_array_equal(again.pool.labels, known)
+        np.testing.assert_array_equal(again.carried["predicted"], carried["predicted"])
+        assert (again.cycle, again.epoch, again.asked, again.judged) == (3, 2, None, False)
         for name, value in vars(targets).items():
-            np.testing.assert_array_equal(getattr(again, name), value)
+            np.testing.assert_array_equal(getattr(again.targets, name), value)

@@ -11,13 +11,17 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import pytest
+import torch
 
 import main_al
 from al_methods import METHODS
+from data import problem
+from data.state import from_plain
 from tests.conftest import ROOT
-from utils.checkpoint import load_checkpoint
+from utils.run.checkpoint import load_checkpoint
 
 MAIN = ROOT / "main_al.py"
 SHORT = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 2)
@@ -51,11 +55,10 @@ def test_seed_command_on_cifar10(command, archives, tmp_path):
     ]  # fmt: skip
     acquired = rows(folders[0] / "acquired.csv")
     assert [row["order"] for row in acquired] == [str(i) for i in range(10)]
-    assert {row["stage"] for row in rows(folders[0] / "timing.csv")} == {
-        "train",
-        "evaluate",
-        "select",
-    }
+    timing = rows(folders[0] / "timing.csv")
+    assert {row["stage"] for row in timing} == {"train", "evaluate", "select"}
+    peaks = [float(row["peak_so_far_mib"]) for row in timing]  # the process's: it only grows
+    assert peaks == sorted(peaks)
     config = json.loads((folders[0] / "config.json").read_text())
     assert config["lr"] == 0.2 and config["arch"] == "cifar_cnn" and config["initial_size"] == 10
     environment = json.loads((folders[0] / "environment.json").read_text())
@@ -144,46 +147,84 @@ def wait_for(process, happened):
 
 
 def kill_and_resume(tmp_path, words, at):
-    """Run `words` twice: once through, once killed when the checkpoint is as `at` wants it."""
+    """Run `words` twice: once through, once killed when the state is as `at` wants it."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     words = [sys.executable, str(MAIN), *map(str, words)]
     done = subprocess.run([*words, "--run-dir", whole], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen([*words, "--run-dir", killed], stdout=subprocess.DEVNULL)
     path = killed / "checkpoint.pt"
-    wait_for(process, lambda: path.exists() and at(load_checkpoint(path)))
+    wait_for(process, lambda: path.exists() and at(load_checkpoint(path)["state"]))
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = subprocess.run([*words, "--run-dir", killed], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "going on from cycle" in done.stdout
+    assert_same_run(killed, whole)
+
+
+def assert_same_run(one, other):
+    """Results, picks and the last weights, to the bit."""
     for name in ("results.csv", "acquired.csv"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    a, b = (load_checkpoint(folder / "checkpoint.pt")["model"] for folder in (one, other))
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        ("--epochs", 60, "--finetuning"),
-        (
-            "--epochs",
-            14,
-            "--lr-rampdown-epochs",
-            15,
-            "--add-lp",
-            "--lp-step",
-            3,
-            "--loss-type",
-            "kl",
-        ),
-        ("--epochs", 25, "--add-ceal", "--ceal-th", 0.7, "--al-method", "uncertainty_entropy"),
-    ],
-    ids=["finetuning", "lp", "ceal"],
-)
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, more):
+KILLED = {
+    "finetuning": "--epochs 60 --finetuning",
+    "lp": "--epochs 14 --add-lp --lp-step 3 --loss-type kl",
+    "ceal": "--epochs 25 --add-ceal --ceal-th 0.7 --al-method uncertainty_entropy",
+    "ceal-repeat": "--epochs 25 --add-ceal --ceal-th 0.7 --ceal-repeat --lr-rampdown-epochs 210",
+    "pre-lp": "--epochs 14 --add-lp --add-unsupervised-pretraining --pretraining-epochs 2",
+    "averaged": "--epochs 40 --ema 0.9 --al-method coreset",
+}
+
+
+@pytest.mark.parametrize("kind", KILLED)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, kind):
     """Killed within cycle 1: with LP between two propagations, with CEAL training on its labels."""
-    words = ("--al-budget", 20, "--al-nb-cycles", 3, "--checkpoint-epochs", 5, *more)
-    kill_and_resume(tmp_path, words, lambda s: s["cycle"] == 1 and s["progress"]["epoch"] >= 10)
+    words = ["--al-budget", 20, "--al-nb-cycles", 3, "--checkpoint-epochs", 5]
+    words += KILLED[kind].split()
+    words += ["--out", tmp_path] if "pretraining" in KILLED[kind] else []
+    kill_and_resume(tmp_path, words, lambda s: s["cycle"] == 1 and s["epoch"] >= 10)
+
+
+def test_a_run_may_stop_between_asking_and_answering(tmp_path, monkeypatch):
+    """The first labels and later ones: what is asked for is in the checkpoint, and asked again."""
+    words = [*map(str, SHORT), "--al-nb-cycles", "3", "--al-method", "coreset", "--device", "cpu"]
+    assert main_al.main([*words, "--run-dir", str(tmp_path / "whole")]) == 0
+    asked, answers = [], problem.Oracle.answers
+
+    def on_request(self, indices):
+        """Answers only the second time that the same is asked for."""
+        asked.append(indices.tolist())
+        if asked.count(asked[-1]) == 1:
+            raise KeyboardInterrupt
+        return answers(self, indices)
+
+    monkeypatch.setattr(problem.Oracle, "answers", on_request)
+    stopped = tmp_path / "stopped"
+    for cycle in range(3):
+        assert main_al.main([*words, "--run-dir", str(stopped)]) == 130
+        state = from_plain(load_checkpoint(stopped / "checkpoint.pt")["state"])
+        assert state.cycle == cycle and state.asked.tolist() == asked[-1]
+        assert len(state.pool.order) == 10 * cycle and state.targets is None
+    assert main_al.main([*words, "--run-dir", str(stopped)]) == 0
+    assert_same_run(stopped, tmp_path / "whole")
+
+
+def test_more_cycles_of_a_finished_run(tmp_path, capsys):
+    """Two cycles, then three, end with the bytes of three; fewer are there already."""
+    for training in ("--al-method coreset --ema 0.9", "--add-ceal --ceal-th 0.9"):
+        words = [*map(str, SHORT), *training.split(), "--device", "cpu"]
+        whole, grown = (str(tmp_path / training[2:7] / name) for name in ("whole", "grown"))
+        for cycles, folder in ((3, whole), (2, grown), (3, grown)):
+            assert main_al.main([*words, "--al-nb-cycles", str(cycles), "--run-dir", folder]) == 0
+        assert_same_run(Path(grown), Path(whole))
+        capsys.readouterr()
+        assert main_al.main([*words, "--al-nb-cycles", "2", "--run-dir", grown]) == 0
+        assert "Finished before" in capsys.readouterr().out
 
 
 def test_a_run_killed_while_pretraining_goes_on(tmp_path):

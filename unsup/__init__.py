@@ -1,1 +1,62 @@
-"""Floor 3: learning from all images without labels."""
+"""Unsupervised pre-training: one a file, one row each in PRETRAINERS, and their cache."""
+
+from unsup import deepcluster
+from utils.errors import UserError
+from utils.options.declare import Choice, Option, Part
+from utils.options.kinds import one_of
+
+PRETRAINERS = {
+    "deepcluster": deepcluster.ROW,
+}
+
+TITLE = "unsupervised pre-training"
+
+
+def _check(args) -> None:
+    if args.learn_unsupervised_pretraining and not args.add_unsupervised_pretraining:
+        raise UserError(
+            "--learn-unsupervised-pretraining is read only with --add-unsupervised-pretraining True"
+        )
+
+
+_ON = (lambda args: args.add_unsupervised_pretraining, "--add-unsupervised-pretraining")
+
+PRETRAINING = Part(
+    TITLE,
+    options=(
+        Option(
+            "add_unsupervised_pretraining",
+            False,
+            "start from the cached weights; learn and cache them when there are none",
+            kind=bool,
+            derive=lambda args: args.learn_unsupervised_pretraining,
+            when=(_ON[0], "True"),
+        ),
+        Option(
+            "learn_unsupervised_pretraining",
+            False,
+            "start from weights learned anew, which replace the cached ones",
+            kind=bool,
+            identity=False,
+        ),
+        Option(
+            "pretraining_method",
+            "deepcluster",
+            "how to learn them",
+            kind=one_of(PRETRAINERS),
+            when=_ON,
+        ),
+    ),
+    check=_check,
+)
+
+
+def pretrainer_of(args) -> str | None:
+    """The key of the pre-training that the options choose; None for none."""
+    wanted = args.add_unsupervised_pretraining or args.learn_unsupervised_pretraining
+    return args.pretraining_method if wanted else None
+
+
+CHOICE = Choice(
+    TITLE, PRETRAINERS, pretrainer_of, "--add-unsupervised-pretraining --pretraining-method {}"
+)

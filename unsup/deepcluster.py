@@ -7,7 +7,6 @@ on the cluster ids, sampled uniformly over the clusters.  The backbone is what i
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -15,89 +14,101 @@ import torch
 from data.augment import ImageBatches
 from data.batches import TrainingBatches
 from data.pool import Targets
-from unsup.kmeans import cluster
-from utils import training
+from unsup import options
+from unsup.spec import Pretrainer
 from utils.arrays import as_numpy, unit_length
+from utils.errors import UserError
+from utils.kmeans import cluster
+from utils.options.declare import Option
+from utils.options.kinds import natural
+from utils.run.log import bar
 from utils.seeding import derive, stream
-from utils.training import Progress
+from utils.training.fit import train_epoch
+from utils.training.learner import create_optimizer
+from utils.training.losses import WeightedLoss
+from utils.training.outputs import extract
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-5  # as DeepCluster has them
+CLUSTERS_A_CLASS = 5
 
 
 def pretrain(
     model,
     images: ImageBatches,
     *,
-    clusters: int,
-    epochs: int,
-    lr: float,
-    batch_size: int,
+    num_classes: int,
     seed: int,
+    epochs: int = 400,
+    lr: float = 0.02,
+    batch_size: int = 128,
+    clusters: int = 0,
     resume: dict | None = None,
-    after_epoch: Callable[[Progress, dict], None] = lambda progress, state: None,
+    after_epoch: Callable[[int, dict], None] = lambda done, state: None,
     amp: bool = False,
 ) -> list[dict]:
     """Train `model`'s backbone in place; -> a row an epoch: epoch, loss, nmi.
 
-    clusters: how many, at most N; resume: a state that `after_epoch` was given; nmi: normalised
-    mutual information between this epoch's clusters and the last one's, None for the first.  No
-    label enters: targets are cluster ids."""
-    optimizer = training.create_optimizer(
+    clusters: how many, at most N, 0 for five times the classes; resume: a state that `after_epoch`
+    was given; nmi: normalised mutual information between this epoch's clusters and the last one's,
+    None for the first.  No label enters: targets are cluster ids."""
+    clusters = clusters or CLUSTERS_A_CLASS * num_classes
+    optimizer = create_optimizer(
         model.backbone, lr=lr, momentum=MOMENTUM, nesterov=False, weight_decay=WEIGHT_DECAY
     )
-    rows, assigned, progress = [], None, Progress()
+    rows, assigned = [], None
     if resume:
         model.backbone.load_state_dict(resume["backbone"])
         optimizer.load_state_dict(resume["optimizer"])
         rows, assigned = list(resume["rows"]), resume["assigned"].numpy()
-        progress = Progress(**resume["progress"])
-
-    def batches_of(epoch: int) -> TrainingBatches:
-        nonlocal assigned
-        before = assigned
-        features, _ = training.extract(model, images, amp=amp)
-        features = unit_length(as_numpy(features))
-        assigned = cluster(features, clusters, derive(seed, "kmeans", 0, epoch))
-        rows.append({"epoch": epoch, "loss": None, "nmi": agreement(before, assigned)})
-        torch.manual_seed(derive(seed, "head", 0, epoch))
-        model.renew_head(clusters)
-        for group in optimizer.param_groups[1:]:  # the last epoch's head
-            for parameter in group["params"]:
-                optimizer.state.pop(parameter, None)
-        optimizer.param_groups[1:] = []
-        optimizer.add_param_group({"params": list(model.head.parameters())})
-        streams = cluster_streams(assigned, batch_size, stream(seed, "clusters", 0, epoch))
-        targets = Targets(
-            assigned, np.ones(len(assigned), np.float32), np.ones(clusters, np.float32)
-        )
-        return TrainingBatches(images, targets, streams, stream(seed, "augment", 0, epoch))
-
-    def record(progress: Progress) -> str:
-        rows[-1]["loss"] = progress.loss
-        state = {
-            "backbone": model.backbone.state_dict(),
-            "optimizer": backbone_state(optimizer),
-            "rows": rows,
-            "assigned": torch.from_numpy(assigned),
-            "progress": asdict(progress),
-        }
-        after_epoch(progress, state)
-        nmi = rows[-1]["nmi"]
-        return f"loss {progress.loss:.3f}" + (f", NMI {nmi:.3f}" if nmi is not None else "")
-
-    training.fit(
-        model,
-        optimizer,
-        batches_of,
-        epochs=epochs,
-        rate=lambda epoch: lr,
-        seed_of=lambda epoch: derive(seed, "dropout", 0, epoch),
-        start=progress,
-        stage="pre-training",
-        after_epoch=record,
-        amp=amp,
-    )
+    loss = WeightedLoss(clusters)
+    with bar(range(len(rows), epochs), "pre-training") as shown:
+        for epoch in shown:
+            before = assigned
+            features = unit_length(as_numpy(extract(model, images, amp=amp)[0]))
+            assigned = cluster(features, clusters, derive(seed, "kmeans", 0, epoch))
+            torch.manual_seed(derive(seed, "head", 0, epoch))
+            fresh_head(model, clusters, optimizer)
+            streams = cluster_streams(assigned, batch_size, stream(seed, "clusters", 0, epoch))
+            rng = stream(seed, "augment", 0, epoch)
+            batches = TrainingBatches(images, cluster_targets(assigned, clusters), streams, rng)
+            torch.manual_seed(derive(seed, "dropout", 0, epoch))
+            mean = train_epoch(model, optimizer, batches, loss, rate=lambda done: lr, amp=amp)
+            rows.append({"epoch": epoch, "loss": mean, "nmi": agreement(before, assigned)})
+            shown.set_postfix_str(words(rows[-1]))
+            after_epoch(epoch + 1, state_of(model, optimizer, rows, assigned))
     return rows
+
+
+def fresh_head(model, clusters: int, optimizer) -> None:
+    """A head for this epoch's clusters; the optimizer forgets the last one's."""
+    model.renew_head(clusters)
+    for group in optimizer.param_groups[1:]:
+        for parameter in group["params"]:
+            optimizer.state.pop(parameter, None)
+    optimizer.param_groups[1:] = []
+    optimizer.add_param_group({"params": list(model.head.parameters())})
+
+
+def cluster_targets(assigned: np.ndarray, clusters: int) -> Targets:
+    """Every image's cluster as its class, all of weight one.  assigned: (N,)"""
+    weights = np.ones(len(assigned), np.float32)
+    return Targets(assigned, weights, np.ones(clusters, np.float32))
+
+
+def state_of(model, optimizer, rows: list[dict], assigned: np.ndarray) -> dict:
+    """What `pretrain` needs to go on: tensors and plain types."""
+    return {
+        "backbone": model.backbone.state_dict(),
+        "optimizer": backbone_state(optimizer),
+        "rows": rows,
+        "assigned": torch.tensor(assigned),
+    }
+
+
+def words(row: dict) -> str:
+    """An epoch as the progress bar shows it."""
+    agreed = "" if row["nmi"] is None else f", NMI {row['nmi']:.3f}"
+    return f"loss {row['loss']:.3f}{agreed}"
 
 
 def cluster_streams(assigned: np.ndarray, batch_size: int, rng) -> list[np.ndarray]:
@@ -126,3 +137,31 @@ def backbone_state(optimizer) -> dict:
     group = state["param_groups"][0]
     kept = {key: value for key, value in state["state"].items() if key in group["params"]}
     return {"state": kept, "param_groups": [group]}
+
+
+def _fits(args, problem) -> None:
+    images = len(problem.everything)
+    clusters = args.pretraining_clusters or CLUSTERS_A_CLASS * problem.num_classes
+    if clusters > images:
+        raise UserError(
+            f"--pretraining-clusters {clusters} is more than the {images} training images of "
+            f"{args.dataset}"
+        )
+
+
+CLUSTERS = Option(
+    "pretraining_clusters",
+    0,
+    "clusters",
+    kind=natural,
+    keyword="clusters",
+    metavar="N",
+    shown="0: five times the classes",
+)
+
+ROW = Pretrainer(
+    pretrain,
+    columns=("epoch", "loss", "nmi"),
+    options=(options.EPOCHS, options.LR, options.BATCH_SIZE, CLUSTERS),
+    fits=_fits,
+)

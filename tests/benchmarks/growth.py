@@ -12,7 +12,8 @@ import time
 import numpy as np
 
 from tests.benchmarks.harness import write_csv
-from utils.arguments import OneLineParser, number
+from utils.options.command import OneLineParser
+from utils.options.kinds import number
 
 
 def measure(task: str, n: int, queue) -> None:
@@ -22,7 +23,7 @@ def measure(task: str, n: int, queue) -> None:
     from al_methods import coreset
     from semisup.label_propagation import propagate
     from tests.benchmarks.problem import features_and_classes, some_labels
-    from utils.neighbors import log
+    from utils.graph.neighbors import log
 
     log.setLevel("INFO")
     x, truth = features_and_classes(n)

@@ -17,9 +17,14 @@ from semisup.label_propagation import propagate
 from tests.benchmarks import twins
 from tests.benchmarks.harness import compare, write_csv
 from tests.benchmarks.problem import features_and_classes, some_labels
-from utils import graph, training
-from utils.arguments import OneLineParser, one_of, positive
+from utils.graph import build
+from utils.options.command import OneLineParser
+from utils.options.kinds import one_of, positive
 from utils.torch_faiss import faiss
+from utils.training.fit import train_epoch
+from utils.training.learner import create_optimizer
+from utils.training.losses import Batch, WeightedLoss
+from utils.training.outputs import extract
 
 # The released code stops early; a solve that is finished is what the formula means.
 TWIN_SOLVES = {
@@ -70,9 +75,9 @@ def bench_jlp(n):
     x, truth = features_and_classes(n)
     labels, tensor, budget = some_labels(truth, n // 50), torch.from_numpy(x), n // 50
     few = min(budget, 20)
-    kept = graph.search_neighbors
-    graph.search_neighbors = after_knn(kept(x, 51, "exact"))
-    W = graph.affinity(x)
+    kept = build.search_neighbors
+    build.search_neighbors = after_knn(kept(x, 51, "exact"))
+    W = build.affinity(x)
     rows = [
         compare(
             f"jLP after the kNN, twin {how}",
@@ -86,7 +91,7 @@ def bench_jlp(n):
         )
         for how, limit in TWIN_SOLVES.items()
     ]
-    graph.search_neighbors = kept
+    build.search_neighbors = kept
     return rows
 
 
@@ -111,9 +116,9 @@ def bench_propagation(n):
 def propagation_rows(n, classes, wanted):
     x, truth = features_and_classes(n, classes=classes)
     labels = some_labels(truth, n // 50)
-    kept = graph.search_neighbors
-    graph.search_neighbors = after_knn(kept(x, 51, "exact"))
-    similarities, neighbors = graph.knn(x, 50)
+    kept = build.search_neighbors
+    build.search_neighbors = after_knn(kept(x, 51, "exact"))
+    similarities, neighbors = build.knn(x, 50)
     rows = [
         compare(
             f"propagation after the kNN, {classes} classes, twin {how}",
@@ -126,7 +131,7 @@ def propagation_rows(n, classes, wanted):
         )
         for how, limit in TWIN_SOLVES.items()
     ]
-    graph.search_neighbors = kept
+    build.search_neighbors = kept
     return rows
 
 
@@ -150,9 +155,9 @@ def bench_knn(n):
         return propagate(x, labels, 10, search="approx")
 
     def on_flat_index():
-        kept, graph.search_neighbors = graph.search_neighbors, flat_index
+        kept, build.search_neighbors = build.search_neighbors, flat_index
         found = propagate(x, labels, 10)
-        graph.search_neighbors = kept
+        build.search_neighbors = kept
         return found
 
     def exact():
@@ -160,7 +165,7 @@ def bench_knn(n):
 
     knn = compare(
         "exact kNN, twin: faiss's flat index",
-        lambda: graph.search_neighbors(x, 51, "exact"),
+        lambda: build.search_neighbors(x, 51, "exact"),
         lambda: flat_index(x, 51, "exact"),
         check=same_neighbors,
         wanted="1",
@@ -187,7 +192,7 @@ def bench_input(n):
 
     def ours():
         for batch in batches:
-            images.augmented(batch, rng)
+            images.weak(batch, rng)
 
     def twin():
         for batch in batches[:10]:
@@ -206,15 +211,15 @@ def training_rows(batch_size):
     twin_model, model = create_model("cifar_cnn", 10), create_model("cifar_cnn", 10)
     twins.library_layers(twin_model)
     options = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 2e-4}
-    optimizers = [training.create_optimizer(m, **options) for m in (model, twin_model)]
+    optimizers = [create_optimizer(m, **options) for m in (model, twin_model)]
     pixels = torch.randint(256, (512, 3, 32, 32), dtype=torch.uint8)
     images = ImageBatches(pixels, [0.5] * 3, [0.25] * 3)
     batch, weights = images.plain(slice(0, batch_size)), torch.ones(batch_size)
-    labels = torch.randint(10, (batch_size,))
+    labels, loss = torch.randint(10, (batch_size,)), WeightedLoss(10)
 
     def ours():
-        batches = [(batch, labels, weights)]
-        return training.train_epoch(model, optimizers[0], batches, rate=lambda _: 0.01)
+        batches = [(Batch(batch, labels, weights),)]
+        return train_epoch(model, optimizers[0], batches, loss, rate=lambda _: 0.01)
 
     def twin():
         return twins.train_step(twin_model, optimizers[1], batch, labels, weights)
@@ -226,7 +231,7 @@ def training_rows(batch_size):
     twin_model.eval()
 
     def features():
-        return training.extract(model, images, batch_size=batch_size)[0]
+        return extract(model, images, batch_size=batch_size)[0]
 
     @torch.no_grad()
     def twin_features():

@@ -11,8 +11,8 @@ from scipy.spatial import distance_matrix
 from torch import nn
 from torchvision import transforms
 
-from models.dropout import HalfDropout
-from models.winograd import WinogradConv2d
+from models.layers.dropout import HalfDropout
+from models.layers.winograd import WinogradConv2d
 
 
 def coreset(features, labels, budget):

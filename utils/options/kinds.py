@@ -1,32 +1,6 @@
-"""What the project's commands share: one-line errors and checked types for argparse."""
+"""Kinds of options: from the text of the command line to a checked value."""
 
 import argparse
-import difflib
-import os
-import sys
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """argparse, with errors of one line: the option and what would be right."""
-
-    def error(self, message: str):
-        sys.exit(complain(message.removeprefix("argument "), program=self.prog))
-
-    def parse_args(self, args=None, namespace=None):
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            names = [name for action in self._actions for name in action.option_strings]
-            close = difflib.get_close_matches(unknown[0].split("=")[0], names, n=1)
-            hint = f"did you mean {close[0]}?" if close else "see --help"
-            self.error(f"unknown argument {unknown[0]}: {hint}")
-        return parsed
-
-
-def complain(error, program: str | None = None, status: int = 2) -> int:
-    """One line on standard error; returns the exit status."""
-    program = program or os.path.basename(sys.argv[0])
-    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return status
 
 
 def boolean(text: str) -> bool:
@@ -61,14 +35,24 @@ def number(kind: type, at_least=None, below=None, above=None, at_most=None):
 
 
 def one_of(names):
-    """A checked type for argparse: its own choices are worded differently from Python to Python."""
+    """A checked type for argparse, whose own choices are worded differently from Python to Python.
+
+    names: a sequence or a registry, read when a text comes."""
 
     def convert(text: str) -> str:
         if text not in names:
             raise argparse.ArgumentTypeError(f"{text!r} is unknown: one of {', '.join(names)}")
         return text
 
+    convert.names = names
     return convert
+
+
+def not_empty(text: str) -> str:
+    """A path or a name; an empty one is a mistake in a script."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is empty: give a name, or leave the option out")
+    return text
 
 
 positive = number(int, at_least=1)

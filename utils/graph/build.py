@@ -12,8 +12,8 @@ import numpy as np
 import scipy.sparse
 
 from utils.arrays import as_numpy, unit_length
-from utils.graph_on_device import affinity_on_device
-from utils.neighbors import search_neighbors
+from utils.graph.neighbors import search_neighbors
+from utils.graph.on_device import affinity_on_device
 from utils.torch_faiss import torch
 
 

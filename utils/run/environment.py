@@ -8,7 +8,16 @@ import sys
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.options.declare import Option, Part
 from utils.torch_faiss import faiss, torch
+
+DEVICE = Part(
+    "run",
+    options=(
+        Option("device", "auto", "auto, cpu, cuda or cuda:N", metavar="D", identity=False),
+        Option("amp", False, "bfloat16 arithmetic where it is safe, on a GPU", kind=bool),
+    ),
+)
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
 
@@ -59,7 +68,7 @@ def _processor() -> str:
 
 def _git_revision() -> str | None:
     """The checkout's commit, with '+' where files differ from it; None outside a checkout."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
 
     def git(*words):
         return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True)

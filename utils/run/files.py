@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -19,3 +20,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def json_bytes(content: dict) -> bytes:
+    """JSON as people read it."""
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

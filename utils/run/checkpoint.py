@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.run.files import write_atomically
 
 MARK = b"\nsha256:"  # between the zip archive and its checksum; zip readers skip both
 

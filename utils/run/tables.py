@@ -1,12 +1,9 @@
-"""What a run writes for people: CSV with fixed headers, log lines, the closing table."""
+"""What a run writes for people: CSV with fixed headers, the line of a cycle, the closing table."""
 
 import csv
 import io
-import logging
-import sys
 
 import numpy as np
-from tqdm import tqdm
 
 RESULTS = (
     "cycle",
@@ -18,11 +15,8 @@ RESULTS = (
     "pseudo_labels",
     "pseudo_accuracy",
 )
-VALIDATION = ("val_top1", "val_top5")  # further columns of results.csv with --use-val-set
-TIMING = ("cycle", "stage", "seconds", "peak_memory_mib")
+TIMING = ("cycle", "stage", "seconds", "peak_so_far_mib")  # of the process, not of the stage
 ACQUIRED = ("cycle", "order", "index", "label")
-
-log = logging.getLogger("main_al")
 
 
 def render_csv(header: tuple[str, ...], rows: list[dict]) -> str:
@@ -35,6 +29,11 @@ def render_csv(header: tuple[str, ...], rows: list[dict]) -> str:
             raise ValueError(f"columns {sorted(row)} instead of {sorted(header)}")
         writer.writerow(row)
     return text.getvalue()
+
+
+def results_header(judges=("",)) -> tuple[str, ...]:
+    """Columns of results.csv; judges: prefixes of the accuracy columns, "" for the test set's."""
+    return RESULTS + tuple(f"{prefix}top{n}" for prefix in judges if prefix for n in (1, 5))
 
 
 def accuracy_columns(prefix: str, top1: float, top5: float) -> dict:
@@ -53,32 +52,6 @@ def pseudo_columns(used: np.ndarray, known: np.ndarray, truth: np.ndarray) -> di
         "pseudo_labels": int(pseudo.sum()),
         "pseudo_accuracy": None if right is None else f"{right:.2f}",
     }
-
-
-class _BarSafeHandler(logging.Handler):
-    """Log lines on standard output that do not tear a progress bar apart."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
-
-
-def open_log(path) -> None:
-    """Log to the terminal and append to `path`."""
-    for handler in log.handlers[:]:
-        log.removeHandler(handler)
-        handler.close()
-    console, file = _BarSafeHandler(), logging.FileHandler(path)
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    for handler in (console, file):
-        log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-
-
-def bar(iterable, stage: str, **more) -> tqdm:
-    """A progress bar that goes away when done and stays away where there is no terminal."""
-    return tqdm(iterable, desc=stage, leave=False, disable=None, **more)
 
 
 def acquired_rows(cycle: int, indices, labels) -> list[dict]:
@@ -100,9 +73,8 @@ def cycle_line(row: dict, cycles: int) -> str:
 
 def closing_table(rows: list[dict]) -> str:
     """Accuracy per cycle, as text."""
-    columns = [
-        name for name in ("cycle", "labeled", "top1", "top5", *VALIDATION) if name in rows[0]
-    ]
+    accuracies = [name for name in rows[0] if name.endswith(("top1", "top5"))]
+    columns = ["cycle", "labeled", *accuracies]
     if any(int(row["pseudo_labels"]) for row in rows):
         columns += ["pseudo_labels", "pseudo_accuracy"]
     cells = [columns] + [

@@ -1,7 +1,7 @@
-"""The graph where the features are: the same W as utils.graph, as a torch CSR tensor."""
+"""The graph where the features are: the same W as utils.graph.build, as a torch CSR tensor."""
 
 from utils.diffusion import torch_csr
-from utils.neighbors import exact_neighbors
+from utils.graph.neighbors import exact_neighbors
 from utils.torch_faiss import torch
 
 

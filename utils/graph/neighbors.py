@@ -5,11 +5,13 @@ ICCV 2003; Douze et al., "The Faiss library", 2024) compares it with those of ne
 """
 
 import importlib
+import logging
 
 import numpy as np
 
-from utils.records import log
 from utils.torch_faiss import faiss, torch
+
+log = logging.getLogger("al.graph")
 
 SEARCHES = ("auto", "exact", "approx")
 EXACT_UP_TO = 100_000  # images, for "auto"

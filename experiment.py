@@ -1,0 +1,217 @@
+"""From the options to what a run works with: the data, the folder, the network, its start.
+
+Here and in the commands that import it the options object ends; what lies below takes keyword
+arguments.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+
+import al_methods
+import data
+import models
+import semisup
+import unsup
+from al_methods import METHODS
+from al_methods.spec import Method
+from data import DATASETS, splits
+from data.batches import BATCHES
+from data.problem import BUDGET, PROBLEM, Problem, load_problem
+from models import ARCHS, NETWORK, create_model
+from semisup import ALGORITHMS
+from semisup.spec import Algorithm
+from unsup import PRETRAINERS
+from unsup.cache import pretrained_backbone
+from utils.graph import options as graph_options
+from utils.options.declare import Option, Part, keywords
+from utils.options.kinds import natural
+from utils.options.parse import Declared, check_fits, identity_options
+from utils.run import finished, folder, identity
+from utils.run.environment import DEVICE, resolve_device
+from utils.run.folder import Run
+from utils.seeding import derive, stream
+from utils.training.learner import LEARNER, OPTIMIZER, Learner, create_optimizer
+from utils.training.outputs import Outputs
+from utils.training.schedule import SCHEDULE
+
+LOOP = Part(
+    "training",
+    options=(
+        Option("finetuning", False, "start from the last cycle's weights", kind=bool, later=True),
+    ),
+)
+SEED = Part(
+    "run",
+    options=(Option("seed", 7, "of everything random but the splits", kind=natural, metavar="N"),),
+)
+
+
+def declared() -> Declared:
+    """All options in the order of the help, and the registries that they choose from."""
+    return Declared(
+        parts=(
+            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, BUDGET, NETWORK),
+            *(SCHEDULE, BATCHES, OPTIMIZER, LEARNER, LOOP, Part(graph_options.TITLE)),
+            *semisup.switches(),
+            *(unsup.PRETRAINING, DEVICE, SEED, folder.FOLDER),
+        ),
+        choices=(*(data.CHOICE, models.CHOICE, al_methods.CHOICE, semisup.CHOICE, unsup.CHOICE),),
+        repeats=(lambda args: args.al_nb_cycles > 1, "--al-nb-cycles above 1"),
+    )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a run works with.  Frozen; what changes is the State that goes through the loop, the
+    learner and the rows of the run."""
+
+    args: object  # all options, of utils.options.parse
+    problem: Problem
+    run: Run
+    learner: Learner
+    start: dict | None  # the backbone's weights that every cycle starts from
+
+    @property
+    def method(self) -> Method:
+        return METHODS[self.args.al_method]
+
+    @property
+    def algorithm(self) -> Algorithm:
+        return ALGORITHMS[semisup.algorithm_of(self.args)]
+
+    @cached_property
+    def seed(self) -> int:
+        return seed_of(self.args)
+
+    def outputs(self, state) -> Outputs:
+        """What the network as it is says of the training images."""
+        where = {"seed": self.seed, "cycle": state.cycle, "amp": self.args.amp}
+        return Outputs(self.learner.judge, self.problem.images, **where)
+
+    def keywords(self, options, *functions) -> dict:
+        """The keyword arguments that the functions take of these options."""
+        return keywords(self.args, options, *functions)
+
+
+def seed_of(args) -> int:
+    """Splits differ in more than their labels."""
+    return derive(args.seed, "split", args.split)
+
+
+def split_file(args) -> Path:
+    """Where the initial split is or will be."""
+    return splits.path_of(args.dataset, args.initial_size, args.split)
+
+
+def sources(args) -> dict:
+    """Sizes and times of the files that the data and the split are read from."""
+    files = DATASETS[args.dataset].files
+    paths = sorted(files(args.data_root)) if files else []
+    return identity.stamps([*paths, split_file(args)])
+
+
+def open_problem(args) -> Problem:
+    """Read and check the data; nothing is written."""
+    spec = DATASETS[args.dataset]
+    options = (*PROBLEM.options, *BUDGET.options)
+    problem = load_problem(
+        spec,
+        args.data_root,
+        name=args.dataset,
+        rng=stream(seed_of(args), "validation"),
+        device=resolve_device(args.device, args.amp),
+        **keywords(args, options, load_problem),
+        **keywords(args, spec.options, spec.load),
+    )
+    check_fits(declared(), args, problem)
+    return problem
+
+
+def folder_of(args, name: str) -> Path:
+    """<out>/<dataset>/budget<b>/<arch>/<method>[_with_<algorithm>][_pretrained]/<name>/split<k>, or
+    --run-dir."""
+    if args.run_dir:
+        return Path(args.run_dir)
+    algorithm, words = semisup.algorithm_of(args), args.al_method
+    words += f"_with_{algorithm}" if ALGORITHMS[algorithm].title else ""
+    words += "_pretrained" if args.add_unsupervised_pretraining else ""
+    budget = f"budget{args.al_budget}"
+    return Path(args.out, args.dataset, budget, args.arch, words, name, f"split{args.split}")
+
+
+def finished_before(args) -> Path | None:
+    """The run's folder, where it is over and that can be told without reading the data."""
+    if not args.resume or DATASETS[args.dataset].files is None:
+        return None
+    options = identity_options(declared(), args)
+    return finished.finished_before(
+        folder_of(args, "*"), options, sources(args), args.al_nb_cycles, args.exp_name
+    )
+
+
+def open_run(args, problem: Problem) -> Run:
+    """The run's folder, locked; what it holds is this run's or nothing."""
+    labels = identity.array_digest(problem.ids[problem.initial], problem.initial_labels)
+    options = identity_options(declared(), args)
+    who = identity.identity(options, problem.fingerprint, initial=labels)
+    where = folder_of(args, finished.run_name(who, args.exp_name))
+    judges = tuple(problem.judges)
+    config = {**vars(args), "identity": who}
+    return Run(where, config, device=problem.images.device, resume=args.resume, judges=judges)
+
+
+def network_maker(args, problem: Problem) -> partial:
+    """What makes the network, from torch's default generator."""
+    row = ARCHS[args.arch]
+    own = keywords(args, row.options, row.backbone)
+    shared = keywords(args, NETWORK.options, create_model)
+    facts = {"num_classes": problem.num_classes, "in_channels": problem.channels}
+    return partial(create_model, **facts, **shared, **own)
+
+
+def new_learner(args, problem: Problem) -> Learner:
+    """A network on its device, with what trains it."""
+    algorithm, device = ALGORITHMS[semisup.algorithm_of(args)], problem.images.device
+    own = keywords(args, algorithm.options, algorithm.loss)
+    return Learner(
+        network_maker(args, problem)().to(device),
+        make_optimizer=partial(
+            create_optimizer,
+            **keywords(args, (*SCHEDULE.options, *OPTIMIZER.options), create_optimizer),
+        ),
+        make_loss=lambda: algorithm.loss(problem.num_classes, **own).to(device),
+        ema=args.ema,
+        example=problem.images.plain(slice(0, 2)) if args.compile else None,
+    )
+
+
+def pretrained(args, run: Run, problem: Problem) -> dict | None:
+    """The backbone's weights that every cycle starts from, of the cache that all splits and methods
+    share, or learned; None without pre-training."""
+    if not args.add_unsupervised_pretraining:
+        return None
+    row, spec, arch = (
+        PRETRAINERS[args.pretraining_method],
+        DATASETS[args.dataset],
+        ARCHS[args.arch],
+    )
+    parts = (data.DATASET, spec, NETWORK, arch, unsup.PRETRAINING, row, DEVICE, SEED)
+    options = identity_options(declared(), args, parts)
+    torch.manual_seed(derive(args.seed, "pretraining weights"))
+    with run.timed("all", "pretrain"):
+        return pretrained_backbone(
+            str(Path(args.out, "pretrained")),
+            network_maker(args, problem)().to(problem.images.device),
+            problem.everything,
+            row,
+            identity.identity(options, problem.fingerprint),
+            anew=args.learn_unsupervised_pretraining and run.state is None,
+            checkpoint_epochs=args.checkpoint_epochs,
+            num_classes=problem.num_classes,
+            seed=args.seed,
+            amp=args.amp,
+            **keywords(args, row.options, row.pretrain),
+        )

@@ -1,0 +1,5 @@
+"""The labels alone: what every active-learning comparison starts from."""
+
+from semisup.spec import Algorithm
+
+ROW = Algorithm()

@@ -1,0 +1,15 @@
+"""Options that more than one pre-training reads."""
+
+from utils.options.declare import Option
+from utils.options.kinds import above_zero, number, positive
+
+EPOCHS = Option("pretraining_epochs", 400, "epochs", kind=positive, keyword="epochs", metavar="N")
+LR = Option("pretraining_lr", 0.02, "learning rate", kind=above_zero, keyword="lr")
+BATCH_SIZE = Option(
+    "pretraining_batch_size",
+    128,
+    "batch size",
+    kind=number(int, at_least=2),
+    keyword="batch_size",
+    metavar="N",
+)

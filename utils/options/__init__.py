@@ -1,0 +1,1 @@
+"""Options: declared beside the part that reads them, read from the command line, checked."""

@@ -1,0 +1,29 @@
+"""What the project's commands share: errors of one line."""
+
+import argparse
+import difflib
+import os
+import sys
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """argparse, with errors of one line: the option and what would be right."""
+
+    def error(self, message: str):
+        sys.exit(complain(message.removeprefix("argument "), program=self.prog))
+
+    def parse_args(self, args=None, namespace=None):
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            names = [name for action in self._actions for name in action.option_strings]
+            close = difflib.get_close_matches(unknown[0].split("=")[0], names, n=1)
+            hint = f"did you mean {close[0]}?" if close else "see --help"
+            self.error(f"unknown argument {unknown[0]}: {hint}")
+        return parsed
+
+
+def complain(error, program: str | None = None, status: int = 2) -> int:
+    """One line on standard error; returns the exit status."""
+    program = program or os.path.basename(sys.argv[0])
+    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,1 @@
+"""Reports: from run folders to a table and a figure."""

@@ -1,0 +1,83 @@
+"""The table of a report: mean and spread of each group and number of labels."""
+
+import pandas as pd
+
+from utils.errors import UserError
+from utils.reports.names import counted
+
+COLUMNS = ("dataset", "training", "method", "labeled", "mean", "std", "runs", "splits", "seeds")
+
+
+def summarise(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """A row a group and number of labels: COLUMNS; group; of, the number of the group's runs; over,
+    the same in words.  Each is over the runs that have this number of labels.
+
+    runs: of utils.reports.runs.grouped."""
+    if measure not in runs or runs[measure].isna().all():
+        raise UserError(f"these runs have no {measure}")
+    runs = runs.dropna(subset=[measure])
+    rows = runs.groupby(["group", "dataset", "training", "method", "labeled"], sort=True)
+    summary = rows.agg(
+        mean=(measure, "mean"),
+        std=(measure, "std"),
+        runs=(measure, "count"),
+        splits=("split", "nunique"),
+        seeds=("seed", "nunique"),
+    ).reset_index()
+    whole = runs.groupby("group")[["folder", "split", "seed"]].nunique()
+    over = {group: _over(*map(int, row)) for group, *row in whole.itertuples()}
+    return summary.assign(of=summary.group.map(whole.folder), over=summary.group.map(over))
+
+
+def _over(runs: int, splits: int, seeds: int) -> str:
+    words = counted(splits, "split")
+    return words if seeds == 1 else f"{words}, {counted(seeds, 'seed')} ({counted(runs, 'run')})"
+
+
+def caption(summary: pd.DataFrame) -> str:
+    """What the numbers are."""
+    words = summary.over[0]
+    if summary.over.nunique() > 1:
+        words = " to ".join(map(str, sorted({summary.of.min(), summary.of.max()}))) + " runs"
+    return f"mean ± standard deviation over {words}"
+
+
+def markdown(summary: pd.DataFrame) -> str:
+    """A table a data set: a row a group, a column a number of labels."""
+    names = ["dataset", "training", "method"]
+    if summary.over.nunique() > 1:
+        names.append("over")
+    tables = [_table(part, names) for _, part in summary.groupby("dataset")]
+    words = caption(summary)
+    words = words[0].upper() + words[1:]
+    if (summary.runs < summary.of).any():
+        words += "; n: over how many runs, where not over all"
+    return "\n".join([*tables, f"{words}.\n"])
+
+
+def _table(summary: pd.DataFrame, names: list[str]) -> str:
+    """names: the columns of the summary before those of the numbers."""
+    counts = sorted(summary.labeled.unique())
+    header = [name.replace("dataset", "data set") for name in names]
+    header += [f"{n} labels" for n in counts]
+    lines = [_line(header), _line(["---"] * len(header))]
+    for _, part in summary.groupby("group"):
+        cells = {row.labeled: _cell(row) for row in part.itertuples()}
+        lines.append(_line([*part[names].iloc[0], *(cells.get(n, "") for n in counts)]))
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row) -> str:
+    words = f"{row.mean:.1f}"
+    if row.runs > 1:
+        words += f" ± {row.std:.1f}"
+    return words if row.runs == row.of else f"{words} (n = {row.runs})"
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.replace("|", r"\|").split()) for cell in cells) + " |"
+
+
+def csv(summary: pd.DataFrame) -> str:
+    """A row a group and number of labels, with all digits."""
+    return summary.to_csv(columns=list(COLUMNS), index=False, lineterminator="\n")

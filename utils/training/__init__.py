@@ -1,0 +1,1 @@
+"""One way to train, evaluate and extract, whatever the targets come from."""

@@ -1,0 +1,72 @@
+"""What a network says of images: features, probabilities, accuracy."""
+
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from utils.run.log import log
+from utils.seeding import derive
+from utils.training.fit import autocast
+
+
+@torch.inference_mode()
+def extract(network, images, *, batch_size: int = 512, amp: bool = False):
+    """Features and class probabilities of all images, un-augmented, in evaluation mode.
+
+    images: ImageBatches of N -> (N, d) float32, (N, C) float32, on the images' device."""
+    network.eval()
+    features, probabilities = [], []
+    for start in range(0, len(images), batch_size):
+        batch = images.plain(slice(start, start + batch_size))
+        with autocast(batch, amp):
+            logits, vectors = network(batch)
+        features.append(vectors.float())
+        probabilities.append(logits.float().softmax(dim=1))
+    return torch.cat(features), torch.cat(probabilities)
+
+
+def evaluate(network, images, labels: np.ndarray, *, amp: bool = False) -> tuple[float, float]:
+    """Top-1 and top-5 accuracy in percent (top-C where there are fewer classes).
+
+    images: ImageBatches of N; labels: (N,) int64."""
+    _, probabilities = extract(network, images, amp=amp)
+    wanted = torch.as_tensor(labels, device=probabilities.device)[:, None]
+    ranked = probabilities.topk(min(5, probabilities.shape[1]), dim=1).indices == wanted
+    count = len(labels)
+    return 100 * int(ranked[:, :1].sum()) / count, 100 * int(ranked.sum()) / count
+
+
+def _one_pass(network, images, amp: bool) -> dict:
+    features, probs = extract(network, images, amp=amp)
+    return {"features": features, "probs": probs}
+
+
+# What a method or an algorithm may need, and how it is computed: network, images, amp -> names and
+# tensors of N rows, on the images' device.  What one computation gives besides is kept too.
+NEEDS = {"features": _one_pass, "probs": _one_pass}
+
+
+class Outputs:
+    """What a network, as it is now, says of all images: each name is computed when it is first
+    asked for and only once, with a seed of its own."""
+
+    def __init__(self, network, images, *, seed: int, cycle: int = 0, amp: bool = False):
+        self.network, self.images, self.amp = network, images, amp
+        self.seed, self.cycle, self.known = seed, cycle, {}
+
+    def of(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """The tensors of these names; KeyError for one that nobody computes."""
+        for name in names:
+            if name not in self.known:
+                self._compute(name)
+        return {name: self.known[name] for name in names}
+
+    def _compute(self, name: str) -> None:
+        begin = time.perf_counter()
+        torch.manual_seed(derive(self.seed, f"outputs: {name}", self.cycle))
+        found = NEEDS[name](self.network, self.images, self.amp)
+        self.known = {**found, **self.known}
+        seconds = time.perf_counter() - begin
+        log.debug("%s of %d images: %.3f s", ", ".join(found), len(self.images), seconds)
