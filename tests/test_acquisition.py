@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import al_methods
-from al_methods import METHODS, select
-from utils.diffusion import diffuse
+from al_methods import METHODS, coreset, jlp, select
+from utils.diffusion import Diffusion, diffuse
 from utils.graph import affinity
 
 
@@ -56,6 +56,8 @@ def test_contract_refusals(method):
     for name in METHODS[method].needs:
         with pytest.raises(ValueError, match=f"needs {name}"):
             select(method, **{**given, name: None}, budget=3, rng=rng)
+        with pytest.raises(ValueError, match="one row for each"):
+            select(method, **{**given, name: given[name][:-1]}, budget=3, rng=rng)
         broken = given[name].copy()
         broken[5, 0] = np.nan
         with pytest.raises(ValueError, match="finite"):
@@ -92,6 +94,15 @@ def test_entropy_order_and_zero_probabilities():
     assert picks.tolist() == [1, 3, 2, 0, 4]
 
 
+def test_entropies_that_are_close():
+    """Apart by less than half precision tells; the last is the surest."""
+    surer = np.random.default_rng(0).permutation(40)
+    p = (0.75 + 1e-5 * surer).astype(np.float32)
+    probs, labels = np.stack([p, 1 - p], axis=1), np.full(40, -1)
+    picks = select("uncertainty_entropy", probs=probs, labels=labels, budget=40, rng=None)
+    assert surer[picks].tolist() == list(range(40))
+
+
 def k_center(features, labels, budget):
     """Ten lines of it."""
     centers, picks = list(np.flatnonzero(labels >= 0)), []
@@ -124,20 +135,72 @@ def test_coreset_when_candidates_run_out():
         centers.append(pick)
 
 
+@pytest.mark.parametrize("known", [[], [0, 7]])
+def test_coreset_picks_no_image_twice(known):
+    """Every image the same, at distance zero of the labeled and of each other: all come in turn."""
+    labels = np.full(12, -1)
+    labels[known] = 0
+    x = np.ones((12, 4), dtype=np.float32)
+    picks = select("coreset", features=x, labels=labels, budget=12 - len(known), rng=None)
+    assert picks.tolist() == [image for image in range(12) if image not in known]
+
+
+@pytest.mark.parametrize("n, d, seed", [(61, 33, 2), (45, 15, 10), (37, 17, 7), (35, 15, 41)])
+def test_coreset_picks_the_first_of_two_whose_products_are_rounded_apart(n, d, seed):
+    """Exact pairs, of which the last images stand at the edge of a product and are rounded apart:
+    the larger of the two distances was the second one's, with these seeds, once each."""
+    x = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+    labels = np.full(2 * n, -1)
+    labels[0] = 0
+    picks = select("coreset", features=np.tile(x, (2, 1)), labels=labels, budget=n - 1, rng=None)
+    assert sorted(picks.tolist()) == list(range(1, n))
+
+
+@pytest.mark.parametrize("largest", [1e-3, 1.0, 1e4])
+def test_farthest_of_duplicates(largest):
+    """Of the duplicates 1, 3, 4 and 6, in whatever order rounding has put them, the first that is
+    not picked; 2 is as far within rounding, and no duplicate though it shares a coordinate."""
+    x = torch.tensor([[0, 1], [2, 1], [2, 3], [2, 1], [2, 1], [5, 5], [2, 1]], dtype=torch.float32)
+    rounding = 1e-6 * max(largest, 1) * torch.tensor([0, torch.inf, 1, 3, 2, 0, 0])
+    nearest = largest * torch.tensor([0, 1, 1, 1, 1, 0.5, 1]) - rounding
+    assert coreset._farthest(nearest, x) == 3
+    nearest[1] = 0.5 * largest  # nearer by more than rounding
+    assert coreset._farthest(nearest, x) == 3
+    nearest[5] = 2 * largest
+    assert coreset._farthest(nearest, x) == 5
+
+
 def test_coreset_without_labels_starts_at_the_first_image():
     given = situation(labeled=0)
     assert select("coreset", **given, budget=2, rng=None)[0] == 0
 
 
-def test_jlp_is_a_dense_solve_a_pick():
+@pytest.mark.parametrize("gamma, alpha", [(3, 0.99), (1, 0.99), (3, 0.8)])
+def test_jlp_is_a_dense_solve_a_pick(gamma, alpha):
     given = situation()
-    W = affinity(given["features"], k=10).toarray().astype(np.float64)
+    W = affinity(given["features"], k=10, gamma=gamma).toarray().astype(np.float64)
     y, expected = (given["labels"] >= 0).astype(float), []
     for _ in range(20):
-        f = np.linalg.solve(np.eye(120) - 0.99 * W, y)
+        f = np.linalg.solve(np.eye(120) - alpha * W, y)
         expected.append(int(np.where(y == 0, f, np.inf).argmin()))
         y[expected[-1]] = 1
-    assert select("jlp", **given, budget=20, rng=None, k=10).tolist() == expected
+    options = {"budget": 20, "rng": None, "k": 10, "gamma": gamma, "alpha": alpha}
+    assert select("jlp", **given, **options).tolist() == expected
+    with pytest.raises(ValueError, match="unknown search"):
+        select("jlp", **given, **options, search="fast")
+
+
+def test_jlp_columns_only_raise_f():
+    """Both ends of a chain, solved together, leave each other's rounding at the far end: below
+    zero, it would pull f under that of the images that nothing reaches."""
+    chain = np.exp(-((np.arange(400)[:, None] * 0.25 - np.arange(100)) ** 2))
+    system = Diffusion(affinity(chain, k=6), 0.9)
+    ends = np.r_[: jlp.BLOCK // 2, 400 - jlp.BLOCK // 2 : 400]
+    f = np.where(np.isin(np.arange(400), ends), 0.0, 1.0)
+    columns = jlp._solved(system, f, np.arange(400), {}, jlp.BLOCK)
+    assert list(columns) == ends.tolist()
+    assert system.solve(np.eye(400, dtype=np.float32)[:, ends]).min() < 0
+    assert min(column.min() for column in columns.values()) == 0
 
 
 def test_jlp_in_many_blocks():

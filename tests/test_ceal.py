@@ -50,6 +50,13 @@ def test_threshold_and_decay():
         np.testing.assert_array_equal((targets.labels >= 0) & (pool.labels < 0), expected)
 
 
+def test_a_threshold_of_zero_takes_nothing():
+    """Below the threshold, not at it: not even an image of no entropy."""
+    _, pool = ten_images()
+    targets = confident_targets(np.eye(10), pool, cycle=0, threshold=0)
+    np.testing.assert_array_equal(targets.labels, pool.labels)
+
+
 @pytest.mark.parametrize("repeat", [False, True])
 def test_pseudo_labels_are_trained_on_for_one_cycle(monkeypatch, tmp_path, repeat):
     """Through main: what CEAL labels after cycle c is in the batches of cycle c+1 with that label,

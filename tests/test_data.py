@@ -104,6 +104,11 @@ def test_pool():
     ):
         with pytest.raises(ValueError, match=problem):
             pool.reveal(np.array(picks), np.zeros(len(picks), int))
+    later = pool.reveal(np.array([3]), np.array([0]))
+    assert later.labels.tolist() == [3, -1, 2, 0] and later.order.tolist() == [2, 0, 3]
+    with pytest.raises(ValueError, match="already"):
+        later.reveal(np.array([3]), np.array([0]))  # of class 0
+    assert later.reveal(np.array([]), np.array([])).order.tolist() == [2, 0, 3]
     targets = supervised_targets(pool, 4)
     assert targets.weights.tolist() == [1, 0, 1, 0] and targets.class_weights.tolist() == [1] * 4
 

@@ -9,7 +9,7 @@ from al_methods import select
 from semisup.label_propagation import propagate
 from utils import diffusion
 from utils.arrays import unit_length
-from utils.diffusion import NotConverged, diffuse
+from utils.diffusion import NotConverged, diffuse, orthonormal
 from utils.graph import affinity, knn
 from utils.graph import neighbors as neighbors_module
 from utils.graph.neighbors import recall, search_neighbors
@@ -56,20 +56,23 @@ def test_knn_refuses(k):
         knn(np.full((5, 2), np.nan, dtype=np.float32), 2)
 
 
-def test_exact_neighbours_in_blocks(monkeypatch):
-    monkeypatch.setattr(neighbors_module, "PRODUCTS", 2000)
+@pytest.mark.parametrize("products", [2000, 299])
+def test_exact_neighbours_in_blocks(monkeypatch, products):
+    monkeypatch.setattr(neighbors_module, "PRODUCTS", products)
     x = clustered().astype(np.float32)
-    similarities, found = search_neighbors(x, 9, "exact")  # 6 rows at a time
+    similarities, found = search_neighbors(x, 9, "exact")  # 6 rows at a time, or one
     products = x @ x.T
     expected = np.argsort(-products, axis=1, kind="stable")[:, :9]
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_allclose(similarities, np.take_along_axis(products, expected, 1), atol=1e-6)
 
 
-def test_affinity_is_the_formula():
+@pytest.mark.parametrize("k, gamma", [(7, 3), (299, 3), (299, 1.5)])
+def test_affinity_is_the_formula(k, gamma):
+    """Also where all are neighbours, those of negative similarity too: no edge joins them."""
     x = clustered()
-    k, gamma = 7, 3
     similarities, neighbors = knn(x, k)
+    assert k < 299 or (similarities < -0.5).any()
     a = np.zeros((len(x), len(x)))
     for i in range(len(x)):
         for s, j in zip(similarities[i], neighbors[i], strict=True):
@@ -86,10 +89,20 @@ def test_affinity_is_the_formula():
     )
 
 
+def test_few_images_get_the_complete_graph():
+    """A k for many images, given a handful of them."""
+    x = clustered(6).astype(np.float32)
+    np.testing.assert_array_equal(affinity(x, 50).toarray(), affinity(x, 5).toarray())
+    there = [affinity_on_device(torch.from_numpy(x), k, 3).to_dense() for k in (50, 5)]
+    assert torch.equal(*there)
+
+
 def test_an_isolated_row_stays_zero():
     x = np.eye(6, dtype=np.float32)[[0, 0, 0, 1, 1, 5]]
     W = affinity(x, k=2)
     assert W[5].nnz == 0 and W[:, 5].nnz == 0 and np.isfinite(W.toarray()).all()
+    there = affinity_on_device(torch.from_numpy(x), 2, 3).to_dense()
+    np.testing.assert_allclose(there, W.toarray(), atol=1e-6)
 
 
 @pytest.mark.parametrize("classes", [1, 10, 100])
@@ -139,14 +152,55 @@ def test_columns_that_depend_on_each_other():
 
 @pytest.mark.parametrize("seed, one_hot, alpha", [(344, True, 0.99), (116, False, 0.999)])
 def test_many_duplicates_and_columns(seed, one_hot, alpha):
-    """Four distinct images, so that the space is soon exhausted: without NOISE the first is off by
-    3.5, without the second pass of `orthonormal` the other does not converge."""
+    """Four distinct images, so that the space is soon exhausted."""
     rng = np.random.default_rng(seed)
     W = affinity(np.eye(4)[rng.integers(4, size=300)], k=5)
     Y = np.eye(300, 32)[rng.permutation(300)] if one_hot else (rng.random((300, 32)) < 0.05) * 1.0
     Z = diffuse(W, Y, alpha)
     dense = np.linalg.solve(np.eye(300) - alpha * W.toarray().astype(np.float64), Y)
     assert (np.linalg.norm(Z - dense, axis=0) / np.linalg.norm(dense, axis=0)).max() < 2e-4
+
+
+@pytest.mark.parametrize("gap, rank", [(0, 6), (1e-6, 7), (1e-5, 7), (1e-4, 7), (1, 7)])
+def test_orthonormal_has_the_rank_of_its_columns(gap, rank):
+    """Copies, sums and zeros add no direction, a column that is `gap` off another adds its own."""
+    rng = np.random.default_rng(0)
+    S = rng.normal(size=(300, 6))
+    S = np.hstack([S, S[:, :3], S @ rng.normal(size=(6, 5)), S[:, :1], np.zeros((300, 2))])
+    S[:, 14] += gap * rng.normal(size=300)
+    S = torch.from_numpy((S / np.maximum(np.linalg.norm(S, axis=0), 1)).astype(np.float32))
+    Q, T = orthonormal(S)
+    assert Q.shape == (300, rank) and T.shape == (rank, 17)
+    assert Q.dtype == torch.float32 and T.dtype == torch.float64
+    torch.testing.assert_close(Q.T @ Q, torch.eye(rank), atol=1e-5, rtol=0)
+    torch.testing.assert_close(Q.double() @ T, S.double(), atol=1.5e-7, rtol=0)
+
+
+def test_columns_of_noise_have_no_direction():
+    """Beside columns of length one, as `conjugate_gradient` makes them, 1e-9 is nothing."""
+    for S in (torch.zeros(300, 3), torch.full((300, 3), 1e-9)):
+        Q, T = orthonormal(S)
+        assert Q.shape == (300, 0) and T.shape == (0, 3)
+
+
+def test_equal_columns():
+    """The same right-hand side 16 times, in many sizes for many roundings: with directions of
+    nothing but noise some are off by 0.5 or 1e8, some singular, and one recurses without end."""
+    for n in range(20, 60):
+        W = affinity(clustered(n), k=5)
+        Z = diffuse(W, np.ones((n, 16)), 0.9)
+        dense = np.linalg.solve(np.eye(n) - 0.9 * W.toarray().astype(np.float64), np.ones(n))
+        np.testing.assert_allclose(Z, np.repeat(dense[:, None], 16, axis=1), rtol=1e-4)
+
+
+def test_columns_that_differ_a_little():
+    """A difference of 1e-5, above the tolerance of 1e-6, is not taken for noise."""
+    W = affinity(clustered(), k=10)
+    one, other = np.random.default_rng(0).normal(size=(2, 300))
+    Z = diffuse(W, np.stack([one, one + 1e-5 * other], axis=1), 0.5).astype(np.float64)
+    expected = np.linalg.solve(np.eye(300) - 0.5 * W.toarray().astype(np.float64), other)
+    found = (Z[:, 1] - Z[:, 0]) / 1e-5
+    assert np.linalg.norm(found - expected) < 0.2 * np.linalg.norm(expected)
 
 
 def test_diffusion_reaches_nothing_beyond_its_component():
@@ -168,8 +222,33 @@ def test_diffusion_refuses():
         diffuse(W, Y, alpha=1.0)
     with pytest.raises(ValueError, match="do not fit"):
         diffuse(W, Y[:10])
+    with pytest.raises(ValueError, match="do not fit"):
+        diffuse(W, Y[:, :, None])
     with pytest.raises(NotConverged, match="2 columns"):
         diffuse(W, np.hstack([Y[:, :1], 0 * Y, Y[:, :1]]), max_iter=2)
+
+
+def test_as_many_iterations_as_are_allowed():
+    """Without an edge the first gives Z = Y, and that it does is seen without a second."""
+    Y = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    W = affinity(clustered(40), k=5)
+    np.testing.assert_allclose(diffuse(0 * W, Y, max_iter=1), Y, atol=1e-5)
+    np.testing.assert_allclose(diffuse(W, Y, alpha=0, max_iter=1), Y, atol=1e-5)
+    assert (diffuse(W, 0 * Y, max_iter=0) == 0).all()
+
+
+@pytest.mark.parametrize("length", [1e-9, 1, 1e9])
+def test_the_tolerance_is_beside_the_right_hand_side(length):
+    """Also of a column far shorter than the tolerance; and a loose tolerance is taken as one."""
+    W = affinity(clustered(), k=10)
+    Y = length * np.random.default_rng(0).normal(size=(300, 3))
+    errors = []
+    for tol in (0.1, 1e-3, 1e-5):
+        Z = diffuse(W, Y, tol=tol).astype(np.float64)
+        residuals = np.linalg.norm(Y - Z + 0.99 * (W @ Z), axis=0) / np.linalg.norm(Y, axis=0)
+        errors.append(residuals.max())
+        assert errors[-1] < tol
+    assert errors[0] > 1e-3 and errors[1] > 1e-5
 
 
 def test_reordering_rows_changes_nothing(monkeypatch):
@@ -194,12 +273,25 @@ def test_the_graph_on_the_features_device_is_the_same_graph():
     dense = there.to_dense().numpy()
     np.testing.assert_allclose(dense[near][:, near], W.toarray()[near][:, near], atol=0.02)
     x = clustered(seed=1).astype(np.float32)
-    W, there = affinity(x, k=10), affinity_on_device(torch.from_numpy(x), 10, 3)
-    np.testing.assert_allclose(there.to_dense(), W.toarray(), atol=1e-5)
+    longer = torch.from_numpy(x * np.linspace(1, 9, 300, dtype=np.float32)[:, None])
+    for k, gamma in ((299, 3), (10, 1.5), (10, 3)):  # 299: those of negative similarity too
+        W, there = affinity(x, k, gamma), affinity_on_device(longer, k, gamma)
+        np.testing.assert_allclose(there.to_dense(), W.toarray(), atol=1e-5)
     Y = torch.from_numpy(np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32))
     Z = diffuse(there, Y)
     assert isinstance(Z, torch.Tensor)
     np.testing.assert_allclose(Z, diffuse(W, Y), atol=1e-4)
+
+
+def test_the_graph_on_the_features_device_keeps_its_parts_apart():
+    """More neighbours than a part has images: edges of no strength must not join the parts, or
+    labels would seem to reach what they do not."""
+    x = np.zeros((60, 16), dtype=np.float32)
+    x[:40, :8], x[40:, 8:] = np.abs(clustered(40)), np.abs(clustered(20))
+    W = affinity_on_device(torch.from_numpy(x), 30, 3)
+    assert (W.values() > 0).all()
+    Z = diffuse(W, np.eye(60, dtype=np.float32)[:, [3, 50]])
+    assert (Z[40:, 0] == 0).all() and (Z[:40, 1] == 0).all()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -231,10 +323,30 @@ def test_approximate_neighbours(caplog):
         knn(x, 20, "fast")
 
 
+def test_auto_approximates_only_where_there_are_many(monkeypatch):
+    """One cell probed, so that what is approximate shows; and searched by the batch."""
+    monkeypatch.setattr(neighbors_module, "PROBES", 1)
+    x = clustered(1000, 16, 40).astype(np.float32)
+    exact, approximate = (search_neighbors(x, 20, search)[1] for search in ("exact", "approx"))
+    assert (exact != approximate).any()
+    for limit, expected in ((1000, exact), (999, approximate)):
+        monkeypatch.setattr(neighbors_module, "EXACT_UP_TO", limit)
+        np.testing.assert_array_equal(search_neighbors(x, 20, "auto")[1], expected)
+    monkeypatch.setattr(neighbors_module, "BATCH", 300)
+    np.testing.assert_array_equal(search_neighbors(x, 20, "approx")[1], approximate)
+
+
 def test_cells_that_hold_too_few(monkeypatch):
     """With one cell probed an image may find fewer than k: the rest are edges of no strength."""
     monkeypatch.setattr(neighbors_module, "PROBES", 1)
     x = clustered(200, 8, 20).astype(np.float32)
+    similarities, found = search_neighbors(x, 51, "approx")
+    rows = np.arange(200)[:, None]
+    own = found == rows
+    assert own[:, 0].all() and (own.sum(axis=1) > 1).any()  # to themselves
+    assert (similarities[:, 1:][own[:, 1:]] == 0).all()
+    products = np.take_along_axis(x @ x.T, found, axis=1)
+    np.testing.assert_allclose(similarities[~own], products[~own], atol=1e-6)
     W = affinity(x, k=50, search="approx")
     assert (W.diagonal() == 0).all() and np.isfinite(W.data).all() and (W.data > 0).all()
     assert W.nnz < affinity(x, k=50).nnz

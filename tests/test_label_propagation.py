@@ -10,9 +10,11 @@ import torch
 
 from data.pool import Pool, supervised_targets
 from data.state import State, from_plain, to_plain
+from semisup import label_propagation
 from semisup.label_propagation import (
     MODES,
     Propagation,
+    certainty,
     class_balance,
     propagate,
     propagated_targets,
@@ -42,14 +44,15 @@ def test_golden(golden, name):
     np.testing.assert_allclose(targets.class_weights, file["lp_class_weights"], atol=1e-4)
 
 
-def test_dense_twin():
+@pytest.mark.parametrize("gamma, alpha", [(3, 0.99), (1, 0.99), (3, 0.8)])
+def test_dense_twin(gamma, alpha):
     x, labels = rng().normal(size=(200, 5)), np.full(200, -1)
     labels[:12] = np.arange(12) % 3  # class 3 has no label
-    found = propagate(x, labels, 4, k=10)
-    W = affinity(x, k=10).toarray().astype(np.float64)
+    found = propagate(x, labels, 4, k=10, gamma=gamma, alpha=alpha)
+    W = affinity(x, k=10, gamma=gamma).toarray().astype(np.float64)
     Y = np.zeros((200, 4))
     Y[np.arange(12), labels[:12]] = 1 / 4
-    Z = np.maximum(np.linalg.solve(np.eye(200) - 0.99 * W, Y), 0)
+    Z = np.maximum(np.linalg.solve(np.eye(200) - alpha * W, Y), 0)
     Z /= Z.sum(axis=1, keepdims=True)
     weights = 1 - scipy.special.entr(Z).sum(axis=1) / np.log(4)
     weights /= weights.max()
@@ -57,6 +60,20 @@ def test_dense_twin():
     np.testing.assert_allclose(found.weights[12:], weights[12:], atol=1e-4)
     np.testing.assert_array_equal(found.labels[12:], Z.argmax(axis=1)[12:])
     assert (found.scores[:, 3] == 0).all()
+
+
+def test_unbalanced_labels_weigh_as_much_a_class():
+    """24, 4 and 2 labels: without 1/n_c more than half of the images get another label."""
+    x, labels = rng().normal(size=(200, 5)), np.full(200, -1)
+    labels[:30] = [0] * 24 + [1] * 4 + [2] * 2
+    found = propagate(x, labels, 3, k=10)
+    system = np.eye(200) - 0.99 * affinity(x, k=10).toarray().astype(np.float64)
+    known = np.eye(3)[labels] * (labels >= 0)[:, None]
+    Z = np.linalg.solve(system, known / [24, 4, 2])
+    np.testing.assert_allclose(found.scores, Z / Z.sum(axis=1, keepdims=True), atol=1e-4)
+    np.testing.assert_array_equal(found.labels[30:], Z.argmax(axis=1)[30:])
+    unweighted = np.linalg.solve(system, known)
+    assert (unweighted.argmax(axis=1) != found.labels)[30:].mean() > 0.5
 
 
 def test_labeled_images_keep_their_label_and_weight():
@@ -73,6 +90,16 @@ def test_labeled_images_keep_their_label_and_weight():
         targets = propagated_targets(found, pool_of(labels), rng(), mode=mode, percent=0.3)
         np.testing.assert_array_equal(targets.labels[:30], labels[:30])
         assert (targets.weights[:30] == 1).all()
+
+
+def test_negative_scores_are_none(monkeypatch):
+    """The solution has no negative entry but for rounding, which no label may come from."""
+    Z = np.array([[2, -4], [-1, -3], [1, 3], [-5, 1], [2, 2]], dtype=np.float32)
+    monkeypatch.setattr(label_propagation, "diffuse", lambda *_: Z)
+    found = propagate(clustered(5), np.full(5, -1), 2, k=2)
+    assert found.scores.tolist() == [[1, 0], [0, 0], [0.25, 0.75], [0, 1], [0.5, 0.5]]
+    assert found.labels.tolist() == [0, -1, 1, 1, 0]
+    assert found.weights[[0, 1, 3, 4]].tolist() == [1, 0, 1, 0] and 0 < found.weights[2] < 1
 
 
 def unreachable():
@@ -133,6 +160,16 @@ def test_each_mode_uses_the_right_number(percent):
         assert ((targets.labels >= 0) & (known < 0)).sum() == count
 
 
+def test_a_percentage_is_of_all_unlabeled_images():
+    """Also of those that no label reaches, though they cannot be used."""
+    known = np.array([0] * 10 + [-1] * 90)
+    found = found_with(np.where(np.arange(100) < 60, 0.5, 0))
+    for mode in ("certain", "prob", "uniform"):
+        for percent, count in ((0.5, 45), (0.8, 50)):
+            targets = propagated_targets(found, pool_of(known), rng(), mode=mode, percent=percent)
+            assert (targets.labels[10:] >= 0).sum() == count
+
+
 def test_certain_uses_the_largest_weights_and_tau_cuts():
     known = np.array([0] + [-1] * 9)
     weights = np.array([1, 0.1, 0.9, 0.5, 0.9, 0.2, 0.8, 0.3, 0.4, 0.0])
@@ -176,10 +213,21 @@ def test_options_of_the_targets():
     soft = propagated_targets(found, pool_of(known), rng(), mode="full", loss_type="kl")
     np.testing.assert_array_equal(soft.scores[0], [0, 0, 1])
     np.testing.assert_array_equal(soft.scores[1:], found.scores[1:])
+    assert found.scores[0].tolist() == [0.5, 0.25, 0.25]  # what was found stays as it was
     balanced = propagated_targets(found, pool_of(known), rng(), mode="full", class_weighted=True)
     np.testing.assert_allclose(balanced.class_weights, [4 / 3 / 2, 4 / 3, 4 / 3])
     with pytest.raises(ValueError, match="unknown mode"):
         propagated_targets(found, pool_of(known), rng(), mode="best")
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 10, 49, 100])
+def test_certainty_is_between_zero_and_one(classes):
+    """Exactly, whatever the logarithms are rounded to; all of it where there is one class."""
+    uniform = certainty(np.full((3, classes), 1 / classes))
+    np.testing.assert_allclose(uniform, float(classes == 1), atol=1e-12)
+    drawn = certainty(rng().dirichlet(np.full(classes, 1e6), size=100).astype(np.float32))
+    assert (uniform >= 0).all() and (drawn >= 0).all() and (drawn <= 1).all()
+    assert certainty(np.eye(classes)).tolist() == [1] * classes
 
 
 def test_class_balance_without_a_class():
@@ -203,6 +251,8 @@ def test_nothing_but_the_known_labels_enters():
 def test_labels_must_be_classes():
     with pytest.raises(ValueError, match="label 4 is not one of 4"):
         propagate(clustered(20), np.array([4] + [-1] * 19), 4, k=3)
+    with pytest.raises(ValueError, match="unknown search"):
+        propagate(clustered(20), np.array([3] + [-1] * 19), 4, k=3, search="fast")
 
 
 @pytest.mark.parametrize("by_weight", [False, True])
@@ -232,12 +282,25 @@ def test_two_streams(by_weight, weighted, steps):
         assert (weights[drawn] == 1).mean() == pytest.approx(47 / (47 + 50 * 0.25), abs=0.02)
 
 
+@pytest.mark.parametrize("by_weight", [False, True])
+def test_few_pseudo_labels_come_once_a_batch(by_weight):
+    """Five of them do not fill the 20 places of a batch, drawn with replacement or not."""
+    known = np.array([0, 1, 2] + [-1] * 5)
+    options = {"mode": "full", "by_weight": by_weight}
+    targets = propagated_targets(found_with(np.ones(8)), pool_of(known), rng(), **options)
+    sizes = {"batch_size": 30, "labeled_batch_size": 10, "steps": 3}
+    batches = streams(targets, pool_of(known), rng(), **sizes)
+    assert [len(batch) for batch in batches] == [15] * 3
+
+
 def test_no_pseudo_labels_leaves_the_labeled_stream():
     known = np.full(10, -1)
     known[:4] = 0
     targets, sizes = supervised_targets(pool_of(known), 3), {"labeled_batch_size": 50}
-    batches = streams(targets, pool_of(known), rng(), batch_size=128, **sizes)
-    assert [sorted(batch.tolist()) for batch in batches] == [[0, 1, 2, 3]]
+    for steps, count in ((0, 1), (3, 3)):
+        sizes |= {"batch_size": 128, "steps": steps}
+        batches = streams(targets, pool_of(known), rng(), **sizes)
+        assert [sorted(batch.tolist()) for batch in batches] == [[0, 1, 2, 3]] * count
 
 
 def test_the_state_survives_a_checkpoint():

@@ -239,6 +239,7 @@ def test_top():
     assert top(scores, 3, np.array([0, 1, 2, 3])).tolist() == [1, 3, 2]
     with pytest.raises(ValueError, match="not a number"):
         top(np.array([np.nan, 1]), 1, np.arange(2))
+    assert top(np.array([np.nan, 1]), 1, np.array([1])).tolist() == [1]  # only candidates count
     with pytest.raises(ValueError, match="5 picks"):
         top(scores, 5, np.arange(4))
 

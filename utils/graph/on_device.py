@@ -22,7 +22,8 @@ def affinity_on_device(features: torch.Tensor, k: int, gamma: float) -> torch.Te
     w = torch.sparse_coo_tensor(
         both, strengths.repeat(2), (n, n), check_invariants=False
     ).coalesce()
-    (i, j), values = w.indices(), w.values()
+    there = w.values() > 0  # an edge of no strength would join parts that do not touch
+    (i, j), values = w.indices()[:, there], w.values()[there]
     degrees = torch.zeros(n, dtype=torch.float64, device=x.device).index_add_(0, i, values.double())
     scale = torch.where(degrees > 0, degrees, torch.inf).rsqrt()
     counts = torch.zeros(n + 1, dtype=torch.int64, device=x.device).index_add_(
