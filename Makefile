@@ -6,7 +6,7 @@ RUN_ENV := $(VENV)/.requirements
 TEST_ENV := $(VENV)/.requirements-tests
 REPORT_ENV := $(VENV)/.requirements-report
 
-.PHONY: run test study bench growth lint format clean
+.PHONY: run test study bench growth readme lint format clean
 
 run: $(RUN_ENV)
 	$(PY) main_al.py --dataset digits --al-method jlp --al-budget 10 --al-nb-cycles 5
@@ -25,6 +25,9 @@ bench: $(RUN_ENV)
 growth: $(RUN_ENV)
 	@mkdir -p bench
 	$(PY) -m tests.benchmarks.growth --csv bench/growth.csv
+
+readme: $(TEST_ENV)
+	$(PY) -m tests.readme
 
 lint: $(TEST_ENV)
 	$(PY) -m ruff check .

@@ -9,8 +9,11 @@ import torch
 
 import al_methods
 from al_methods import METHODS, coreset, jlp, select
+from al_methods.spec import Method
+from data.pool import Pool
 from utils.diffusion import Diffusion, diffuse
 from utils.graph import affinity
+from utils.options.declare import Option
 
 
 def situation(n=120, d=6, classes=4, labeled=12, seed=0):
@@ -45,6 +48,37 @@ def test_contract(method, budget):
     np.testing.assert_array_equal(picks, again)
     for name, value in before.items():
         np.testing.assert_array_equal(given[name], value)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "pool"])
+def test_a_method_cannot_write_to_the_labels(monkeypatch, kind):
+    """Neither the pool's nor the caller's own."""
+
+    def pick(*, labels, budget, rng):
+        labels[0] = 1
+
+    monkeypatch.setitem(METHODS, "writing", Method(pick))
+    labels = np.full(4, -1)
+    given = {"numpy": labels, "torch": torch.from_numpy(labels), "pool": Pool.empty(4).labels}
+    with pytest.raises(ValueError, match="read-only"):
+        select("writing", labels=given[kind], budget=1, rng=None)
+    assert (np.asarray(given[kind]) == -1).all()
+
+
+def test_a_method_may_need_what_nobody_here_knows(monkeypatch):
+    seen = {}
+
+    def pick(*, labels, budget, rng, depths, step=1):
+        seen.update(depths=depths, step=step)
+        return np.arange(budget)
+
+    row = Method(pick, needs=("depths",), options=(Option("guest_step", 1, "", keyword="step"),))
+    monkeypatch.setitem(METHODS, "new", row)
+    given = {"labels": np.full(4, -1), "budget": 2, "rng": None, "depths": np.ones((4, 2))}
+    assert select("new", **given, step=3).tolist() == [0, 1]
+    assert seen["step"] == 3 and seen["depths"].dtype == torch.float32
+    with pytest.raises(ValueError, match="new needs depths"):
+        select("new", **given | {"depths": None})
 
 
 @pytest.mark.parametrize("method", METHODS)

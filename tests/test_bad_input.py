@@ -1,13 +1,18 @@
 """Bad input: one line that names the thing and what would be right, status 2, nothing written."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+import experiment
 import main_al
 from data import splits
 from tests.conftest import ROOT
+from tests.test_options import parsed
+from utils.errors import UserError
+from utils.graph.options import GRAPH
 
 SHORT = ["--al-budget", "10", "--al-nb-cycles", "2", "--epochs", "1"]
 
@@ -70,6 +75,17 @@ def refused(capsys, tmp_path, monkeypatch, home):
         (["--amp"], "--amp needs a GPU"),
         (["--add-lp", "--add-ceal"], "--add-lp and --add-ceal exclude each other"),
         (["--lp-k", "5"], "--lp-k is read only with --al-method jlp or --add-lp"),
+        (["--al-nb-cycles", "1", "--finetuning"], "--finetuning is read only with --al"),
+        (["--al-nb-cycles", "1", "--add-ceal", "--ceal-th", "0.2"], "--ceal-th is read only with"),
+        (["--al-nb-cycles", "1", "--al-method", "jlp", "--lp-k", "5"], "--lp-k is read only with"),
+        (["--run-dir", ""], "--run-dir: '' is empty: give a name, or leave the option out"),
+        (["--out", ""], "--out: '' is empty"),
+        (["--data-root", ""], "--data-root: '' is empty"),
+        (["--add-unsupervised-pretraining", "False", "--learn-unsupervised-pretraining"],
+         "--learn-unsupervised-pretraining is read only with --add-unsupervised-pretraining True"),
+        (["--pretraining-method", "deepcluster"], "--pretraining-method is read only with --add"),
+        (["--pretraining-method", "jigsaw"], "'jigsaw' is unknown: one of deepcluster"),
+        (["--ema", "1"], "--ema: '1' is not a number at least 0 and below 1"),
         (["--lp-mode", "best"], "--lp-mode: 'best' is unknown: one of full, certain"),
         (["--knn", "approx"], "--knn is read only with --al-method jlp or --add-lp"),
         (["--lp-step", "2"], "--lp-step is read only with --add-lp"),
@@ -101,6 +117,21 @@ def test_options(refused, words, expected):
 def test_a_device_that_is_not_there(refused):
     count = torch.cuda.device_count()
     assert f"--device cuda:{count} is not here" in refused("--device", f"cuda:{count}", *SHORT)
+
+
+@pytest.mark.parametrize("words", ["--al-method jlp", "--add-lp"])
+def test_a_search_that_the_device_does_not_have(words):
+    """--knn approx would not be read where the features are on a GPU."""
+    args = parsed(f"{words} --knn approx")[0]
+    on = lambda device: SimpleNamespace(  # noqa: E731
+        images=SimpleNamespace(device=torch.device(device))
+    )  # fmt: skip
+    rows = [row for row in experiment.declared().active(args) if GRAPH[0] in row.options]
+    assert len(rows) == 1
+    rows[0].fits(args, on("cpu"))
+    with pytest.raises(UserError, match="--knn approx is read only on the CPU"):
+        rows[0].fits(args, on("cuda"))
+    rows[0].fits(parsed(f"{words} --knn exact")[0], on("cuda"))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from data.augment import ImageBatches, channel_statistics, shifted_windows, tran
 from data.batches import TrainingBatches, cycled, one_stream
 from data.pool import Pool, Targets, supervised_targets
 from data.problem import load_problem
+from data.state import State
 from tests.archives import SIZES, _colour, _pictures
+from tests.benchmarks.harness import Peak
 from utils.errors import UserError
 
 
@@ -194,6 +196,67 @@ def test_training_batches_align():
         index = (x.flatten() * 255).round().long()
         assert torch.equal(y, index % 3) and torch.equal(z.argmax(dim=1), index)
         torch.testing.assert_close(w, (index / 19) * torch.tensor([1.0, 10, 100])[index % 3])
+
+
+def test_weights_of_what_is_not_used_are_zero():
+    """A label of -1 is no class: the last one's weight must not get into the batch."""
+    images = ImageBatches(torch.zeros(3, 1, 1, 1, dtype=torch.uint8), [0.0], [1.0])
+    class_weights = np.array([2, np.inf], dtype=np.float32)
+    targets = Targets(np.array([0, -1, -1]), np.array([1, 0, 0], np.float32), class_weights)
+    batches = TrainingBatches(images, targets, [np.arange(3)], np.random.default_rng(0))
+    ((batch,),) = batches
+    assert batch.weights.tolist() == [2, 0, 0]
+
+
+def test_views_and_parts_of_a_batch():
+    """Two views of the same images; a view of other images than the first; a part of all images."""
+    pixels = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1)
+    images = ImageBatches(pixels, [0.0], [1.0]).subset(np.arange(5, 20)).subset(np.arange(10))
+    targets = supervised_targets(Pool(np.arange(10) % 3 - 1, np.arange(3)), 2)
+    streams = [np.array([4, 2]), (np.array([1, 7, 3]), np.array([9]))]
+    rng = np.random.default_rng(0)
+    both, apart = TrainingBatches(images, targets, streams, rng, ("weak", "plain"))
+    shades = [(view.images.flatten() * 255).round().long().tolist() for view in (*both, *apart)]
+    assert shades == [[9, 7], [9, 7], [6, 12, 8], [14]]
+    assert apart[0].targets.tolist() == [0, 0, -1] and apart[1].weights.tolist() == [0]
+    assert (images.plain(slice(0, 2)) * 255).flatten().round().tolist() == [5, 6]
+    assert images.pixels.flatten().tolist() == list(range(5, 15)) and len(images) == 10
+
+
+def test_what_is_frozen_cannot_be_written_to():
+    mine = np.array([0, -1, 2])
+    pool = Pool(mine, np.array([0, 2]))
+    targets = supervised_targets(pool, 3)
+    state = State(pool, asked=np.array([1]), targets=targets, carried={"x": np.zeros(2)})
+    held = [pool.labels, pool.order, targets.labels, targets.weights, targets.class_weights]
+    for array in [*held, state.asked, state.carried["x"], state.pool.labels]:
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    mine[1] = 1
+    assert pool.labels.tolist() == [0, -1, 2]  # not even by who made it
+    again = state.reveal(np.array([1]))
+    assert again.pool.labels.tolist() == [0, 1, 2] and state.pool.labels.tolist() == [0, -1, 2]
+    assert again.asked is None and again.pool.order.tolist() == [0, 2, 1]
+
+
+def test_states_follow_each_other():
+    state = State.asking(np.array([2, 0]), 4).reveal(np.array([1, 0]))
+    state = state.after_epoch(5, 0.25).after_epoch(5, 0.5)
+    assert (state.cycle, state.epoch, state.steps, state.loss) == (0, 2, 10, 0.5)
+    later = state.next_cycle(np.array([3]), {"x": np.ones(4)})
+    assert (later.cycle, later.epoch, later.steps, later.judged) == (1, 0, 0, False)
+    assert later.asked.tolist() == [3] and later.targets is None and list(later.carried) == ["x"]
+    assert later.pool.labels.tolist() == [0, -1, 1, -1]
+
+
+def test_statistics_of_many_images_take_no_memory():
+    pixels = torch.randint(256, (20_000, 3, 32, 32), dtype=torch.uint8)  # 59 MiB
+    with Peak() as peak:
+        mean, std = channel_statistics(pixels)
+    assert peak.added < 150  # as float64 they would be 470
+    values = pixels[:, 1].numpy() / 255
+    assert mean[1] == pytest.approx(values.mean(), abs=1e-12)
+    assert std[1] == pytest.approx(values.std(), abs=1e-12)
 
 
 def test_validation_set_leaves_training(home):
