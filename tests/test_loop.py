@@ -4,6 +4,7 @@ Which images a cycle trains on, with which labels, what it starts from, what it 
 what, what the method is given.
 """
 
+import csv
 import dataclasses
 
 import numpy as np
@@ -32,7 +33,7 @@ class Recorder:
     """What the parts below were given, in order."""
 
     def __init__(self):
-        self.passes, self.losses, self.picks = [], [], []
+        self.passes, self.losses, self.picks, self.gradients = [], [], [], []
 
     def training(self, cycle: int) -> list[dict]:
         """The passes of a cycle's training: the picks mark where a cycle ends."""
@@ -71,7 +72,11 @@ def record(monkeypatch):
             for view in views:
                 shown = zip(indices(view.images), view.targets.tolist(), strict=True)
                 record.losses.append((len(record.picks), dict(shown)))
-            return super().forward(network, views)
+            loss = super().forward(network, views)
+            weight = network.backbone.layer.weight
+            (gradient,) = torch.autograd.grad(loss, weight, retain_graph=True)
+            record.gradients.append((len(record.picks), gradient))
+            return loss
 
     def pick(*, features, probs, labels, budget, rng):
         given = {"features": features, "probs": probs, "labels": labels.copy()}
@@ -186,6 +191,27 @@ def test_what_a_cycle_starts_from(record, tmp_path, pretrained, finetuning):
             assert (starts[cycle] == 0.5).all()
     if not finetuning and not pretrained:
         assert len({tuple(start.flatten().tolist()) for start in [*starts, *ends]}) == 6
+
+
+@pytest.mark.parametrize("finetuning", [False, True])
+def test_no_momentum_is_carried_into_the_next_cycle(record, tmp_path, finetuning):
+    """The first step of a cycle is that of a fresh optimizer: (1 + momentum) lr times gradient."""
+    run(tmp_path, "--weight-decay", "0", *["--finetuning"] * finetuning)
+    for cycle in range(3):
+        before, after = (p["weight"] for p in record.training(cycle)[:2])
+        gradient = next(g for c, g in record.gradients if c == cycle)
+        torch.testing.assert_close(after, before - 0.05 * 1.9 * gradient)
+
+
+def test_acquired_csv_says_what_was_picked_after_which_cycle(record, tmp_path):
+    known = revealed(record, run(tmp_path))
+    with open(next(tmp_path.rglob("acquired.csv")), newline="") as file:
+        rows = [tuple(map(int, row.values())) for row in csv.DictReader(file)]
+    assert [row[:2] for row in rows] == [(c, o) for c in (0, 1) for o in range(4)]
+    for cycle in (0, 1):
+        found = {index for c, _, index, _ in rows if c == cycle}
+        assert found == known[cycle + 1] - known[cycle]
+    assert all(label == TRUTH[index] for _, _, index, label in rows)
 
 
 @pytest.mark.parametrize("training", ["--add-lp --lp-k 5", "--add-ceal --ceal-th 1"])
