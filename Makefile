@@ -6,7 +6,7 @@ RUN_ENV := $(VENV)/.requirements
 TEST_ENV := $(VENV)/.requirements-tests
 REPORT_ENV := $(VENV)/.requirements-report
 
-.PHONY: run test study bench growth readme lint format clean
+.PHONY: run test torture study bench growth readme lint format clean
 
 run: $(RUN_ENV)
 	$(PY) main_al.py --dataset digits --al-method jlp --al-budget 10 --al-nb-cycles 5
@@ -17,6 +17,9 @@ study: $(REPORT_ENV)
 
 test: $(TEST_ENV) lint
 	$(PY) -m pytest
+
+torture: $(TEST_ENV)
+	$(PY) -m tests.torture
 
 bench: $(RUN_ENV)
 	@mkdir -p bench

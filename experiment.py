@@ -18,8 +18,9 @@ import unsup
 from al_methods import METHODS
 from al_methods.spec import Method
 from data import DATASETS, splits
-from data.batches import BATCHES
+from data.batches import BATCHES, TrainingBatches
 from data.problem import BUDGET, PROBLEM, Problem, load_problem
+from data.state import State, to_plain
 from models import ARCHS, NETWORK, create_model
 from semisup import ALGORITHMS
 from semisup.spec import Algorithm
@@ -29,7 +30,8 @@ from utils.graph import options as graph_options
 from utils.options.declare import Option, Part, keywords
 from utils.options.kinds import natural
 from utils.options.parse import Declared, check_fits, identity_options
-from utils.run import finished, folder, identity
+from utils.run import finished, identity
+from utils.run import options as run_options
 from utils.run.environment import DEVICE, resolve_device
 from utils.run.folder import Run
 from utils.seeding import derive, stream
@@ -56,7 +58,7 @@ def declared() -> Declared:
             *(data.DATASET, PROBLEM, al_methods.AL_METHOD, BUDGET, NETWORK),
             *(SCHEDULE, BATCHES, OPTIMIZER, LEARNER, LOOP, Part(graph_options.TITLE)),
             *semisup.switches(),
-            *(unsup.PRETRAINING, DEVICE, SEED, folder.FOLDER),
+            *(unsup.PRETRAINING, DEVICE, SEED, run_options.FOLDER),
         ),
         choices=(*(data.CHOICE, models.CHOICE, al_methods.CHOICE, semisup.CHOICE, unsup.CHOICE),),
         repeats=(lambda args: args.al_nb_cycles > 1, "--al-nb-cycles above 1"),
@@ -86,10 +88,33 @@ class Experiment:
     def seed(self) -> int:
         return seed_of(self.args)
 
-    def outputs(self, state) -> Outputs:
+    def outputs(self, state: State) -> Outputs:
         """What the network as it is says of the training images."""
         where = {"seed": self.seed, "cycle": state.cycle, "amp": self.args.amp}
         return Outputs(self.learner.judge, self.problem.images, **where)
+
+    def batches(self, state: State) -> TrainingBatches:
+        """The batches of the epoch that `state` has reached."""
+        algorithm, moment = self.algorithm, (state.cycle, state.epoch)
+        options = self.keywords((*BATCHES.options, *algorithm.options), algorithm.streams)
+        rng = stream(self.seed, "batches", *moment)
+        streams = algorithm.streams(state.targets, state.pool, rng, **options)
+        rng = stream(self.seed, "augment", *moment)
+        return TrainingBatches(self.problem.images, state.targets, streams, rng, algorithm.views)
+
+    def save(self, state: State) -> None:
+        """A checkpoint from which the run goes on as if nothing had happened."""
+        self.run.save(self._whole(state))
+
+    def keep(self, state: State) -> None:
+        """What a signal that comes now would save; after training and judging in any case."""
+        over = state.judged or state.epoch == self.args.epochs
+        self.run.keep(lambda: self._whole(state), now=over)
+
+    def _whole(self, state: State) -> dict:
+        """All that a checkpoint holds but the rows: tensors and plain types."""
+        training = state.targets is not None and not state.judged
+        return {"state": to_plain(state), **self.learner.state_dict(training)}
 
     def keywords(self, options, *functions) -> dict:
         """The keyword arguments that the functions take of these options."""

@@ -5,6 +5,14 @@ model training", ICPR 2020.  What each option does: python main_al.py --help.
 """
 
 import sys
+
+from utils.run import stopping
+
+PROGRAM = "main_al.py"
+
+if __name__ == "__main__":  # before what takes seconds to import
+    stopping.leave_at_once(PROGRAM)
+
 from dataclasses import replace
 from functools import partial
 
@@ -13,8 +21,7 @@ import torch
 import experiment
 from al_methods import select
 from data import splits
-from data.batches import BATCHES, TrainingBatches
-from data.state import State, from_plain, to_plain
+from data.state import State, from_plain
 from experiment import Experiment
 from utils.errors import UserError
 from utils.options.command import complain
@@ -22,7 +29,7 @@ from utils.options.parse import build_parser, parse
 from utils.run import tables
 from utils.run.finished import report
 from utils.run.identity import stamps
-from utils.run.log import bar, log
+from utils.run.log import Bar, log, say, spare_terminal
 from utils.seeding import derive, stream
 from utils.training.fit import train_epoch
 from utils.training.outputs import evaluate
@@ -32,23 +39,26 @@ AGAIN = "Finished before; nothing to do"
 
 
 def main(argv=None) -> int:
+    spare_terminal()
     declared = experiment.declared()
     parser = build_parser(
         declared,
-        prog="main_al.py",
+        prog=PROGRAM,
         description="Deep active learning on images, also training on the unlabeled ones.",
         epilog="A data set may have better defaults of its own; config.json shows what was used.",
     )
     args = parse(parser, declared, argv)
     try:
-        if before := experiment.finished_before(args):
-            report(before, AGAIN)
-        else:
-            active_learning(args)
+        with stopping.stoppable():
+            if before := experiment.finished_before(args):
+                report(before, AGAIN)
+            else:
+                active_learning(args)
     except UserError as error:
-        return complain(error, "main_al.py")
-    except KeyboardInterrupt:
-        return complain("interrupted; the same command goes on", "main_al.py", 130)
+        return complain(error, PROGRAM)
+    except stopping.Stopped as stopped:
+        say(f"{PROGRAM}: {stopped}", "stderr")
+        return stopped.status
     return 0
 
 
@@ -57,42 +67,44 @@ def active_learning(args) -> None:
     # ---- Data and run folder: what can be wrong with them is found before anything is written.
     sources = experiment.sources(args)
     problem = experiment.open_problem(args)
-    run = experiment.open_run(args, problem)
-    state = from_plain(run.state["state"]) if run.state else None
-    if state and state.judged and state.cycle + 1 >= args.al_nb_cycles:
-        return run.finish(sources, state.cycle + 1, AGAIN)
-    if splits.write_missing(split := experiment.split_file(args), problem):
-        sources |= stamps([split])
-    run.start()
+    with experiment.open_run(args, problem) as run:
+        state = from_plain(run.state["state"]) if run.state else None
+        if state and state.judged and state.cycle + 1 >= args.al_nb_cycles:
+            return run.finish(sources, state.cycle + 1, AGAIN)
+        if splits.write_missing(split := experiment.split_file(args), problem):
+            sources |= stamps([split])
+        run.start()
+        # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
+        start = experiment.pretrained(args, run, problem)
+        e = Experiment(args, problem, run, experiment.new_learner(args, problem), start)
+        cycles(e, state)
+        run.finish(sources, args.al_nb_cycles, "Finished")
 
-    # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
-    start = experiment.pretrained(args, run, problem)
-    e = Experiment(args, problem, run, experiment.new_learner(args, problem), start)
 
+def cycles(e: Experiment, state: State | None) -> None:
+    """The loop, from the start or from the state of the last checkpoint."""
     # ---- 2. Start from a split, whose labels are asked for, or from the last checkpoint.
     if state:
-        e.learner.load_state_dict(run.state)
+        e.learner.load_state_dict(e.run.state)
         log.info("going on from cycle %d, epoch %d", state.cycle + 1, state.epoch)
     else:
-        state = State.asking(problem.initial, len(problem.images))
+        state = State.asking(e.problem.initial, len(e.problem.images))
 
-    for cycle in range(state.cycle, args.al_nb_cycles):
+    for cycle in range(state.cycle, e.args.al_nb_cycles):
         # ---- 3. Reveal the labels that are asked for; a run may stop before they are there.
         if state.asked is not None:
-            save(e, state)
+            e.save(state)
             state = revealed(e, state)
 
         # ---- 4. Train a fresh network on the labels and on what the algorithm makes of the rest.
         # ---- 5. Evaluate with the last epoch's weights.
         if not state.judged:
-            state = train(e, state)
-            state = judged(e, state)
+            state = judged(e, train(e, state))
 
         # ---- 6. Let the method pick what to ask for next; not after the last cycle.
-        if cycle + 1 < args.al_nb_cycles:
+        if cycle + 1 < e.args.al_nb_cycles:
             state = picked(e, state)
-    save(e, state)
-    run.finish(sources, args.al_nb_cycles, "Finished")
+    e.save(state)
 
 
 def revealed(e: Experiment, state: State) -> State:
@@ -114,10 +126,10 @@ def train(e: Experiment, state: State) -> State:
         begin(e, cycle)
     rate = partial(learning_rate, **e.keywords(SCHEDULE.options, learning_rate))
     epochs = range(state.epoch, e.args.epochs)
-    with e.run.timed(cycle, "train"), bar(epochs, f"cycle {cycle + 1}: train") as shown:
+    with e.run.timed(cycle, "train"), Bar(epochs, f"cycle {cycle + 1}: train") as shown:
         for epoch in shown:
             state = renewed(e, state)
-            batches = batches_of(e, state)
+            batches = e.batches(state)
             torch.manual_seed(derive(e.seed, "dropout", cycle, epoch))
             loss = train_epoch(
                 e.learner.network,
@@ -131,7 +143,8 @@ def train(e: Experiment, state: State) -> State:
             state = state.after_epoch(len(batches), loss)
             shown.set_postfix_str(f"loss {loss:.3f}")
             if every and state.epoch % every == 0 and state.epoch < e.args.epochs:
-                save(e, state)
+                e.save(state)
+            e.keep(state)
     return state
 
 
@@ -163,16 +176,6 @@ def renewed(e: Experiment, state: State) -> State:
     return replace(state, targets=targets)
 
 
-def batches_of(e: Experiment, state: State) -> TrainingBatches:
-    """The batches of the epoch that `state` has reached."""
-    algorithm, moment = e.algorithm, (state.cycle, state.epoch)
-    options = e.keywords((*BATCHES.options, *algorithm.options), algorithm.streams)
-    rng = stream(e.seed, "batches", *moment)
-    streams = algorithm.streams(state.targets, state.pool, rng, **options)
-    rng = stream(e.seed, "augment", *moment)
-    return TrainingBatches(e.problem.images, state.targets, streams, rng, algorithm.views)
-
-
 def judged(e: Experiment, state: State) -> State:
     """The cycle's row of results.csv.  The true labels judge; nothing else here sees them."""
     row = {"cycle": state.cycle, "labeled": len(state.pool.order), "steps": state.steps}
@@ -185,7 +188,8 @@ def judged(e: Experiment, state: State) -> State:
             row |= tables.accuracy_columns(prefix, *accuracies)
     e.run.rows["results"].append(row)
     log.info(tables.cycle_line(row, e.args.al_nb_cycles))
-    return replace(state, judged=True)
+    e.keep(state := replace(state, judged=True))
+    return state
 
 
 def picked(e: Experiment, state: State) -> State:
@@ -206,12 +210,6 @@ def picked(e: Experiment, state: State) -> State:
             given = outputs.of(algorithm.carries_from)
             carried = algorithm.carry(cycle=state.cycle, **given, **options)
     return state.next_cycle(asked, carried)
-
-
-def save(e: Experiment, state: State) -> None:
-    """A checkpoint from which the run goes on as if nothing had happened."""
-    training = state.targets is not None and not state.judged
-    e.run.save({"state": to_plain(state), **e.learner.state_dict(training)})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ if not __package__:
 
 from data import DATASETS, generate_splits
 from data.problem import DATA_ROOT
+from utils.errors import Refused
 from utils.options.command import OneLineParser, complain
 from utils.options.parse import add_option
 
@@ -36,7 +37,7 @@ def main(argv=None) -> int:
         try:
             DATASETS[name].download(root)
         except (OSError, RuntimeError) as error:
-            return complain(f"{name} could not be downloaded: {error}", parser.prog, status=1)
+            return complain(Refused(f"{name} could not be downloaded: {error}"), parser.prog)
         status = generate_splits.main(["--dataset", name, "--data-root", root])
         if status:
             return status

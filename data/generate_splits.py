@@ -18,9 +18,11 @@ from utils.errors import UserError
 from utils.options.command import OneLineParser, complain
 from utils.options.kinds import one_of, positive
 from utils.options.parse import add_option
+from utils.run.log import say, spare_terminal
 
 
 def main(argv=None) -> int:
+    spare_terminal()
     parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--dataset", required=True, type=one_of(DATASETS), help=", ".join(DATASETS))
     parser.add_argument(
@@ -37,7 +39,7 @@ def main(argv=None) -> int:
         for number in range(args.nr_splits):
             path = splits.path_of(args.dataset, args.split_size, number)
             made = splits.write(path, train.labels, args.split_size, number)
-            print(f"{os.path.relpath(path)} {'written' if made else 'is there already'}")
+            say(f"{os.path.relpath(path)} {'written' if made else 'is there already'}")
     except (UserError, OSError) as error:
         return complain(error)
     return 0

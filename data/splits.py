@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import Refused, UserError
 from utils.run.files import write_atomically
+from utils.run.log import say
 
 
 def path_of(dataset: str, size: int, number: int) -> Path:
@@ -104,11 +105,9 @@ def write_missing(path: Path, problem) -> bool:
     text = render(problem.ids[problem.initial], problem.initial_labels)
     try:
         write_atomically(path, text.encode())
-    except OSError as error:
-        raise UserError(
-            f"split {path} cannot be written ({error.strerror}): set AL_LABELS_ROOT"
-        ) from None
-    print(f"made the missing split {path}")
+    except Refused as error:
+        raise Refused(f"split {error}: set AL_LABELS_ROOT") from None
+    say(f"made the missing split {path}")
     return True
 
 

@@ -173,7 +173,7 @@ def test_the_cache(tmp_path):
     anew = cached(tmp_path, images, row, anew=True)
     assert len(calls) == 2 and torch.equal(features_of(anew, images), features)
     names = sorted(path.name for path in cache.folder_of(tmp_path, who()).iterdir())
-    assert names == [".lock", "config.json", "pretraining.csv", "weights.pt"]
+    assert names == [".lease", "config.json", "pretraining.csv", "weights.pt"]
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         cached(tmp_path / "file", images)

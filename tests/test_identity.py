@@ -157,7 +157,7 @@ def test_a_finished_run_is_known_without_reading_the_data(run, monkeypatch):
     unreadable = dataclasses.replace(DATASETS["digits"], load=unread)
     with monkeypatch.context() as patch:
         patch.setitem(DATASETS, "digits", unreadable)
-        patch.setattr("utils.run.folder.load_checkpoint", unread)
+        patch.setattr("utils.run.checkpoint.load_checkpoint", unread)
         for words in ("", "--run-dir mine", "--al-nb-cycles 1"):
             status, out, _ = run(words)
             assert status == 0 and "Finished before" in out and "top1" in out

@@ -22,6 +22,7 @@ from data import problem
 from data.state import from_plain
 from tests.conftest import ROOT
 from utils.run.checkpoint import load_checkpoint
+from utils.run.stopping import Stopped
 
 MAIN = ROOT / "main_al.py"
 SHORT = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 2)
@@ -42,10 +43,10 @@ def test_seed_command_on_cifar10(command, archives, tmp_path):
     assert done.stderr == ""  # no terminal: no progress bar
     folders = list(tmp_path.glob("runs/cifar10/budget10/cifar_cnn/uncertainty_entropy/*/split0"))
     assert len(folders) == 1
-    names = {path.name for path in folders[0].iterdir()} - {".lock"}
+    names = {path.name for path in folders[0].iterdir()} - {".lease"}
     assert names == {
         "config.json", "environment.json", "results.csv", "timing.csv", "acquired.csv", "log.txt",
-        "checkpoint.pt",
+        "checkpoint.pt", "checkpoint.before.pt",
     }  # fmt: skip
     results = rows(folders[0] / "results.csv")
     assert [row["labeled"] for row in results] == ["10", "20"]
@@ -61,7 +62,7 @@ def test_seed_command_on_cifar10(command, archives, tmp_path):
     assert peaks == sorted(peaks)
     config = json.loads((folders[0] / "config.json").read_text())
     assert config["lr"] == 0.2 and config["arch"] == "cifar_cnn" and config["initial_size"] == 10
-    environment = json.loads((folders[0] / "environment.json").read_text())
+    (environment,) = json.loads((folders[0] / "environment.json").read_text())["starts"]
     assert environment["device"] == "cpu" and environment["versions"]["torch"]
     assert results[-1]["top1"] in done.stdout and "results.csv" in done.stdout
 
@@ -200,7 +201,7 @@ def test_a_run_may_stop_between_asking_and_answering(tmp_path, monkeypatch):
         """Answers only the second time that the same is asked for."""
         asked.append(indices.tolist())
         if asked.count(asked[-1]) == 1:
-            raise KeyboardInterrupt
+            raise Stopped(signal.SIGINT)
         return answers(self, indices)
 
     monkeypatch.setattr(problem.Oracle, "answers", on_request)
@@ -296,14 +297,6 @@ def test_seed_commands_that_train_on_the_unlabeled_images(command, archives):
         done = command("python", MAIN, *cifar, *short, *more)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
-
-
-def test_one_folder_one_process(command, tmp_path):
-    (tmp_path / "run").mkdir()
-    with open(tmp_path / "run" / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = command("python", MAIN, "--run-dir", "run", *SHORT)
-    assert done.returncode == 2 and "in use by another process" in done.stderr
 
 
 def test_progress_bars_on_a_terminal(tmp_path):

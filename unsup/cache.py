@@ -1,21 +1,22 @@
 """Pre-trained weights, learned once and shared by every split and method.
 
 A folder <root>/<dataset>/<arch>/<identity>: weights.pt, pretraining.csv, config.json, and while it
-is being learned checkpoint.pt.  A lock lets one process learn; the others wait for it.
+is being learned checkpoint.pt.  A lease lets one process learn; the others wait for it.
 """
 
-import fcntl
-from contextlib import contextmanager
+import time
 from pathlib import Path
 
 from data.augment import ImageBatches
 from unsup.spec import Pretrainer
-from utils.errors import UserError
 from utils.run import tables
-from utils.run.checkpoint import load_checkpoint, save_checkpoint
-from utils.run.files import json_bytes, write_atomically
+from utils.run.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
+from utils.run.files import json_bytes, sweep, write_atomically
 from utils.run.identity import digest, require_same
+from utils.run.lease import InUse, Lease
 from utils.run.log import log
+
+POLL = 1.0  # seconds between two looks at who is learning
 
 
 def pretrained_backbone(
@@ -37,28 +38,35 @@ def pretrained_backbone(
     goes on from its checkpoint.  Raises UserError where the folder cannot be written, or holds
     what was learned otherwise."""
     folder = folder_of(root, who)
-    weights, checkpoint = folder / "weights.pt", folder / "checkpoint.pt"
-    with locked(folder):
+    weights = folder / "weights.pt"
+    with lease_of(folder) as lease:
         if weights.exists() and not anew:
             log.info("pre-trained weights: %s", weights)
-            return _ours(weights, who)["backbone"]
-        resume = _ours(checkpoint, who)["state"] if checkpoint.exists() else None
-        log.info(
-            "pre-training on all images without their labels, from epoch %d",
-            len(resume["rows"]) if resume else 0,
-        )
+            return _ours(load_checkpoint(weights), who, weights)["backbone"]
+        checkpoint = folder / "checkpoint.pt"
+        with Checkpoints(checkpoint, lambda state: lease.require()) as checkpoints:
+            before = checkpoints.last()
+            resume = _ours(before, who, checkpoint)["state"] if before else None
+            sweep(folder)
+            log.info(
+                "pre-training on all images without their labels, from epoch %d",
+                len(resume["rows"]) if resume else 0,
+            )
 
-        def after_epoch(done: int, state: dict) -> None:
-            if checkpoint_epochs and done % checkpoint_epochs == 0:
-                save_checkpoint(checkpoint, {"state": state, "identity": who})
+            def after_epoch(done: int, state: dict) -> None:
+                whole = {"state": state, "identity": who}
+                if checkpoint_epochs and done % checkpoint_epochs == 0:
+                    checkpoints.save(whole)
+                checkpoints.keep(lambda: whole)
 
-        rows = row.pretrain(model, images, resume=resume, after_epoch=after_epoch, **settings)
-        write_atomically(folder / "config.json", json_bytes({"identity": who}))
-        table = tables.render_csv(row.columns, rows)
-        write_atomically(folder / "pretraining.csv", table.encode())
-        backbone = model.backbone.state_dict()
-        save_checkpoint(weights, {"backbone": backbone, "identity": who})
-        checkpoint.unlink(missing_ok=True)
+            rows = row.pretrain(model, images, resume=resume, after_epoch=after_epoch, **settings)
+            lease.require()
+            write_atomically(folder / "config.json", json_bytes({"identity": who}))
+            table = tables.render_csv(row.columns, rows)
+            write_atomically(folder / "pretraining.csv", table.encode())
+            backbone = model.backbone.state_dict()
+            save_checkpoint(weights, {"backbone": backbone, "identity": who})
+            checkpoints.forget()
         last = ", ".join(f"{name} {_short(value)}" for name, value in rows[-1].items())
         log.info("pre-trained: %s; weights: %s", last, weights)
         return backbone
@@ -69,9 +77,8 @@ def folder_of(root: str, who: dict) -> Path:
     return Path(root, who["options"]["dataset"], who["options"]["arch"], digest(who))
 
 
-def _ours(path: Path, who: dict) -> dict:
-    """A file of the cache.  Raises UserError where it is damaged or another identity's."""
-    found = load_checkpoint(path)
+def _ours(found: dict, who: dict, path: Path) -> dict:
+    """A file of the cache.  Raises UserError where it is another identity's."""
     require_same(found.get("identity"), who, str(path), "delete it, and it is learned anew")
     return found
 
@@ -80,18 +87,14 @@ def _short(value) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-@contextmanager
-def locked(folder: Path):
-    """Hold the folder alone; wait, and say so, while another process does."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "w")  # noqa: SIM115  closed below
-    except OSError as error:
-        raise UserError(f"pre-training folder {folder} cannot be written: {error}") from None
-    with lock:
+def lease_of(folder: Path) -> Lease:
+    """The lease of the folder; waits, and says so once, while another process has it."""
+    said = False
+    while True:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            log.info("another run is learning the same pre-trained weights; waiting for them")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+            return Lease(folder, "pre-training folder")
+        except InUse as error:
+            if not said:
+                log.info("waiting for the same pre-trained weights: %s", error)
+            said = True
+            time.sleep(POLL)

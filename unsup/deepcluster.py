@@ -21,7 +21,7 @@ from utils.errors import UserError
 from utils.kmeans import cluster
 from utils.options.declare import Option
 from utils.options.kinds import natural
-from utils.run.log import bar
+from utils.run.log import Bar
 from utils.seeding import derive, stream
 from utils.training.fit import train_epoch
 from utils.training.learner import create_optimizer
@@ -61,7 +61,7 @@ def pretrain(
         optimizer.load_state_dict(resume["optimizer"])
         rows, assigned = list(resume["rows"]), resume["assigned"].numpy()
     loss = WeightedLoss(clusters)
-    with bar(range(len(rows), epochs), "pre-training") as shown:
+    with Bar(range(len(rows), epochs), "pre-training") as shown:
         for epoch in shown:
             before = assigned
             features = unit_length(as_numpy(extract(model, images, amp=amp)[0]))

@@ -1,5 +1,13 @@
-"""The one exception that stands for a mistake of the user's."""
+"""The exceptions that a user sees as one line."""
 
 
 class UserError(Exception):
-    """Bad input, told to the user in one line (exit status 2), never as a traceback."""
+    """Bad input, told to the user in one line, never as a traceback."""
+
+    status = 2  # of the process
+
+
+class Refused(UserError):
+    """What the system refuses: a full disk, a read-only folder, a file that cannot be read."""
+
+    status = 1

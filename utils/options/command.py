@@ -5,6 +5,8 @@ import difflib
 import os
 import sys
 
+from utils.run.log import say
+
 
 class OneLineParser(argparse.ArgumentParser):
     """argparse, with errors of one line: the option and what would be right."""
@@ -22,8 +24,8 @@ class OneLineParser(argparse.ArgumentParser):
         return parsed
 
 
-def complain(error, program: str | None = None, status: int = 2) -> int:
-    """One line on standard error; returns the exit status."""
+def complain(error, program: str | None = None) -> int:
+    """One line on standard error; returns the exit status: the error's own, else 2."""
     program = program or os.path.basename(sys.argv[0])
-    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return status
+    say(f"{program}: error: {' '.join(str(error).split())}", "stderr")
+    return getattr(error, "status", 2)

@@ -1,10 +1,12 @@
 """The machine a run is done on: its device, memory and versions."""
 
 import importlib.metadata
+import json
 import platform
 import resource
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from utils.errors import UserError
@@ -43,10 +45,11 @@ def _named_device(name: str) -> torch.device:
 
 
 def environment(device: torch.device) -> dict:
-    """Versions, device, threads, git revision."""
+    """A start of a run: when, versions, device, threads, git revision."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
+        "time": datetime.now().astimezone().isoformat(" ", "seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": versions | {"faiss": faiss.__version__},
@@ -56,6 +59,26 @@ def environment(device: torch.device) -> dict:
         "git_revision": _git_revision(),
         "command": sys.argv,
     }
+
+
+def starts_of(path: Path) -> list[dict]:
+    """The environments that an environment.json has; none where it cannot be read."""
+    try:
+        return [dict(start) for start in json.loads(path.read_text())["starts"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def compared(before: dict, now: dict) -> str:
+    """In what a start differs from the one before, as far as that can move a number; "" for not."""
+    flat = [{**start, **start.get("versions", {})} for start in (before, now)]
+    names = ("device", "device_name", "threads", "git_revision", *now["versions"])
+    words = [
+        f"{name.replace('_', ' ')} {flat[1].get(name)} after {flat[0].get(name)}"
+        for name in names
+        if flat[0].get(name) != flat[1].get(name)
+    ]
+    return ", ".join(words)
 
 
 def _processor() -> str:

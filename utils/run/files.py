@@ -1,25 +1,91 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and what the system says when they cannot be."""
 
 import json
 import os
+import re
+import shutil
 import tempfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from utils.errors import Refused
+from utils.run.stopping import uninterrupted
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target and rename: a kill at any moment leaves the old file or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+LEFTOVER = re.compile(r"\.(.+\.(?:pt|csv|json))\.[a-z0-9_]{8}")  # of a write that was killed
+
+
+def write_atomically(path: Path, content: bytes, older: Path | None = None) -> None:
+    """Write beside the target and rename: a kill at any moment leaves the old file or the new.
+
+    older: where the file that is replaced goes, so that at every moment two are there, one of them
+    under a leftover's name if killed in between.  Raises Refused where the system does."""
+    with told(path), uninterrupted():
+        make_folder(path.parent)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp's 0600 would shut a group out of a shared folder
+            if older and path.exists():
+                os.replace(path, older)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and what is missing above it, all or nothing; -> those made, innermost first.
+
+    Raises OSError."""
+    made = []
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would shut a group out of a shared folder
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            made.insert(0, path)
+        folder.mkdir(exist_ok=True)  # an error where something else is there
+    except OSError:
+        remove_empty(made)
         raise
+    return made
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove these folders, innermost first, as far as they are empty."""
+    with suppress(OSError):
+        for path in folders:
+            path.rmdir()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writes left.  The folder must be held (utils.run.lease)."""
+    for path in folder.iterdir():
+        if LEFTOVER.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
+
+
+@contextmanager
+def told(path: Path, deed: str = "written"):
+    """An OSError within becomes Refused: the path, what is wrong, and the space left."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        room = f" ({space_left(path)} left)" if deed == "written" else ""
+        raise Refused(f"{path} cannot be {deed}: {why}{room}") from None
+
+
+def space_left(path: Path) -> str:
+    """What is free where a file is or would be."""
+    for place in (path, *path.absolute().parents):
+        with suppress(OSError):
+            free = shutil.disk_usage(place).free
+            return f"{free / 2**30:.1f} GiB" if free >= 2**30 else f"{free / 2**20:.1f} MiB"
+    return "unknown space"
 
 
 def json_bytes(content: dict) -> bytes:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from utils.errors import UserError
 from utils.run import identity, tables
+from utils.run.files import told
+from utils.run.log import say
 
 
 def finished_before(
@@ -18,7 +20,11 @@ def finished_before(
     the files that would be read (identity.stamps).  None where there is no such run, where a file
     has been touched since, and where only the data could tell."""
     root = Path(pattern.anchor or ".")
-    for folder in sorted(root.glob(str(pattern.relative_to(pattern.anchor)))):
+    try:
+        folders = sorted(root.glob(str(pattern.relative_to(pattern.anchor))))
+    except OSError:  # what is wrong with it is said where it is made
+        return None
+    for folder in folders:
         try:
             config = read_config(folder) or {}
             who, done = config["identity"], config["finished"]
@@ -41,11 +47,13 @@ def run_name(who: dict, exp_name: str | None) -> str:
 def read_config(folder: Path) -> dict | None:
     """A run folder's config.json; None where there is none.  Raises UserError for a torn one."""
     path = folder / "config.json"
-    if not path.exists():
-        return None
     try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        with told(path, "read"):
+            try:
+                config = json.loads(path.read_text())
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+    except ValueError as error:
         raise UserError(f"{path} cannot be read ({error}): name another --run-dir") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} is not a run's: name another --run-dir")
@@ -56,7 +64,7 @@ def contents(folder: Path) -> dict:
     """What a finished run's files hold, to notice when one was changed afterwards: the tables by
     their bytes, the checkpoint by its size and time."""
     found = {"checkpoint.pt": identity.stamp(folder / "checkpoint.pt")}
-    for name in ("results.csv", "acquired.csv"):
+    for name in ("results.csv", "acquired.csv", "timing.csv"):
         path = folder / name
         whole = path.read_bytes() if path.is_file() else b""
         found[name] = hashlib.sha256(whole).hexdigest()
@@ -66,5 +74,5 @@ def contents(folder: Path) -> dict:
 def report(folder: Path, word: str) -> None:
     """The closing lines on the terminal."""
     with open(folder / "results.csv", newline="") as file:
-        print(tables.closing_table(list(csv.DictReader(file))))
-    print(f"{word}. Results: {folder / 'results.csv'}")
+        say(tables.closing_table(list(csv.DictReader(file))))
+    say(f"{word}. Results: {folder / 'results.csv'}")

@@ -4,87 +4,27 @@ The checkpoint is the truth; the CSV files are views of the rows in it, written 
 with each, so a kill at any moment leaves them whole and nothing is counted twice.
 """
 
-import fcntl
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from utils.errors import UserError
-from utils.options.declare import Option, Part
-from utils.options.kinds import natural, not_empty
 from utils.run import finished, identity, tables
-from utils.run.checkpoint import load_checkpoint, save_checkpoint
-from utils.run.environment import environment, peak_memory
-from utils.run.files import json_bytes, write_atomically
-from utils.run.log import open_log
-
-
-def _check(args) -> None:
-    if args.exp_name is not None and set(args.exp_name) & set("/\\\0"):
-        raise UserError(f"--exp-name {args.exp_name!r} must be a name without slashes")
-
-
-_BELOW_OUT = (lambda args: args.run_dir is None, "no --run-dir")
-
-FOLDER = Part(
-    "run",
-    options=(
-        Option(
-            "out",
-            "runs",
-            "where run folders and pre-trained weights go",
-            kind=not_empty,
-            metavar="FOLDER",
-            identity=False,
-            when=(
-                lambda args: args.run_dir is None or args.add_unsupervised_pretraining,
-                "no --run-dir",
-            ),
-        ),
-        Option(
-            "run_dir",
-            None,
-            "this very run folder (default: one below --out)",
-            kind=not_empty,
-            metavar="FOLDER",
-            identity=False,
-        ),
-        Option(
-            "exp_name",
-            None,
-            "a name put before the identity in the folder's path",
-            kind=not_empty,
-            metavar="NAME",
-            identity=False,
-            when=_BELOW_OUT,
-        ),
-        Option(
-            "resume",
-            True,
-            "go on from the last checkpoint; False: anew",
-            kind=bool,
-            identity=False,
-        ),
-        Option(
-            "checkpoint_epochs",
-            25,
-            "epochs between checkpoints; 0: between cycles only",
-            kind=natural,
-            metavar="N",
-            identity=False,
-        ),
-    ),
-    check=_check,
-)
+from utils.run.checkpoint import Checkpoints
+from utils.run.environment import compared, environment, peak_memory, starts_of
+from utils.run.files import json_bytes, make_folder, remove_empty, sweep, told, write_atomically
+from utils.run.lease import LEASE, Lease
+from utils.run.log import Stage, log, open_log
 
 
 class Run:
-    """An open run folder, locked against a second process.
+    """An open run folder, held by a lease against a second process; to be used in a `with`.
 
     rows: {"results", "acquired", "timing"} -> list of dicts, the contents of the CSV files; state:
-    what the last checkpoint holds, None where there is none."""
+    what the last checkpoint holds, None where there is none.  A signal that stops the run within
+    the `with` saves what was kept last; an error before `start` leaves no new folder behind."""
 
     def __init__(self, folder: Path, config: dict, *, device, resume: bool, judges=("",)):
         """config: every option, and the identity; judges: prefixes of the accuracy columns.
@@ -94,38 +34,75 @@ class Run:
         self.folder, self.config, self.judges = folder, config, judges
         self.device, self.stage = torch.device(device), None
         self.rows = {"results": [], "acquired": [], "timing": []}
+        self.checkpoints = Checkpoints(folder / "checkpoint.pt", self._view)
+        self.lease, self.started = None, False
         if resume:
             self._require_same()
+        with told(folder):
+            self.made = make_folder(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.lock = open(folder / ".lock", "w")  # noqa: SIM115  held until the process ends
-        except OSError as error:
-            raise UserError(f"run folder {folder} cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"run folder {folder} is in use by another process") from None
-        if not resume:
-            self._set_aside()
-        self.state = self._last_checkpoint()
+            self.lease = Lease(folder, "run folder")
+            if not resume:
+                self._set_aside()
+            self.state = self._last_checkpoint()
+        except BaseException:
+            self._leave()
+            raise
         if self.state:
             self.rows = self.state["rows"]
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *error) -> None:
+        try:
+            self.checkpoints.__exit__(*error)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Give the folder back; leave nothing of one that was made for nothing."""
+        for_nothing = self.made and not self.started
+        if self.lease:
+            self.lease.undo() if for_nothing else self.lease.release()
+        if for_nothing:
+            remove_empty(self.made)
 
     def start(self) -> None:
         """Write what the run is, note the environment, bring the CSV files to the state of the
         checkpoint."""
-        self._write_config()
-        found = json_bytes(environment(self.device))
-        write_atomically(self.folder / "environment.json", found)
-        self.write_tables()
+        self.started = True
+        sweep(self.folder)
         open_log(self.folder / "log.txt")
+        self._write_config()
+        self._note_environment()
+        self.write_tables()
+
+    def _note_environment(self) -> None:
+        """An entry of environment.json for this start; a warning where it is another machine's."""
+        path, now = self.folder / "environment.json", environment(self.device)
+        starts = starts_of(path)
+        if self.state and starts and (words := compared(starts[-1], now)):
+            log.warning("going on with %s: the last digits may differ from here on", words)
+        write_atomically(path, json_bytes({"starts": [*starts, now]}))
 
     def save(self, state: dict) -> None:
         """Write the CSV files and then the checkpoint: plain types and tensors only."""
         self._clock()
+        self.checkpoints.save(self._whole(state))
+
+    def keep(self, state: Callable[[], dict], now: bool = False) -> None:
+        """Remember what `state`() would save, for a signal: now, or where it is time to."""
+        self._clock()
+        self.checkpoints.keep(lambda: self._whole(state()), now)
+
+    def _whole(self, state: dict) -> dict:
+        return {**state, "identity": self.config["identity"], "rows": self.rows}
+
+    def _view(self, whole: dict) -> None:
+        """What a checkpoint's rows look like as tables."""
+        self.rows = whole["rows"]
         self.write_tables()
-        whose = {"identity": self.config["identity"], "rows": self.rows}
-        save_checkpoint(self.folder / "checkpoint.pt", {**state, **whose})
 
     def finish(self, sources: dict, cycles: int, word: str) -> None:
         """Note that this many cycles are done, on these data, for who asks for the same again; and
@@ -140,7 +117,9 @@ class Run:
     def timed(self, cycle, stage: str):
         """Add the seconds of a stage to its row of timing.csv, and the process's peak so far."""
         self.stage = (cycle, stage, time.perf_counter())
-        yield
+        where = stage if isinstance(cycle, str) else f"cycle {cycle + 1}: {stage}"
+        with Stage(where):
+            yield
         self._clock()
         self.stage = None
 
@@ -160,7 +139,10 @@ class Run:
         self.rows["timing"].append(dict(zip(tables.TIMING, values, strict=True)))
 
     def write_tables(self) -> None:
-        """The CSV files, from the rows."""
+        """The CSV files, from the rows: what every save begins with.
+
+        Raises UserError where another process has taken the folder over."""
+        self.lease.require()
         headers = {
             "results": tables.results_header(self.judges),
             "acquired": tables.ACQUIRED,
@@ -182,17 +164,16 @@ class Run:
         identity.require_same(before.get("identity"), who, f"run folder {self.folder}", cure)
 
     def _last_checkpoint(self) -> dict | None:
-        path = self.folder / "checkpoint.pt"
-        if not path.exists():
-            return None
-        state = load_checkpoint(path)
-        cure = "delete it, and the run starts again"
-        identity.require_same(state.get("identity"), self.config["identity"], str(path), cure)
+        state = self.checkpoints.last()
+        if state:
+            cure, mine = "delete it, and the run starts again", self.config["identity"]
+            where = str(self.checkpoints.path)
+            identity.require_same(state.get("identity"), mine, where, cure)
         return state
 
     def _set_aside(self) -> None:
         """--resume False: an earlier run's files move to a folder beside it, none is lost."""
-        old = [path for path in self.folder.iterdir() if path.name != ".lock"]
+        old = [path for path in self.folder.iterdir() if path.name != LEASE]
         if not old:
             return
         number = 1

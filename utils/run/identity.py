@@ -69,7 +69,7 @@ def difference(before: dict, now: dict) -> str | None:
 def require_same(before: dict | None, now: dict, thing: str, cure: str) -> None:
     """Raises UserError unless `thing`, made as `before`, is what is wanted `now`; cure: what the
     user can do about it."""
-    if before is None:
+    if not isinstance(before, dict) or not {"options", "data", "results"} <= set(before):
         raise UserError(f"{thing} does not say whose it is: {cure}")
     if words := difference(before, now):
         raise UserError(f"{thing} was made {words}: {cure}")
