@@ -6,31 +6,35 @@ number of labels. Groups of one data set, training and method are told apart by 
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import Refused, UserError
 from utils.options.command import OneLineParser, complain
-from utils.options.kinds import one_of
+from utils.options.kinds import not_empty, one_of
+from utils.reports import targets
 from utils.reports.curves import draw
+from utils.reports.lines import line, say
 from utils.reports.runs import MEASURES, grouped, read_folder
 from utils.reports.table import csv, markdown, summarise
 from utils.reports.targets import target
-from utils.run.files import write_atomically
 
 
 def main(argv=None) -> int:
     args = build_parser().parse_args(argv)
     try:
         report(args)
-    except (UserError, OSError) as error:
-        return complain(error, "report.py")
+    except UserError as error:
+        return complain(line(str(error)), "report.py", error.status)
+    except KeyboardInterrupt:
+        return complain("interrupted", "report.py", 130)
     return 0
 
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser("report.py", description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
-    add("folder", type=Path, help="a folder of runs, for example runs")
+    add("folder", type=not_empty, help="a folder of runs, for example runs")
     add("--measure", type=one_of(MEASURES), default="top1", help=", ".join(MEASURES))
     add(
         "--figure",
@@ -42,20 +46,37 @@ def build_parser() -> OneLineParser:
 
 
 def report(args) -> None:
-    """Print the table, and on standard error what is not in it; write the files asked for."""
-    samples, notes = read_folder(args.folder)
+    """Print the table, and on standard error what is not in it; write the files asked for.
+
+    Raises UserError for what the user can mend."""
+    targets.check([path for path in (args.table, args.figure) if path])
+    samples, notes = read_folder(Path(args.folder))
     for note in notes:
-        print(" ".join(note.split()), file=sys.stderr)
+        with suppress(OSError):  # the report is worth more than its notes
+            say(line(note) + "\n", sys.stderr)
     if not samples:
         raise UserError(f"no finished run below {args.folder}")
     summary = summarise(grouped(samples), args.measure)
-    print(markdown(summary), end="")
+    table = markdown(summary)
+    contents = {}
     if args.table:
-        render = csv if args.table.suffix.lower() == ".csv" else markdown
-        write_atomically(args.table, render(summary).encode())
+        as_csv = args.table.suffix.lower() == ".csv"
+        contents[args.table] = (csv(summary) if as_csv else table).encode()
     if args.figure:
         kind = args.figure.suffix.lower().removeprefix(".")
-        write_atomically(args.figure, draw(summary, args.measure, kind))
+        contents[args.figure] = draw(summary, args.measure, kind)
+    targets.write(contents)
+    show(table)
+
+
+def show(table: str) -> None:
+    """Print the table, last: who does not take it has the files at least."""
+    try:
+        say(table, sys.stdout)
+    except BrokenPipeError:
+        pass  # who reads has enough, as in `| head`
+    except OSError as error:
+        raise Refused(f"the table cannot be printed ({error.strerror})") from None
 
 
 if __name__ == "__main__":

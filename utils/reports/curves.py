@@ -3,6 +3,7 @@
 import io
 import itertools
 import textwrap
+import warnings
 
 import matplotlib
 import pandas as pd
@@ -30,7 +31,8 @@ def draw(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
     styles = styles_of(summary)
     names = [_wrapped(name) for name in styles]
     height = max(_PANEL[1] * len(parts), 0.2 * sum(1 + name.count("\n") for name in names))
-    with matplotlib.rc_context({"text.parse_math": False}):
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of glyphs that the font lacks: they are drawn as boxes
         size = (_PANEL[0] * columns + 2.2, height + 0.3)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(parts), columns, sharex="row", sharey="row", squeeze=False)

@@ -8,6 +8,8 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
+from utils.reports.lines import line
+
 SAMPLED = ("split", "seed")  # the options in which the runs of a group differ
 _SWITCH = "add_"  # what the options begin with that add a training, add_<name>
 _PRETRAINING = "add_unsupervised_pretraining"
@@ -47,7 +49,7 @@ def _plain(options: dict) -> Label:
     parts = sorted(name.removeprefix(_SWITCH).upper() for name in added if name != _PRETRAINING)
     if _PRETRAINING in added:
         parts.insert(0, "PRE")
-    return Label(options["dataset"], tuple(parts), options["al_method"])
+    return Label(line(options["dataset"]), tuple(map(line, parts)), line(options["al_method"]))
 
 
 def _facts(who: dict) -> dict[str, str]:
@@ -64,7 +66,7 @@ def _facts(who: dict) -> dict[str, str]:
 def _difference(facts: dict[str, str], others: list[dict[str, str]]) -> list[str]:
     """In words, those of the facts that are not the same in all the others."""
     return [
-        f"{name} {_words(name, text)}"
+        line(f"{name} {_words(name, text)}")
         for name, text in facts.items()
         if any(other.get(name) != text for other in others)
     ]

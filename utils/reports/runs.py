@@ -1,6 +1,9 @@
 """The runs below a folder: read, and grouped by what they are beside their split and seed."""
 
+import io
 import json
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from utils.run import identity
 MEASURES = ("top1", "top5", "val_top1", "val_top5", "pseudo_accuracy")  # in percent
 _NEEDED = ("cycle", "labeled", "top1")  # columns of results.csv without an empty cell
 _KINDS = {"dataset": str, "al_method": str, "split": int, "seed": int}  # options of every identity
+_SET_ASIDE = re.compile(r"\.old\d+$")  # folders, by --resume False
 
 
 @dataclass(frozen=True)
@@ -38,34 +42,64 @@ class Sample:
 
 
 def read_folder(folder: Path) -> tuple[list[Sample], list[str]]:
-    """The finished runs below a folder, and in words what is left out of it."""
-    samples, notes, unfinished = [], [], 0
-    for path in sorted(folder.rglob("results.csv")):
-        if ".old" in path.parent.name:  # set aside by --resume False
-            continue
+    """The finished runs below a folder, and in words what is left out of it, and why.
+
+    Raises UserError where there is no such folder."""
+    if not os.path.isdir(folder):
+        raise UserError(f"no finished run below {folder}: it is not a folder")
+    found, notes = _run_folders(folder)
+    samples, unfinished = [], 0
+    for path in found:
         try:
-            config = _read_config(path.parent)
+            config = _read_config(path)
             results = _read_results(path)
         except UserError as error:
-            notes.append(f"left out: {path.parent}: {error}")
+            notes.append(f"left out: {path}: {error}")
             continue
         if len(results) < config["al_nb_cycles"]:
             unfinished += 1
         else:
-            samples.append(Sample(path.parent, config["identity"], results))
+            samples.append(Sample(path, config["identity"], results))
     if unfinished:
         notes.append(f"{names.counted(unfinished, 'unfinished run')} left out")
     return samples, notes
 
 
+def _run_folders(folder: Path) -> tuple[list[Path], list[str]]:
+    """Those that hold results.csv, or had it once; and in words the folders that do not open."""
+    found, notes = [], []
+
+    def closed(error: OSError) -> None:
+        notes.append(f"left out: {error.filename}: it cannot be opened ({error.strerror})")
+
+    for path, folders, files in os.walk(folder, onerror=closed):
+        folders.sort()
+        here = {*folders, *files}
+        begun = {"config.json", "log.txt"} <= here  # a run opens its log last
+        if ("results.csv" in here or begun) and not _SET_ASIDE.search(os.path.basename(path)):
+            found.append(Path(path))
+    return found, notes
+
+
+def _read(path: Path) -> bytes:
+    """A run's file.  Raises UserError where there is none to read; a pipe or a device would never
+    end."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path.name} is not a regular file")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"it has no {path.name}") from None
+    except OSError as error:
+        raise UserError(f"{path.name} cannot be read ({error.strerror})") from None
+
+
 def _read_config(folder: Path) -> dict:
     """A run's config.json.  Raises UserError where it does not say whose it is."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError("it has no config.json") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"config.json cannot be read ({_why(error)})") from None
+        config = json.loads(_read(folder / "config.json").decode())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"config.json cannot be read ({error})") from None
     if not isinstance(config, dict):
         raise UserError("config.json is not a run's")
     if "identity" not in config:
@@ -77,19 +111,21 @@ def _read_config(folder: Path) -> dict:
     for name, kind in _KINDS.items():
         if type(options.get(name)) is not kind:
             raise UserError(f"config.json has an identity without {name}")
-    if type(config.get("al_nb_cycles")) is not int:
+    cycles = config.get("al_nb_cycles")
+    if type(cycles) is not int or cycles < 1:
         raise UserError("config.json does not say how many cycles are wanted")
     return config
 
 
-def _read_results(path: Path) -> pd.DataFrame:
+def _read_results(folder: Path) -> pd.DataFrame:
     """A run's results.csv.  Raises UserError where it is not one."""
+    content = _read(folder / "results.csv")
     try:
-        results = pd.read_csv(path)
+        results = pd.read_csv(io.BytesIO(content), low_memory=False)
     except pd.errors.EmptyDataError:
         raise UserError("results.csv is empty") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"results.csv cannot be read ({_why(error)})") from None
+    except ValueError as error:
+        raise UserError(f"results.csv cannot be read ({error})") from None
     missing = [name for name in _NEEDED if name not in results]
     if missing:
         raise UserError(f"results.csv has no column {missing[0]}")
@@ -100,7 +136,8 @@ def _read_results(path: Path) -> pd.DataFrame:
     if list(results["cycle"]) != list(range(len(results))):
         raise UserError("results.csv is garbled: cycle does not count from 0")
     counts = results["labeled"]
-    if not pd.api.types.is_integer_dtype(counts) or not counts.is_monotonic_increasing:
+    growing = counts.is_monotonic_increasing and counts.is_unique
+    if not pd.api.types.is_integer_dtype(counts) or not growing:
         raise UserError("results.csv is garbled: labeled is not a growing number")
     measures = [name for name in MEASURES if name in results]
     for name in measures:
@@ -114,10 +151,6 @@ def _check_percent(name: str, values: pd.Series) -> None:
     missing = values.isna() & (name not in _NEEDED)
     if not numeric or not (missing | values.between(0, 100)).all():
         raise UserError(f"results.csv is garbled: {name} is not a percentage")
-
-
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def grouped(samples: list[Sample]) -> pd.DataFrame:

@@ -1,47 +1,112 @@
 """Where a report may write: what is there already is its own, or it is left alone."""
 
 import argparse
+import os
+import tempfile
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from utils.errors import Refused, UserError
+from utils.reports.table import COLUMNS
+
 _OF_A_RUN = ("results.csv", "acquired.csv", "timing.csv")
-_BEGINS = {
-    ".md": b"| data set | training | method |",
-    ".csv": b"dataset,training,method,",
-    ".png": b"\x89PNG",
-    ".pdf": b"%PDF",
-    ".svg": b"<?xml",
+_FIGURE = b"atplotlib"  # the program, as it names itself in a figure's file
+_OWN = {  # what a file of ours begins with, and what else is in it
+    ".md": (b"| data set | training | method |", b""),
+    ".csv": (f"{','.join(COLUMNS)}\n".encode(), b""),
+    ".png": (b"\x89PNG", _FIGURE),
+    ".pdf": (b"%PDF", _FIGURE),
+    ".svg": (b"<?xml", _FIGURE),
 }
 
 
 def target(*suffixes: str):
-    """A checked type for argparse: the path of a file that may be written."""
+    """A checked type for argparse: a path that ends in one of these."""
 
     def convert(text: str) -> Path:
         path = Path(text)
-        try:
-            wrong = _wrong(path, suffixes)
-        except OSError as error:
-            wrong = f"cannot be written ({error.strerror})"
-        if wrong:
-            raise argparse.ArgumentTypeError(f"{text!r} {wrong}")
+        if path.suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"{text!r} must end in {' or '.join(suffixes)}")
         return path
 
     return convert
 
 
-def _wrong(path: Path, suffixes: tuple[str, ...]) -> str | None:
-    """What speaks against writing there; None for nothing."""
-    kind = path.suffix.lower()
-    if kind not in suffixes:
-        return f"must end in {' or '.join(suffixes)}"
+def check(paths: list[Path]) -> None:
+    """Find what speaks against writing there, and leave everything as it is.
+
+    Raises UserError where something else than a report's file is or belongs, Refused where the
+    system does not let us write."""
+    for path in paths:
+        with _named(path):
+            wrong = _wrong(path)
+        if wrong:
+            raise UserError(f"{path} {wrong}")
+    with _staged({path: b"" for path in paths}):
+        pass
+
+
+def write(contents: dict[Path, bytes]) -> None:
+    """Write all the files, or none of them.  Raises Refused where the system does not let us."""
+    with _staged(contents) as staged:
+        for path, temporary in staged.items():
+            with _named(path):
+                os.replace(temporary, path)
+
+
+@contextmanager
+def _staged(contents: dict[Path, bytes]):
+    """Whole files beside the targets, path -> name, and the folders that are missing.  Those that
+    are not renamed go away again, and so do the folders that stay empty."""
+    with ExitStack() as undo:
+        staged = {}
+        for path, content in contents.items():
+            with _named(path):
+                for folder in _missing(path):
+                    folder.mkdir()
+                    undo.callback(_quietly, os.rmdir, folder)
+                handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+                undo.callback(_quietly, os.unlink, temporary)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(temporary, 0o644)  # as utils.run.files has it
+                staged[path] = temporary
+        yield staged
+
+
+def _quietly(act, path) -> None:
+    with suppress(OSError):  # renamed by now; or the folder is in use
+        act(path)
+
+
+@contextmanager
+def _named(path: Path):
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"{path} cannot be written ({error.strerror})") from None
+
+
+def _missing(path: Path) -> list[Path]:
+    """The folders above it that are not there, the outermost first."""
+    return [folder for folder in reversed(path.parents) if not folder.exists()]
+
+
+def _wrong(path: Path) -> str | None:
+    """What speaks against a file of ours there; None for nothing."""
     if path.name.lower() in _OF_A_RUN:
         return "is the name of a run's own file: give another"
+    for folder in Path(os.path.realpath(path.parent), path.name).parents:
+        if all((folder / name).exists() for name in ("config.json", "results.csv")):
+            return f"is in a run's folder, {folder}: give another"
     if not path.exists() and not path.is_symlink():
         return None
     if path.is_symlink() or not path.is_file():
         return "is there and is not a regular file"
-    with open(path, "rb") as file:
-        begin = file.read(len(_BEGINS[kind]))
-    if begin not in (b"", _BEGINS[kind]):
+    begin, within = _OWN[path.suffix.lower()]
+    content = path.read_bytes()
+    if content and not (content.startswith(begin) and within in content):
         return "is there and is not of a report: give another, or delete it"
     return None
