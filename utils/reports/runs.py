@@ -48,20 +48,17 @@ def read_folder(folder: Path) -> tuple[list[Sample], list[str]]:
     if not os.path.isdir(folder):
         raise UserError(f"no finished run below {folder}: it is not a folder")
     found, notes = _run_folders(folder)
-    samples, unfinished = [], 0
+    samples = []
     for path in found:
         try:
             config = _read_config(path)
             results = _read_results(path)
+            if len(results) < config["al_nb_cycles"]:
+                raise UserError(f"{len(results)} of {config['al_nb_cycles']} cycles are done")
         except UserError as error:
             notes.append(f"left out: {path}: {error}")
-            continue
-        if len(results) < config["al_nb_cycles"]:
-            unfinished += 1
         else:
             samples.append(Sample(path, config["identity"], results))
-    if unfinished:
-        notes.append(f"{names.counted(unfinished, 'unfinished run')} left out")
     return samples, notes
 
 
@@ -111,10 +108,18 @@ def _read_config(folder: Path) -> dict:
     for name, kind in _KINDS.items():
         if type(options.get(name)) is not kind:
             raise UserError(f"config.json has an identity without {name}")
+    if any(map(_nested, [*options.values(), *(who[name] for name in who if name != "options")])):
+        raise UserError("config.json has an identity that is not made of plain values")
     cycles = config.get("al_nb_cycles")
     if type(cycles) is not int or cycles < 1:
         raise UserError("config.json does not say how many cycles are wanted")
     return config
+
+
+def _nested(value) -> bool:
+    """Whether there are lists in lists; written out, they could be too deep for Python's stack."""
+    within = value.values() if isinstance(value, dict) else value
+    return isinstance(value, (dict, list)) and any(isinstance(v, (dict, list)) for v in within)
 
 
 def _read_results(folder: Path) -> pd.DataFrame:
