@@ -268,9 +268,10 @@ def test_a_target_that_is_not_the_reports_own_is_left_alone(runs, reported, refu
     assert "not a regular file" in refused("runs", "--table", "folder.md")
     assert "not a regular file" in refused("runs", "--figure", "link.svg")
     assert (tmp_path / "runs/00/results.csv").read_bytes() == before
-    for words in (("--table", "t.md"), ("--table", "t.csv"), ("--figure", "new/f.svg")):
-        reported("runs", *words)
-        reported("runs", *words)  # its own
+    for suffix in ("md", "csv", "png", "pdf", "svg"):
+        option = "--table" if suffix in ("md", "csv") else "--figure"
+        reported("runs", option, f"new/f.{suffix}")
+        reported("runs", option, f"new/f.{suffix}")  # its own
 
 
 def test_table_file_is_what_is_printed(runs, reported, tmp_path):

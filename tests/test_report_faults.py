@@ -178,14 +178,16 @@ def test_what_the_system_refuses(there, refused, place, reason):
         assert f"{place}." in line and f"cannot be written ({reason}" in line
 
 
-def test_a_folder_that_is_read_only(there, command):
+def test_what_is_read_only(there, command):
     (there / "shut").mkdir()
     (there / "shut").chmod(0o500)
-    words = ("--table", "t.md", "--figure", "shut/f.png")
-    done = command(*bound("python", ROOT / "report.py", "runs", *words))
-    assert done.returncode == 1 and not done.stdout
-    assert done.stderr == "report.py: error: shut/f.png cannot be written (Permission denied)\n"
-    assert sorted(path.name for path in there.iterdir()) == ["runs", "shut"]
+    (there / "kept.png").touch(0o400)
+    for figure in ("shut/f.png", "kept.png"):
+        words = ("--table", "t.md", "--figure", figure)
+        done = command(*bound("python", ROOT / "report.py", "runs", *words))
+        assert done.returncode == 1 and not done.stdout
+        assert done.stderr == f"report.py: error: {figure} cannot be written (Permission denied)\n"
+        assert sorted(path.name for path in there.iterdir()) == ["kept.png", "runs", "shut"]
 
 
 def test_a_disk_that_is_full_half_way(there, command):

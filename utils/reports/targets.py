@@ -106,7 +106,8 @@ def _wrong(path: Path) -> str | None:
     if path.is_symlink() or not path.is_file():
         return "is there and is not a regular file"
     begin, within = _OWN[path.suffix.lower()]
-    content = path.read_bytes()
+    with open(path, "r+b") as file:  # one that is write-protected is not replaced
+        content = file.read()
     if content and not (content.startswith(begin) and within in content):
         return "is there and is not of a report: give another, or delete it"
     return None
