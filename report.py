@@ -6,7 +6,6 @@ number of labels. Groups of one data set, training and method are told apart by 
 """
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from utils.errors import Refused, UserError
@@ -14,20 +13,22 @@ from utils.options.command import OneLineParser, complain
 from utils.options.kinds import not_empty, one_of
 from utils.reports import targets
 from utils.reports.curves import draw
-from utils.reports.lines import line, say
 from utils.reports.runs import MEASURES, grouped, read_folder
 from utils.reports.table import csv, markdown, summarise
 from utils.reports.targets import target
+from utils.run.log import one_line, say, spare_terminal
 
 
 def main(argv=None) -> int:
+    spare_terminal()
     args = build_parser().parse_args(argv)
     try:
         report(args)
     except UserError as error:
-        return complain(line(str(error)), "report.py", error.status)
+        return complain(error, "report.py")
     except KeyboardInterrupt:
-        return complain("interrupted", "report.py", 130)
+        say("report.py: interrupted", "stderr")
+        return 130
     return 0
 
 
@@ -52,8 +53,7 @@ def report(args) -> None:
     targets.check([path for path in (args.table, args.figure) if path])
     samples, notes = read_folder(Path(args.folder))
     for note in notes:
-        with suppress(OSError):  # the report is worth more than its notes
-            say(line(note) + "\n", sys.stderr)
+        say(one_line(note), "stderr")
     if not samples:
         raise UserError(f"no finished run below {args.folder}")
     summary = summarise(grouped(samples), args.measure)
@@ -71,12 +71,9 @@ def report(args) -> None:
 
 def show(table: str) -> None:
     """Print the table, last: who does not take it has the files at least."""
-    try:
-        say(table, sys.stdout)
-    except BrokenPipeError:
-        pass  # who reads has enough, as in `| head`
-    except OSError as error:
-        raise Refused(f"the table cannot be printed ({error.strerror})") from None
+    error = say(table.rstrip("\n"))
+    if error and not isinstance(error, BrokenPipeError):  # or who reads has enough, as in `| head`
+        raise Refused(f"the table cannot be printed ({error.strerror})")
 
 
 if __name__ == "__main__":

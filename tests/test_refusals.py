@@ -95,7 +95,7 @@ def test_a_folder_where_a_file_should_be(name, run, tmp_path):
         (["--out", "/dev/null"], "/dev/null", "Not a directory"),
         (["--out", "file"], "file", "Not a directory"),
         (["--out", "/proc/nowhere"], "/proc/nowhere", "No such file or directory"),
-        (["--run-dir", "file"], "file", "exists"),
+        (["--run-dir", "file"], "file", "Not a directory"),
         (["--run-dir", "n" * 300], "nnn", "File name too long"),
         (["--exp-name", "n" * 300], "nnn", "File name too long"),
         (["--out", "n" * 300], "nnn", "File name too long"),
@@ -133,7 +133,7 @@ def test_a_full_disk_in_the_cache_of_pretraining(run, tmp_path):
     disk = tmp_path / "disk"
     pre = ("--add-unsupervised-pretraining", "--pretraining-epochs", 3)
     words = (*WORDS, *pre, "--run-dir", "run", "--out", disk)
-    with tiny_disk(disk, 300000):
+    with tiny_disk(disk, 700000):
         refused(run(*words), disk / "pretrained", "No space left on device (")
         subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
         assert run(*words)[0] == 0

@@ -175,7 +175,7 @@ def test_what_the_system_refuses(there, refused, place, reason):
         ("--table", "other/t.csv", "--figure", f"{place}.svg"),
     ):
         line = refused(1, "runs", *words)
-        assert f"{place}." in line and f"cannot be written ({reason}" in line
+        assert f"{place}." in line and f"cannot be written: {reason}" in line
 
 
 def test_what_is_read_only(there, command):
@@ -186,7 +186,8 @@ def test_what_is_read_only(there, command):
         words = ("--table", "t.md", "--figure", figure)
         done = command(*bound("python", ROOT / "report.py", "runs", *words))
         assert done.returncode == 1 and not done.stdout
-        assert done.stderr == f"report.py: error: {figure} cannot be written (Permission denied)\n"
+        told = f"report.py: error: {figure} cannot be written: Permission denied ("
+        assert done.stderr.startswith(told) and done.stderr.count("\n") == 1
         assert sorted(path.name for path in there.iterdir()) == ["kept.png", "runs", "shut"]
 
 
@@ -197,7 +198,7 @@ def test_a_disk_that_is_full_half_way(there, command):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
     )
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
-    assert "new/f.png cannot be written (File too large)" in done.stderr
+    assert "new/f.png cannot be written: File too large (" in done.stderr
     assert [path.name for path in there.iterdir()] == ["runs"]
 
 

@@ -5,7 +5,7 @@ import difflib
 import os
 import sys
 
-from utils.run.log import say
+from utils.run.log import one_line, say
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -27,5 +27,5 @@ class OneLineParser(argparse.ArgumentParser):
 def complain(error, program: str | None = None) -> int:
     """One line on standard error; returns the exit status: the error's own, else 2."""
     program = program or os.path.basename(sys.argv[0])
-    say(f"{program}: error: {' '.join(str(error).split())}", "stderr")
+    say(f"{program}: error: {one_line(str(error))}", "stderr")
     return getattr(error, "status", 2)

@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from utils.reports.lines import line
+from utils.run.log import one_line
 
 SAMPLED = ("split", "seed")  # the options in which the runs of a group differ
 _SWITCH = "add_"  # what the options begin with that add a training, add_<name>
@@ -49,7 +49,9 @@ def _plain(options: dict) -> Label:
     parts = sorted(name.removeprefix(_SWITCH).upper() for name in added if name != _PRETRAINING)
     if _PRETRAINING in added:
         parts.insert(0, "PRE")
-    return Label(line(options["dataset"]), tuple(map(line, parts)), line(options["al_method"]))
+    return Label(
+        one_line(options["dataset"]), tuple(map(one_line, parts)), one_line(options["al_method"])
+    )
 
 
 def _facts(who: dict) -> dict[str, str]:
@@ -66,7 +68,7 @@ def _facts(who: dict) -> dict[str, str]:
 def _difference(facts: dict[str, str], others: list[dict[str, str]]) -> list[str]:
     """In words, those of the facts that are not the same in all the others."""
     return [
-        line(f"{name} {_words(name, text)}")
+        one_line(f"{name} {_words(name, text)}")
         for name, text in facts.items()
         if any(other.get(name) != text for other in others)
     ]

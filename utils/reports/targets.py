@@ -2,12 +2,12 @@
 
 import argparse
 import os
-import tempfile
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from utils.errors import Refused, UserError
+from utils.errors import UserError
 from utils.reports.table import COLUMNS
+from utils.run.files import make_folder, remove_empty, staged, told
 
 _OF_A_RUN = ("results.csv", "acquired.csv", "timing.csv")
 _FIGURE = b"atplotlib"  # the program, as it names itself in a figure's file
@@ -38,7 +38,7 @@ def check(paths: list[Path]) -> None:
     Raises UserError where something else than a report's file is or belongs, Refused where the
     system does not let us write."""
     for path in paths:
-        with _named(path):
+        with told(path):
             wrong = _wrong(path)
         if wrong:
             raise UserError(f"{path} {wrong}")
@@ -48,9 +48,9 @@ def check(paths: list[Path]) -> None:
 
 def write(contents: dict[Path, bytes]) -> None:
     """Write all the files, or none of them.  Raises Refused where the system does not let us."""
-    with _staged(contents) as staged:
-        for path, temporary in staged.items():
-            with _named(path):
+    with _staged(contents) as files:
+        for path, temporary in files.items():
+            with told(path):
                 os.replace(temporary, path)
 
 
@@ -59,39 +59,12 @@ def _staged(contents: dict[Path, bytes]):
     """Whole files beside the targets, path -> name, and the folders that are missing.  Those that
     are not renamed go away again, and so do the folders that stay empty."""
     with ExitStack() as undo:
-        staged = {}
+        files = {}
         for path, content in contents.items():
-            with _named(path):
-                for folder in _missing(path):
-                    folder.mkdir()
-                    undo.callback(_quietly, os.rmdir, folder)
-                handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-                undo.callback(_quietly, os.unlink, temporary)
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(temporary, 0o644)  # as utils.run.files has it
-                staged[path] = temporary
-        yield staged
-
-
-def _quietly(act, path) -> None:
-    with suppress(OSError):  # renamed by now; or the folder is in use
-        act(path)
-
-
-@contextmanager
-def _named(path: Path):
-    try:
-        yield
-    except OSError as error:
-        raise Refused(f"{path} cannot be written ({error.strerror})") from None
-
-
-def _missing(path: Path) -> list[Path]:
-    """The folders above it that are not there, the outermost first."""
-    return [folder for folder in reversed(path.parents) if not folder.exists()]
+            with told(path):
+                undo.callback(remove_empty, make_folder(path.parent))
+                files[path] = undo.enter_context(staged(path, content))
+        yield files
 
 
 def _wrong(path: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Files that are whole or not there, and what the system says when they cannot be."""
 
+import errno
 import json
 import os
 import re
@@ -21,19 +22,26 @@ def write_atomically(path: Path, content: bytes, older: Path | None = None) -> N
     under a leftover's name if killed in between.  Raises Refused where the system does."""
     with told(path), uninterrupted():
         make_folder(path.parent)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp's 0600 would shut a group out of a shared folder
+        with staged(path, content) as temporary:
             if older and path.exists():
                 os.replace(path, older)
             os.replace(temporary, path)
-        except BaseException:
+
+
+@contextmanager
+def staged(path: Path, content: bytes):
+    """A whole file beside the target, for it to be renamed; -> its name.  Raises OSError."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would shut a group out of a shared folder
+        yield temporary
+    finally:
+        with suppress(FileNotFoundError):
             os.unlink(temporary)
-            raise
 
 
 def make_folder(folder: Path) -> list[Path]:
@@ -46,7 +54,8 @@ def make_folder(folder: Path) -> list[Path]:
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
             made.insert(0, path)
-        folder.mkdir(exist_ok=True)  # an error where something else is there
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     except OSError:
         remove_empty(made)
         raise

@@ -33,15 +33,24 @@ def spare_terminal() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def say(text: str, name: str = "stdout") -> None:
-    """A line on the terminal, above any bar, as far as there is one that takes it."""
+def say(text: str, name: str = "stdout") -> OSError | None:
+    """A line on the terminal, above any bar; -> why it does not take it, if so."""
     stream = getattr(sys, name)
     try:
         tqdm.write(text, file=stream)
         stream.flush()
-    except (OSError, ValueError):
+    except OSError as error:
         # Nothing more goes there; Python's own last flush must find a stream that takes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
+
+
+def one_line(text: str) -> str:
+    """In one line, without what would move a cursor or has no encoding."""
+    letters = " ".join(text.split())
+    escaped = (c if c.isprintable() else ascii(c)[1:-1] for c in letters)
+    return "".join(escaped)
 
 
 class _Terminal(logging.Handler):
@@ -65,7 +74,7 @@ class _Tqdm(tqdm):
         show = tqdm.status_printer(file)
 
         def show_if_it_can(words):
-            with suppress(OSError, ValueError):
+            with suppress(OSError):
                 show(words)
 
         return show_if_it_can
