@@ -1,18 +1,35 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009)."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): pickled batches."""
 
 import functools
-import os
 from pathlib import Path
 
+import numpy as np
+
+from data.images import Images, images_of
+from data.published import below, download, read
 from data.spec import DatasetSpec
-from data.torchvision_files import read, reader
+from data.unpickle import load_batch
+
+SHAPE = (3, 32, 32)
+# Below the data root; md5 as torchvision has them.
+CIFAR10_TRAIN = {
+    "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "cifar-10-batches-py/data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "cifar-10-batches-py/data_batch_4": "634d18415352ddfa80567beed471001a",
+    "cifar-10-batches-py/data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+}
+CIFAR10_TEST = {"cifar-10-batches-py/test_batch": "40351d587109b95175f43aff81a1287e"}
+CIFAR100_TRAIN = {"cifar-100-python/train": "16019d7e3df5f24257cddd939b257f8d"}
+CIFAR100_TEST = {"cifar-100-python/test": "f0ef6b0ae62326f3e7ffdfab6717acfc"}
 
 
-def _spec(name: str, num_classes: int, folder: str) -> DatasetSpec:
+def _spec(name: str, num_classes: int, labels: str, train: dict, test: dict) -> DatasetSpec:
+    load = functools.partial(_load, labels=labels, num_classes=num_classes)
+    parts = ([(file,) for file in part] for part in (train, test))
+    train_files, test_files = parts
     return DatasetSpec(
-        functools.partial(
-            read, name, load_part=functools.partial(_load_part, name), arrays=_arrays
-        ),
+        functools.partial(read, name, train=train_files, test=test_files, load=load),
         num_classes=num_classes,
         defaults={"arch": "cifar_cnn"},
         channels=3,
@@ -21,28 +38,21 @@ def _spec(name: str, num_classes: int, folder: str) -> DatasetSpec:
         flip=True,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
-        download=functools.partial(_download, name),
-        files=lambda root: Path(root, folder).glob("*"),
+        download=functools.partial(download, name.upper()),
+        files=functools.partial(below, names=[*train, *test]),
     )
 
 
-def _load_part(name: str, root: str, train: bool):
-    return reader(name.upper(), _files)(root, train=train)
+def _load(path: Path, labels: str, num_classes: int) -> Images:
+    batch = load_batch(path)
+    for key in ("data", labels):
+        if key not in batch:
+            raise ValueError(f"it holds no {key!r}")
+    pixels = np.asarray(batch["data"])
+    if pixels.shape[1:] == (np.prod(SHAPE),):
+        pixels = pixels.reshape(-1, *SHAPE)
+    return images_of(pixels, batch[labels], str(path), num_classes=num_classes, shape=SHAPE)
 
 
-def _files(dataset) -> list[str]:
-    names = [name for name, _ in dataset.train_list + dataset.test_list]
-    return [os.path.join(dataset.root, dataset.base_folder, name) for name in names]
-
-
-def _arrays(dataset):
-    return dataset.data.transpose(0, 3, 1, 2), dataset.targets
-
-
-def _download(name: str, root: str) -> None:
-    """Both parts, which come in one archive, checked by torchvision."""
-    reader(name.upper())(root, train=True, download=True)
-
-
-CIFAR10_SPEC = _spec("cifar10", 10, "cifar-10-batches-py")
-CIFAR100_SPEC = _spec("cifar100", 100, "cifar-100-python")
+CIFAR10_SPEC = _spec("cifar10", 10, "labels", CIFAR10_TRAIN, CIFAR10_TEST)
+CIFAR100_SPEC = _spec("cifar100", 100, "fine_labels", CIFAR100_TRAIN, CIFAR100_TEST)

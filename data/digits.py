@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.spec import DatasetSpec, Images, images_of
+from data.images import Images, images_of
+from data.spec import DatasetSpec
 
 
 def load(root: str) -> tuple[Images, Images]:

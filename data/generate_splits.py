@@ -35,7 +35,7 @@ def main(argv=None) -> int:
     try:
         args = parser.parse_args(argv)
         root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
-        train, _ = DATASETS[args.dataset].load(root)
+        train, _ = DATASETS[args.dataset].read(root)
         for number in range(args.nr_splits):
             path = splits.path_of(args.dataset, args.split_size, number)
             made = splits.write(path, train.labels, args.split_size, number)

@@ -1,31 +1,54 @@
-"""MNIST (LeCun et al., 1998), padded from 28 x 28 to 32 x 32."""
+"""MNIST (LeCun et al., 1998), padded from 28 x 28 to 32 x 32: idx files."""
 
 import functools
+import struct
 from pathlib import Path
 
 import numpy as np
 
+from data.images import Images, images_of
+from data.published import below, download, read
 from data.spec import DatasetSpec
-from data.torchvision_files import read, reader
+
+# Below the data root; md5 of the unpacked files, the packed ones' are torchvision's.
+TRAIN = {
+    "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+}
+TEST = {
+    "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+UNSIGNED_BYTES = 0x08  # the format's only type that is used here
 
 
-def _load_part(root: str, train: bool):
-    return reader("MNIST")(root, train=train)
+def _load(images: Path, labels: Path) -> Images:
+    found = images_of(
+        _idx(images, 3)[:, None],
+        _idx(labels, 1),
+        str(images),
+        labels_in=str(labels),
+        num_classes=10,
+        shape=(1, 28, 28),
+    )
+    padded = np.pad(found.pixels.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)))
+    return images_of(padded, found.labels)
 
 
-def _arrays(dataset):
-    pixels = np.pad(dataset.data.numpy(), ((0, 0), (2, 2), (2, 2)))
-    return pixels[:, None], dataset.targets.numpy()
-
-
-def download(root: str) -> None:
-    """Both parts, checked by torchvision."""
-    for train in (True, False):
-        reader("MNIST")(root, train=train, download=True)
+def _idx(path: Path, dimensions: int) -> np.ndarray:
+    """An array of an idx file: two zeros, type, number of dimensions, big-endian sizes, bytes."""
+    content = path.read_bytes()
+    head = struct.calcsize(f">I{dimensions}I")
+    magic, *shape = struct.unpack_from(f">I{dimensions}I", content)
+    if magic != (UNSIGNED_BYTES << 8) + dimensions:
+        raise ValueError(f"{path.name} is no idx file of unsigned bytes in {dimensions} dimensions")
+    if len(content) - head != np.prod(shape, dtype=object):
+        raise ValueError(f"{path.name} has {len(content) - head} bytes for {shape}")
+    return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
 SPEC = DatasetSpec(
-    functools.partial(read, "mnist", load_part=_load_part, arrays=_arrays),
+    functools.partial(read, "mnist", train=[tuple(TRAIN)], test=[tuple(TEST)], load=_load),
     num_classes=10,
     defaults={"arch": "cifar_cnn"},
     channels=1,
@@ -34,6 +57,6 @@ SPEC = DatasetSpec(
     flip=False,
     mean=(0.1307,),
     std=(0.3081,),
-    download=download,
-    files=lambda root: Path(root, "MNIST", "raw").glob("*"),
+    download=functools.partial(download, "MNIST"),
+    files=functools.partial(below, names=[*TRAIN, *TEST]),
 )

@@ -125,7 +125,7 @@ def load_problem(
 
     rng draws the validation set; options: the data set's own.  Raises UserError for whatever is
     wrong with either."""
-    train, test = spec.load(root, **options)
+    train, test = spec.read(root, **options)
     chosen = splits.read_or_balance(name, train.labels, spec.num_classes, size, split)
     mean, std = (spec.mean, spec.std) if spec.mean else channel_statistics(train.pixels)
     everything = ImageBatches(train.pixels.to(device), mean, std, spec.max_shift, spec.flip)

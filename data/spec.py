@@ -3,19 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import torch
-
+from data.images import Images, images_of
 from utils.options.declare import Row
-
-
-class Images(NamedTuple):
-    """One part (training or test) of a data set."""
-
-    pixels: torch.Tensor  # (N, C, H, W) uint8
-    labels: np.ndarray  # (N,) int64
 
 
 @dataclass(frozen=True)
@@ -35,8 +25,11 @@ class DatasetSpec(Row):
     # them; None: it has to read.
     files: Callable[[str], Iterable[Path]] | None = None
 
-
-def images_of(pixels, labels) -> Images:
-    """Pixels (N, C, H, W) and labels (N,) as they come from a reader, in the types of Images."""
-    pixels = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.uint8))
-    return Images(pixels, np.asarray(labels, dtype=np.int64))
+    def read(self, root: str, **options) -> tuple[Images, Images]:
+        """What `load` gives, with every row's shape and classes checked, whoever wrote it."""
+        parts = zip(("training", "test"), self.load(root, **options), strict=True)
+        shape = (self.channels, self.size, self.size)
+        return tuple(
+            images_of(*part, f"the {name} part", num_classes=self.num_classes, shape=shape)
+            for name, part in parts
+        )

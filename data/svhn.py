@@ -1,34 +1,44 @@
 """Street View House Numbers (Netzer et al., 2011), cropped digits, without the extra part."""
 
 import functools
-import os
 from pathlib import Path
 
+import numpy as np
+
+from data.images import Images, images_of
+from data.published import below, download, read
 from data.spec import DatasetSpec
-from data.torchvision_files import read, reader
+
+SHAPE = (3, 32, 32)
+# Below the data root; md5 as torchvision has them.
+TRAIN = {"SVHN/train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373"}
+TEST = {"SVHN/test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"}
 
 
-def _load_part(root: str, train: bool):
-    part = "train" if train else "test"
-    return reader("SVHN", _files)(os.path.join(root, "SVHN"), split=part)
+def _load(path: Path) -> Images:
+    """X (32, 32, 3, N) and y (N, 1), in which ten stands for the digit zero."""
+    from scipy.io import loadmat  # only its users should wait for it
+
+    found = loadmat(path, variable_names=("X", "y"))
+    if not {"X", "y"} <= set(found):
+        raise ValueError("it holds no X and y")
+    pixels, labels = found["X"], np.atleast_1d(found["y"].squeeze())
+    labels[labels == 10] = 0
+    pixels = pixels.transpose(3, 2, 0, 1) if pixels.ndim == 4 else pixels
+    return images_of(pixels, labels, str(path), num_classes=10, shape=SHAPE)
 
 
-def _files(dataset) -> list[str]:
-    return [os.path.join(dataset.root, dataset.filename)]
+def _download(root: str) -> None:
+    """Both parts."""
+    from torchvision.datasets import SVHN  # a second that only its users should wait for
 
-
-def _arrays(dataset):
-    return dataset.data, dataset.labels
-
-
-def download(root: str) -> None:
-    """Both parts, checked by torchvision."""
     for part in ("train", "test"):
-        reader("SVHN")(os.path.join(root, "SVHN"), split=part, download=True)
+        url, filename, _ = SVHN.split_list[part]
+        download("SVHN", f"{root}/SVHN", split=part, url=url, filename=filename)
 
 
 SPEC = DatasetSpec(
-    functools.partial(read, "svhn", load_part=_load_part, arrays=_arrays),
+    functools.partial(read, "svhn", train=[tuple(TRAIN)], test=[tuple(TEST)], load=_load),
     num_classes=10,
     defaults={"arch": "cifar_cnn"},
     channels=3,
@@ -37,6 +47,6 @@ SPEC = DatasetSpec(
     flip=False,
     mean=(111.609 / 255, 113.161 / 255, 120.565 / 255),
     std=(50.498 / 255, 51.259 / 255, 50.244 / 255),
-    download=download,
-    files=lambda root: Path(root, "SVHN").glob("*.mat"),
+    download=_download,
+    files=functools.partial(below, names=[*TRAIN, *TEST]),
 )

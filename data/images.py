@@ -1,0 +1,109 @@
+"""The one door through which images and labels come in, whoever read them.
+
+A reader hands over arrays as it found them; here shape, type and range are checked, and nothing is
+rounded, cut off or wrapped around on the way into the types of Images.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from utils.errors import UserError
+
+NUMBERS = "iuf"  # numpy's kinds: signed, unsigned, floating
+
+
+class Images(NamedTuple):
+    """One part (training or test) of a data set."""
+
+    pixels: torch.Tensor  # (N, C, H, W) uint8
+    labels: np.ndarray  # (N,) int64
+
+
+def images_of(
+    pixels,
+    labels,
+    where: str = "the data",
+    *,
+    labels_in: str | None = None,
+    num_classes: int | None = None,
+    shape: tuple[int, int, int] | None = None,
+) -> Images:
+    """Pixels (N, C, H, W) and labels (N,) as they come from a reader, in the types of Images.
+
+    where: what they were read from, for the user; labels_in: the labels' file, where that is
+    another; num_classes, shape: what the labels are below and an image's (C, H, W), where known.
+    Raises UserError naming the first image or label that is not what it has to be."""
+    pixels, labels = np.asarray(pixels), _array_of(labels, labels_in or where)
+    _check_shape(pixels, where, shape)
+    if len(pixels) != len(labels) or not len(labels):
+        beside = f" and {labels_in}" if labels_in else ""
+        raise UserError(
+            f"{where}{beside} holds {len(pixels)} images and {len(labels)} labels: "
+            "one label an image is right, and at least one of both"
+        )
+    _check_labels(labels, labels_in or where, num_classes)
+    _check_pixels(pixels, where)
+    pixels = np.require(pixels.astype(np.uint8, copy=False), requirements="CW")
+    labels = np.require(labels.astype(np.int64, copy=False), requirements="CW")
+    return Images(torch.from_numpy(pixels), labels)
+
+
+def joined(parts: list[Images]) -> Images:
+    """The images of several files, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    pixels, labels = zip(*parts, strict=True)
+    return Images(torch.cat(pixels), np.concatenate(labels))
+
+
+def _array_of(labels, where: str) -> np.ndarray:
+    try:
+        found = np.asarray(labels)
+    except ValueError:  # lists of different lengths
+        found = np.empty(())
+    if found.ndim != 1:
+        raise UserError(f"the labels of {where} are not one number an image")
+    return found
+
+
+def _check_shape(pixels: np.ndarray, where: str, shape) -> None:
+    if pixels.ndim != 4 or (shape and pixels.shape[1:] != shape):
+        right = ", ".join(str(n) for n in shape) if shape else "channels, height, width"
+        raise UserError(f"the images of {where} are of shape {pixels.shape}, not (N, {right})")
+
+
+def _check_labels(labels: np.ndarray, where: str, num_classes: int | None) -> None:
+    right = f"a class 0 .. {num_classes - 1}" if num_classes else "a whole number from 0 on"
+    if labels.dtype.kind not in NUMBERS:
+        raise UserError(f"the labels of {where} are of type {labels.dtype}, each must be {right}")
+    wrong = _not_whole(labels, num_classes - 1 if num_classes else np.iinfo(np.int64).max)
+    if wrong.any():
+        first = wrong.argmax()
+        raise UserError(f"label {first} of {where} is {labels[first]}, not {right}")
+
+
+def _check_pixels(pixels: np.ndarray, where: str) -> None:
+    if pixels.dtype == np.uint8:
+        return
+    if pixels.dtype.kind not in NUMBERS:
+        raise UserError(f"the pixels of {where} are of type {pixels.dtype}, not numbers 0 .. 255")
+    wrong = _not_whole(pixels, 255)
+    if wrong.any():
+        first = tuple(np.argwhere(wrong)[0])
+        raise UserError(
+            f"image {first[0]} of {where} has a pixel of {pixels[first]}, "
+            "not a whole number 0 .. 255"
+        )
+    if pixels.dtype.kind == "f" and pixels.max() <= 1:  # black and white, and would be all black
+        raise UserError(
+            f"the pixels of {where} are floats that end at {pixels.max()}, not at 255: "
+            "multiply them by 255"
+        )
+
+
+def _not_whole(values: np.ndarray, most: int) -> np.ndarray:
+    """Which are not whole numbers 0 .. most; NaN is not."""
+    wrong = ~((values >= 0) & (values <= most))
+    return wrong | (values != np.floor(values)) if values.dtype.kind == "f" else wrong
