@@ -73,7 +73,7 @@ def active_learning(args) -> None:
             return run.finish(sources, state.cycle + 1, AGAIN)
         if splits.write_missing(split := experiment.split_file(args), problem):
             sources |= stamps([split])
-        run.start()
+        run.start(problem.notices)
         # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
         start = experiment.pretrained(args, run, problem)
         e = Experiment(args, problem, run, experiment.new_learner(args, problem), start)

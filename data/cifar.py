@@ -26,8 +26,7 @@ CIFAR100_TEST = {"cifar-100-python/test": "f0ef6b0ae62326f3e7ffdfab6717acfc"}
 
 def _spec(name: str, num_classes: int, labels: str, train: dict, test: dict) -> DatasetSpec:
     load = functools.partial(_load, labels=labels, num_classes=num_classes)
-    parts = ([(file,) for file in part] for part in (train, test))
-    train_files, test_files = parts
+    train_files, test_files = ([(file,) for file in part] for part in (train, test))
     return DatasetSpec(
         functools.partial(read, name, train=train_files, test=test_files, load=load),
         num_classes=num_classes,
@@ -40,6 +39,7 @@ def _spec(name: str, num_classes: int, labels: str, train: dict, test: dict) -> 
         std=(0.2470, 0.2435, 0.2616),
         download=functools.partial(download, name.upper()),
         files=functools.partial(below, names=[*train, *test]),
+        published=train | test,
     )
 
 

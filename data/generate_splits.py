@@ -12,7 +12,7 @@ if not __package__:
     # modules would otherwise hide others of their name.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data import DATASETS, splits
+from data import DATASETS, originals, splits
 from data.problem import DATA_ROOT
 from utils.errors import UserError
 from utils.options.command import OneLineParser, complain
@@ -35,7 +35,10 @@ def main(argv=None) -> int:
     try:
         args = parser.parse_args(argv)
         root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
-        train, _ = DATASETS[args.dataset].read(root)
+        spec = DATASETS[args.dataset]
+        train, _ = spec.read(root)
+        for notice in originals.notices(args.dataset, root, spec.published):
+            print(notice)
         for number in range(args.nr_splits):
             path = splits.path_of(args.dataset, args.split_size, number)
             made = splits.write(path, train.labels, args.split_size, number)

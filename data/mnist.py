@@ -59,4 +59,5 @@ SPEC = DatasetSpec(
     std=(0.3081,),
     download=functools.partial(download, "MNIST"),
     files=functools.partial(below, names=[*TRAIN, *TEST]),
+    published=TRAIN | TEST,
 )

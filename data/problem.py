@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data import splits
+from data import originals, splits
 from data.augment import ImageBatches, channel_statistics
 from data.spec import DatasetSpec, Images
 from utils.errors import UserError
@@ -107,6 +107,7 @@ class Problem:
     channels: int
     size: int  # pixels a side
     fingerprint: str  # of all pixels and labels, and of nothing else
+    notices: tuple[str, ...] = ()  # what the user should know of the files, a line each
 
 
 def load_problem(
@@ -121,7 +122,8 @@ def load_problem(
     device,
     **options,
 ) -> Problem:
-    """Read the data set and the split number `split` of `size` labels; nothing is written.
+    """Read the data set and the split number `split` of `size` labels; nothing is written but, if
+    that can be, the checksums of published files beside them.
 
     rng draws the validation set; options: the data set's own.  Raises UserError for whatever is
     wrong with either."""
@@ -148,6 +150,10 @@ def load_problem(
         channels=spec.channels,
         size=spec.size,
         fingerprint=fingerprint(train, test),
+        notices=(
+            *originals.notices(name, root, spec.published),
+            *splits.notices(splits.path_of(name, size, split), train.labels, size, split),
+        ),
     )
 
 

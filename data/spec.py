@@ -1,7 +1,7 @@
 """What a row of the data-set registry holds."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.images import Images, images_of
@@ -24,6 +24,8 @@ class DatasetSpec(Row):
     # Data root -> the files that `load` reads, so that a finished run is known without reading
     # them; None: it has to read.
     files: Callable[[str], Iterable[Path]] | None = None
+    # Files below the data root -> the md5 with which they were published, where they were.
+    published: dict[str, str] = field(default_factory=dict)
 
     def read(self, root: str, **options) -> tuple[Images, Images]:
         """What `load` gives, with every row's shape and classes checked, whoever wrote it."""

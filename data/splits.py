@@ -51,7 +51,7 @@ def render(indices: np.ndarray, labels: np.ndarray) -> str:
 def read(path: Path, labels: np.ndarray, num_classes: int, size: int) -> np.ndarray:
     """The indices of a split's file, checked against the data.  Raises UserError with its line."""
     indices = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(_text(path).splitlines(), start=1):
         try:
             index, label = (int(word) for word in line.split())
         except ValueError:
@@ -78,14 +78,24 @@ def write(path: Path, labels: np.ndarray, size: int, number: int) -> bool:
     """Write the split's file unless it is there already; True if it was written.
 
     Raises UserError where the file there is another split: nothing is overwritten."""
-    indices = balanced(labels, size, number)
-    text = render(indices, labels[indices])
+    text = _made(labels, size, number)
     if path.exists():
-        if path.read_text() != text:
+        if _text(path) != text:
             raise UserError(f"{path} is there with other contents: move it away first")
         return False
     write_atomically(path, text.encode())
     return True
+
+
+def notices(path: Path, labels: np.ndarray, size: int, number: int) -> list[str]:
+    """What the user should know of a split's file: a line where it is another than would be made
+    of the labels, size and number, or none."""
+    try:
+        if not path.exists() or _text(path) == _made(labels, size, number):
+            return []
+    except UserError:
+        pass  # no balanced split of this size can be made
+    return [f"split {path} is your own, not the one that is made for its number"]
 
 
 def read_or_balance(dataset: str, labels: np.ndarray, num_classes: int, size: int, number: int):
@@ -94,6 +104,22 @@ def read_or_balance(dataset: str, labels: np.ndarray, num_classes: int, size: in
     return (
         read(path, labels, num_classes, size) if path.exists() else balanced(labels, size, number)
     )
+
+
+def _made(labels: np.ndarray, size: int, number: int) -> str:
+    indices = balanced(labels, size, number)
+    return render(indices, labels[indices])
+
+
+def _text(path: Path) -> str:
+    """What is in a split's file.  Raises UserError where that is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        found = f"is not text in UTF-8 (byte {error.start})"
+    except OSError as error:
+        found = f"cannot be read ({error.strerror})"
+    raise UserError(f"split {path} {found}: a line an image is right, its index and class")
 
 
 def write_missing(path: Path, problem) -> bool:

@@ -49,4 +49,5 @@ SPEC = DatasetSpec(
     std=(50.498 / 255, 51.259 / 255, 50.244 / 255),
     download=_download,
     files=functools.partial(below, names=[*TRAIN, *TEST]),
+    published=TRAIN | TEST,
 )

@@ -5,7 +5,7 @@ with each, so a kill at any moment leaves them whole and nothing is counted twic
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,12 +68,14 @@ class Run:
         if for_nothing:
             remove_empty(self.made)
 
-    def start(self) -> None:
+    def start(self, notices: Iterable[str] = ()) -> None:
         """Write what the run is, note the environment, bring the CSV files to the state of the
-        checkpoint."""
+        checkpoint.  notices: lines of warning for the log."""
         self.started = True
         sweep(self.folder)
         open_log(self.folder / "log.txt")
+        for notice in notices:
+            log.warning(notice)
         self._write_config()
         self._note_environment()
         self.write_tables()
