@@ -22,7 +22,7 @@ class Arch(Row):
     features: int
     head: Callable = linear
     min_size: int = 1  # pixels a side that the backbone needs
-    channels_last: bool = False  # the faster layout of the two, as measured
+    channels_last: bool = False  # the faster layout of the two on the CPU, as measured there
 
 
 ARCHS = {

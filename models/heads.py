@@ -19,7 +19,8 @@ def weight_normalised_linear(features: int, classes: int) -> nn.Linear:
 class Network(nn.Module):
     """backbone -> features (B, d), unit length if asked -> head -> logits (B, C).
 
-    `channels_last` says how images and weights lie in memory, no more."""
+    `channels_last` says how images and weights lie in the CPU's memory, no more.  Elsewhere they
+    lie as the library has them, from which its convolutions choose; never run on a GPU."""
 
     def __init__(
         self, backbone, dim, make_head, num_classes, unit_length=True, channels_last=False
@@ -31,13 +32,25 @@ class Network(nn.Module):
         self.head = make_head(dim, num_classes)
         self.to(memory_format=self.layout)
 
+    def _apply(self, fn, recurse=True):
+        """What every move to a device or type goes through: the layout becomes the device's."""
+
+        def placed(tensor):
+            tensor = fn(tensor)
+            return tensor.to(memory_format=self._layout_of(tensor)) if tensor.ndim == 4 else tensor
+
+        return super()._apply(placed, recurse)
+
+    def _layout_of(self, tensor: torch.Tensor) -> torch.memory_format:
+        return self.layout if tensor.is_cpu else torch.contiguous_format
+
     def renew_head(self, num_classes: int) -> None:
         """A fresh head, on the device of the old one."""
         device = next(self.head.parameters()).device
         self.head = self.make_head(self.dim, num_classes).to(device)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.backbone(images.contiguous(memory_format=self.layout))
+        features = self.backbone(images.contiguous(memory_format=self._layout_of(images)))
         if self.unit_length:
             features = F.normalize(features)
         return self.head(features), features
