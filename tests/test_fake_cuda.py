@@ -6,6 +6,9 @@ autocast and gradients (torch's autograd asks the driver), which are taken on "m
 """
 
 import inspect
+import sys
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +27,8 @@ from models import ARCHS, create_model
 from models.layers.dropout import HalfDropout
 from semisup import ALGORITHMS
 from tests.guests import algorithm as guest
+from utils.graph.neighbors import exact_neighbors
+from utils.torch_faiss import faiss, gpu_resources
 from utils.training.losses import WeightedLoss
 from utils.training.outputs import extract
 
@@ -32,10 +37,9 @@ LOSSES = {**ALGORITHMS, "guest": guest.ROW}  # the guest's has a buffer and two 
 
 @pytest.fixture
 def cuda():
-    """Within the test, tensors are fake, and the GPU is one that torch does not look for."""
+    """Within the test all tensors are fake, and this is the GPU."""
     with FakeTensorMode(allow_non_fake_inputs=False, shape_env=ShapeEnv()):
         yield torch.device("cuda", 0)
-    assert not torch.cuda.is_initialized()
 
 
 def real(make):
@@ -214,3 +218,55 @@ def test_loss_of_distributions(cuda):
         with Operations() as operations:
             value = Moved(lambda: WeightedLoss(7), cuda)(network, views)
         assert value.device == cuda and operations.of(torch.ops.aten.xlogy)
+
+
+def test_neighbours_where_faiss_has_no_gpu(cuda, monkeypatch):
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    similarities, indices = exact_neighbors(torch.empty(30, 8, device=cuda), 5)
+    assert similarities.device == indices.device == cuda
+    assert similarities.shape == indices.shape == (30, 5) and indices.dtype == torch.int64
+
+
+@pytest.fixture
+def faiss_on_gpus(monkeypatch):
+    """The calls that reach faiss.  Stand-ins, since no GPU is here: only the resources are faiss's
+    own, which it makes without one.  -> resources made, (resources, device, current device)"""
+    made, searches, current = [], [], [0]
+    make = faiss.StandardGpuResources
+
+    @contextmanager
+    def within(device):
+        current.append(device)
+        yield
+        current.pop()
+
+    def search(resources, queries, rows, k, metric, device):
+        assert queries is rows and metric == faiss.METRIC_INNER_PRODUCT
+        searches.append((resources, device, current[-1]))
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "StandardGpuResources", lambda: made.append(make()) or made[-1])
+    monkeypatch.setattr(faiss, "knn_gpu", search)
+    monkeypatch.setattr(torch.cuda, "device", within)
+    # It would change faiss for all tests that follow.
+    name = "faiss.contrib.torch_utils"
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    gpu_resources.cache_clear()
+    yield made, searches
+    gpu_resources.cache_clear()
+
+
+def test_faiss_resources_are_made_once_a_gpu(faiss_on_gpus):
+    made, searches = faiss_on_gpus
+    for name in ("cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda"):
+        exact_neighbors(SimpleNamespace(is_cuda=True, device=torch.device(name)), 5)
+    assert len(made) == 2
+    assert [made.index(resources) for resources, _, _ in searches] == [0, 1, 0, 1, 0]
+    assert [device for _, device, _ in searches] == [0, 1, 0, 1, 0]
+
+
+def test_faiss_searches_in_the_stream_of_the_features(faiss_on_gpus):
+    """It orders itself after torch's work on torch's current device, whichever it searches on."""
+    _, searches = faiss_on_gpus
+    exact_neighbors(SimpleNamespace(is_cuda=True, device=torch.device("cuda", 1)), 5)
+    assert [current for _, _, current in searches] == [1]

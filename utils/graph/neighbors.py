@@ -4,12 +4,11 @@ Exact search multiplies every image by every other, N² d; faiss's inverted file
 ICCV 2003; Douze et al., "The Faiss library", 2024) compares it with those of near cells only.
 """
 
-import importlib
 import logging
 
 import numpy as np
 
-from utils.torch_faiss import faiss, torch
+from utils.torch_faiss import faiss, gpu_resources, torch
 
 log = logging.getLogger("al.graph")
 
@@ -70,13 +69,13 @@ def recall(x: np.ndarray, indices: np.ndarray) -> float:
 def exact_neighbors(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, d), on any device -> (N, k) and (N, k) int64, by faiss where it has that GPU.
 
-    On the CPU a product and torch's topk take half the time of faiss's flat index."""
+    On the CPU a product and torch's topk take half the time of faiss's flat index.  faiss's way has
+    never been run on a GPU."""
     if x.is_cuda and faiss.get_num_gpus():
-        importlib.import_module("faiss.contrib.torch_utils")  # faiss then takes torch tensors
-        resources = faiss.StandardGpuResources()
-        return faiss.knn_gpu(
-            resources, x, x, k, metric=faiss.METRIC_INNER_PRODUCT, device=x.device.index or 0
-        )
+        device = x.device.index or 0
+        resources, metric = gpu_resources(device), faiss.METRIC_INNER_PRODUCT
+        with torch.cuda.device(device):  # faiss waits for torch's work on the current one alone
+            return faiss.knn_gpu(resources, x, x, k, metric=metric, device=device)
     x = x.detach()
     similarities = x.new_empty(len(x), k)
     indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)

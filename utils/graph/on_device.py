@@ -1,4 +1,6 @@
-"""The graph where the features are: the same W as utils.graph.build, as a torch CSR tensor."""
+"""The graph where the features are: the same W as utils.graph.build, as a torch CSR tensor.
+
+Written for GPUs and never run on one; a test runs it on the CPU."""
 
 from utils.diffusion import torch_csr
 from utils.graph.neighbors import exact_neighbors
