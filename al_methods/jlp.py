@@ -8,7 +8,12 @@ The system is linear: f after a pick is f plus the solution for the pick's own c
 inverse, which has no negative entry, so f only grows.  Columns are therefore solved in blocks, for
 the images that f is lowest at; picks are taken as long as the lowest is among them.  They are the
 picks of one solve after another.
+
+Where no label reaches an unlabeled image (α of 0, no edge between them) all are wanted alike, and
+the picks are the lowest indices.
 """
+
+import logging
 
 import numpy as np
 import torch
@@ -17,6 +22,8 @@ from utils.arrays import as_numpy
 from utils.diffusion import BLOCK, Diffusion
 from utils.graph import affinity
 from utils.ranking import top
+
+log = logging.getLogger("al.jlp")
 
 KEPT = 4 * BLOCK  # columns kept for later picks
 
@@ -38,6 +45,8 @@ def pick(
     system = Diffusion(affinity(features, k, gamma, search), alpha)
     unlabeled = labels < 0
     f = as_numpy(system.solve((~unlabeled).astype(np.float32)), np.float64)  # (N,)
+    if not f[unlabeled].any():
+        log.info("jlp: no label reaches an unlabeled image; the picks are the lowest indices")
     columns, picks = {}, []
     while len(picks) < budget:
         candidates = np.flatnonzero(unlabeled)

@@ -77,7 +77,8 @@ def propagated_targets(
     "uniform" n drawn uniformly; of these, those of weight >= tau.  An image that no label reaches
     never is.  weighted: weights enter the loss; class_weighted: ζ too; loss_type "kl": the
     propagated distributions are the target; by_weight: an image is drawn as often as its weight
-    says, whether or not that enters the loss too.  Raises ValueError for an unknown mode."""
+    says, whether or not that enters the loss too.  Where no image can be used the targets are the
+    labels alone.  Raises ValueError for an unknown mode."""
     chosen = _choose(found.weights, pool.labels < 0, mode, percent, rng)
     chosen = chosen[found.weights[chosen] >= tau]
     given = supervised_targets(pool, found.scores.shape[1])
@@ -95,16 +96,16 @@ def propagated_targets(
 
 def _choose(weights, unlabeled, mode, percent, rng) -> np.ndarray:
     """Indices of the unlabeled images that a mode uses."""
-    usable = np.flatnonzero(unlabeled & (weights > 0))
-    count = min(round(float(unlabeled.sum() * percent)), len(usable))
-    if mode == "full":
-        return usable
-    if mode == "certain":
-        return np.sort(top(weights, count, usable))
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}: one of {', '.join(MODES)}")
+    usable = np.flatnonzero(unlabeled & (weights > 0))
+    if mode == "full" or not len(usable):  # nobody can be drawn where nobody is
+        return usable
+    count = min(round(float(unlabeled.sum() * percent)), len(usable))
+    if mode == "certain":
+        return np.sort(top(weights, count, usable))
     odds = weights[usable].astype(np.float64) if mode == "prob" else np.ones(len(usable))
-    return np.sort(rng.choice(usable, size=count, replace=False, p=odds / max(odds.sum(), 1e-300)))
+    return np.sort(rng.choice(usable, size=count, replace=False, p=odds / odds.sum()))
 
 
 def class_balance(labels: np.ndarray, num_classes: int) -> np.ndarray:

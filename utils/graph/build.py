@@ -53,7 +53,9 @@ def affinity(
     n = len(x)
     k = min(k, n - 1)
     similarities, neighbors = knn(x, k, search)
-    strengths = np.maximum(similarities, 0) ** gamma  # (N, k)
+    with np.errstate(over="ignore"):
+        strengths = np.maximum(similarities, 0) ** gamma  # (N, k)
+    strengths[np.isinf(strengths)] = 1  # a duplicate, whose similarity was rounded above one
     # Row sums of A + Aᵀ; normalising A before the sum touches fewer entries than after it.
     degrees = strengths.sum(axis=1, dtype=np.float64)
     degrees += np.bincount(neighbors.ravel(), weights=strengths.ravel(), minlength=n)

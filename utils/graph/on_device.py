@@ -19,6 +19,7 @@ def affinity_on_device(features: torch.Tensor, k: int, gamma: float) -> torch.Te
     dropped = torch.where(own.any(dim=1), own.int().argmax(dim=1), last)
     kept = torch.arange(k + 1, device=x.device) != dropped[:, None]
     strengths = similarities[kept].clamp(min=0) ** gamma
+    strengths[strengths.isinf()] = 1  # a duplicate, whose similarity was rounded above one
     edges = torch.stack([rows.repeat_interleave(k), neighbors[kept]])
     both = torch.cat([edges, edges.flip(0)], dim=1)
     w = torch.sparse_coo_tensor(
