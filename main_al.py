@@ -139,6 +139,7 @@ def train(e: Experiment, state: State) -> State:
                 rate=lambda done, epoch=epoch: rate(epoch + done),
                 amp=e.args.amp,
                 after_step=e.learner.after_step,
+                where=f"cycle {cycle + 1}, epoch {epoch + 1}",
             )
             state = state.after_epoch(len(batches), loss)
             shown.set_postfix_str(f"loss {loss:.3f}")
@@ -182,9 +183,10 @@ def judged(e: Experiment, state: State) -> State:
     row |= {"train_loss": f"{state.loss:.6f}"}
     truth = e.problem.oracle.labels
     row |= tables.pseudo_columns(state.targets.labels, state.pool.labels, truth)
+    where = f"cycle {state.cycle + 1}, epoch {state.epoch}, after the last step"
     with e.run.timed(state.cycle, "evaluate"):
         for prefix, (images, labels) in e.problem.judges.items():
-            accuracies = evaluate(e.learner.judge, images, labels, amp=e.args.amp)
+            accuracies = evaluate(e.learner.judge, images, labels, amp=e.args.amp, where=where)
             row |= tables.accuracy_columns(prefix, *accuracies)
     e.run.rows["results"].append(row)
     log.info(tables.cycle_line(row, e.args.al_nb_cycles))

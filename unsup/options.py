@@ -3,6 +3,8 @@
 from utils.options.declare import Option
 from utils.options.kinds import above_zero, number, positive
 
+ADVICE = "use a smaller --pretraining-lr"  # where the numbers are not finite any more
+
 EPOCHS = Option("pretraining_epochs", 400, "epochs", kind=positive, keyword="epochs", metavar="N")
 LR = Option("pretraining_lr", 0.02, "learning rate", kind=above_zero, keyword="lr")
 BATCH_SIZE = Option(

@@ -19,6 +19,7 @@ import scipy.sparse
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from utils.arrays import as_numpy
+from utils.errors import UserError
 from utils.torch_faiss import torch
 
 BLOCK = 32  # columns solved together; wider blocks fall out of the cache
@@ -27,8 +28,17 @@ FAINT = 1e-4  # beside the largest entry: far above the traces, 2e-6, that colum
 NOISE = 3e-7  # of a unit column: what float32 cannot tell from zero
 
 
-class NotConverged(RuntimeError):
-    """Conjugate gradient ran out of iterations."""
+class NotConverged(UserError):
+    """Conjugate gradient ran out of iterations: α is too near one for float32."""
+
+    def __init__(self, alpha: float, iterations: int, T: torch.Tensor, tol: float):
+        """T (r, C): the residuals' coordinates, beside right-hand sides of length one."""
+        residuals = T.square().sum(dim=0).sqrt().nan_to_num(torch.inf)
+        super().__init__(
+            f"the diffusion with alpha {alpha} did not converge: {int((residuals > tol).sum())} "
+            f"columns above {tol} after {iterations} iterations, the largest residual is "
+            f"{float(residuals.max()):.2g}: use a smaller --lp-alpha"
+        )
 
 
 def diffuse(W, Y, alpha: float = 0.99, *, tol: float = 1e-6, max_iter: int = 1000):
@@ -134,19 +144,18 @@ def conjugate_gradient(W, B, alpha: float, tol: float, max_iter: int) -> torch.T
     norms = torch.linalg.vector_norm(B, dim=0, dtype=torch.float64)
     Q, T = orthonormal(B / torch.where(norms > 0, norms, 1).float())
     P, Z = Q, torch.zeros_like(B)
-    for _ in range(max_iter + 1):
-        above = T.square().sum(dim=0) > tol**2
-        if not above.any():
+    for iteration in range(max_iter + 1):
+        if (T.square().sum(dim=0) <= tol**2).all():  # what is no number is not below either
             return Z * norms.float()
         product = torch.addmm(P, W, P, alpha=-alpha)  # (I − αW) P
-        step = torch.linalg.inv((P.T @ product).double())  # (r, r)
+        step, singular = torch.linalg.inv_ex((P.T @ product).double())  # (r, r)
+        if singular or iteration == max_iter or not step.float().isfinite().all():
+            break
         Z.addmm_(P, (step @ T).float())
         Q, change = orthonormal(torch.addmm(Q, product, step.float(), alpha=-1))
         T = change @ T
         P = torch.addmm(Q, P, change.T.float())
-    raise NotConverged(
-        f"{int(above.sum())} columns above tolerance {tol} after {max_iter} iterations"
-    )
+    raise NotConverged(alpha, iteration, T, tol)
 
 
 def orthonormal(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -154,7 +163,7 @@ def orthonormal(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     beside columns of length one."""
     exact = S.double()
     squares, directions = torch.linalg.eigh(exact.T @ exact)
-    kept = squares > NOISE**2
+    kept = ~(squares <= NOISE**2)  # what is no number is kept, to be seen
     lengths, directions = squares[kept].sqrt(), directions[:, kept]
     Q, T = S @ (directions / lengths).float(), lengths[:, None] * directions.T
     if len(T) and lengths[0] < 1e-3 * lengths[-1]:  # a short direction is rounded: once more

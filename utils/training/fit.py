@@ -1,12 +1,11 @@
 """An epoch of training, whatever the targets and the loss."""
 
-import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 
 import torch
 
-from utils.errors import UserError
+from utils.training.finite import ADVICE, require_finite_epoch
 from utils.training.losses import Batch
 
 
@@ -19,13 +18,16 @@ def train_epoch(
     rate: Callable[[float], float],
     amp: bool = False,
     after_step: Callable[[], None] | None = None,
+    where: str = "training",
+    advice: str = ADVICE,
 ) -> float:
     """One epoch over `batches`, a Batch a view each; the mean loss per step.
 
     loss: network, views -> the loss of the step; rate: the fraction of the epoch done -> learning
-    rate; after_step: called after each.  Raises UserError where the loss is not finite any more."""
+    rate; after_step: called after each.  Raises NotFinite, which says `where`, the step and
+    `advice`, for a loss that is not finite, or weights that are not after the last step."""
     network.train()
-    total = None
+    total, totals = None, None  # of the losses, and after each step
     for step, views in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = rate(step / len(batches))
@@ -37,10 +39,10 @@ def train_epoch(
         if after_step:
             after_step()
         total = value.detach() if total is None else total + value.detach()
-    mean = float(total) / len(batches)
-    if not math.isfinite(mean):
-        raise UserError("the loss is not finite any more: use a smaller --lr, or --lr-rampup")
-    return mean
+        totals = total.new_empty(len(batches)) if totals is None else totals
+        totals[step] = total
+    require_finite_epoch(totals, network, where, advice)
+    return float(total) / len(batches)
 
 
 def autocast(images: torch.Tensor, amp: bool):

@@ -8,14 +8,19 @@ import torch
 
 from utils.run.log import log
 from utils.seeding import derive
+from utils.training.finite import ADVICE, NotFinite, require_finite_outputs
 from utils.training.fit import autocast
 
 
 @torch.inference_mode()
-def extract(network, images, *, batch_size: int = 512, amp: bool = False):
+def extract(
+    network, images, *, batch_size: int = 512, amp: bool = False, where: str = "evaluation",
+    advice: str = ADVICE,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Features and class probabilities of all images, un-augmented, in evaluation mode.
 
-    images: ImageBatches of N -> (N, d) float32, (N, C) float32, on the images' device."""
+    images: ImageBatches of N -> (N, d) float32, (N, C) float32, on the images' device.  Raises
+    NotFinite, which says `where`, which images and `advice`, where they are not finite."""
     network.eval()
     features, probabilities = [], []
     for start in range(0, len(images), batch_size):
@@ -24,14 +29,16 @@ def extract(network, images, *, batch_size: int = 512, amp: bool = False):
             logits, vectors = network(batch)
         features.append(vectors.float())
         probabilities.append(logits.float().softmax(dim=1))
-    return torch.cat(features), torch.cat(probabilities)
+    features, probabilities = torch.cat(features), torch.cat(probabilities)
+    require_finite_outputs(features, probabilities, images, where, advice)
+    return features, probabilities
 
 
-def evaluate(network, images, labels: np.ndarray, *, amp: bool = False) -> tuple[float, float]:
+def evaluate(network, images, labels: np.ndarray, **how) -> tuple[float, float]:
     """Top-1 and top-5 accuracy in percent (top-C where there are fewer classes).
 
-    images: ImageBatches of N; labels: (N,) int64."""
-    _, probabilities = extract(network, images, amp=amp)
+    images: ImageBatches of N; labels: (N,) int64; how: of `extract`, and what it raises."""
+    _, probabilities = extract(network, images, **how)
     wanted = torch.as_tensor(labels, device=probabilities.device)[:, None]
     ranked = probabilities.topk(min(5, probabilities.shape[1]), dim=1).indices == wanted
     count = len(labels)
@@ -66,7 +73,10 @@ class Outputs:
     def _compute(self, name: str) -> None:
         begin = time.perf_counter()
         torch.manual_seed(derive(self.seed, f"outputs: {name}", self.cycle))
-        found = NEEDS[name](self.network, self.images, self.amp)
+        try:
+            found = NEEDS[name](self.network, self.images, self.amp)
+        except NotFinite as error:
+            raise NotFinite(f"cycle {self.cycle + 1}, {error}") from None
         self.known = {**found, **self.known}
         seconds = time.perf_counter() - begin
         log.debug("%s of %d images: %.3f s", ", ".join(found), len(self.images), seconds)
