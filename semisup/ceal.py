@@ -11,6 +11,7 @@ import numpy as np
 from data.pool import Pool, Targets, supervised_targets
 from semisup.certainty import certainty
 from semisup.spec import Algorithm
+from semisup.told import tell_if_none
 from utils.arrays import as_numpy
 from utils.options.declare import Option
 from utils.options.kinds import not_negative, portion
@@ -35,7 +36,9 @@ def start(pool: Pool, num_classes: int, carried: dict) -> Targets:
         return given
     sure = (pool.labels < 0) & (carried["predicted"] >= 0)
     labels = np.where(sure, carried["predicted"], given.labels)
-    return Targets(labels, (labels >= 0).astype(np.float32), given.class_weights)
+    targets = Targets(labels, (labels >= 0).astype(np.float32), given.class_weights)
+    tell_if_none(pool, targets, "the network is sure of none")
+    return targets
 
 
 def due(cycle: int, epoch: int, *, repeat: bool = False) -> bool:

@@ -3,22 +3,17 @@
 Source: Iscen et al., CVPR 2019, section 4; the maths is in semisup.label_propagation.
 """
 
-import logging
-import weakref
-
 import numpy as np
 
 from data.batches import cycled, one_stream
 from data.pool import Pool, Targets
 from semisup.label_propagation import MODES, propagate, propagated_targets
 from semisup.spec import Algorithm
+from semisup.told import tell_if_none
 from utils.errors import UserError
 from utils.graph.options import GRAPH, fits_device
 from utils.options.declare import Option
 from utils.options.kinds import number, one_of, portion, positive
-
-log = logging.getLogger("al.lp")
-told = weakref.WeakValueDictionary()  # "last": the pool that `tell` spoke of last
 
 LABELED_BATCH_SIZES = {64: 10, 128: 50}  # batch size: labeled images of it, where none is given
 
@@ -61,18 +56,8 @@ def renew(
         loss_type=loss_type,
         by_weight=by_weight,
     )
-    tell(pool, targets)
+    tell_if_none(pool, targets, "the labels reach none that could be used")
     return targets
-
-
-def tell(pool: Pool, targets: Targets) -> None:
-    """Log that there is no pseudo-label, once for a pool and not at each of its propagations."""
-    unlabeled = pool.labels < 0
-    if (targets.labels[unlabeled] >= 0).any() or told.get("last") is pool:
-        return
-    told["last"] = pool
-    reason = "the labels reach none that could be used" if unlabeled.any() else "no image is left"
-    log.info("no pseudo-labels: %s; training goes on with the labels alone", reason)
 
 
 def streams(

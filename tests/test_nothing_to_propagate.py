@@ -54,8 +54,18 @@ def test_no_label_reaches_anything(tmp_path, method, graph):
 
 def test_ceal_when_no_image_is_left(tmp_path):
     """All that the last network was sure of has its label by now."""
-    rows, _ = run(tmp_path / "run", "--add-ceal --ceal-th 1 --ceal-repeat", ALL_LABELED)
+    rows, log = run(tmp_path / "run", "--add-ceal --ceal-th 1 --ceal-repeat", ALL_LABELED)
     assert [int(row["pseudo_labels"]) > 0 for row in rows] == [False, True, False]
+    assert log.count("no pseudo-labels: no image is left; training goes on") == 1
+
+
+def test_ceal_when_it_is_sure_of_none(tmp_path):
+    """And jLP beside it, whose labels reach nothing."""
+    words = "--add-ceal --ceal-th 1e-9 --ceal-repeat --al-method jlp --lp-alpha 0"
+    rows, log = run(tmp_path / "run", words, TWO_CYCLES)
+    assert [row["pseudo_labels"] for row in rows] == ["0", "0"]
+    assert log.count("no pseudo-labels: the network is sure of none; training goes on") == 1
+    assert log.count("jlp: no label reaches an unlabeled image") == 1
 
 
 @pytest.mark.parametrize("mode", MODES)
