@@ -5,9 +5,28 @@ import torch
 
 from data.augment import VIEWS, ImageBatches
 from data.pool import Pool, Targets
+from utils.errors import UserError
 from utils.options.declare import Option, Part
 from utils.options.kinds import natural, positive
 from utils.training.losses import Batch
+
+LISTED = 2**30  # bytes that an epoch's batches may take: all are listed before the first
+
+
+def require_listable(batches: int, size: int, words: str) -> None:
+    """Raises UserError where `batches` of `size` images, asked for by `words`, are too many."""
+    needed = batches * (8 * size + 128)  # int64 indices, and what numpy needs for an array
+    if needed > LISTED:
+        raise UserError(
+            f"{words}: to list the images of an epoch takes {needed / 2**30:,.0f} GiB, of at most "
+            f"{LISTED / 2**30:.0f}: ask for fewer steps, or smaller batches"
+        )
+
+
+def _fits(args, problem) -> None:
+    steps, size = args.steps_per_epoch, min(args.batch_size, len(problem.images))
+    require_listable(steps, size, f"--steps-per-epoch {steps} of --batch-size {args.batch_size}")
+
 
 BATCHES = Part(
     "training",
@@ -29,6 +48,7 @@ BATCHES = Part(
             metavar="N",
         ),
     ),
+    fits=_fits,
 )
 
 

@@ -10,7 +10,7 @@ from data.augment import ImageBatches, channel_statistics
 from data.spec import DatasetSpec, Images
 from utils.errors import UserError
 from utils.options.declare import Option, Part
-from utils.options.kinds import natural, not_empty, number, positive
+from utils.options.kinds import not_empty, number, positive
 from utils.run.identity import array_digest
 
 VALIDATION_IMAGES = 50  # a class, with --use-val-set
@@ -46,7 +46,13 @@ PROBLEM = Part(
     "data",
     options=(
         DATA_ROOT,
-        Option("split", 0, "number of the initial split", kind=natural, metavar="N"),
+        Option(
+            "split",
+            0,
+            "number of the initial split",
+            kind=number(int, at_least=0, below=2**32),  # a seed of numpy's RandomState
+            metavar="N",
+        ),
         Option(
             "use_val_set",
             False,

@@ -5,7 +5,7 @@ Source: Iscen et al., CVPR 2019, section 4; the maths is in semisup.label_propag
 
 import numpy as np
 
-from data.batches import cycled, one_stream
+from data.batches import cycled, one_stream, require_listable
 from data.pool import Pool, Targets
 from semisup.label_propagation import MODES, propagate, propagated_targets
 from semisup.spec import Algorithm
@@ -102,6 +102,21 @@ def _check(args) -> None:
         )
 
 
+def _fits(args, problem) -> None:
+    fits_device(args, problem)
+    images = len(problem.images)
+    if args.labeled_batch_size > images:
+        raise UserError(
+            f"--labeled-batch-size {args.labeled_batch_size} is more than the {images} training "
+            f"images of {args.dataset}"
+        )
+    room = args.batch_size - args.labeled_batch_size
+    batches = args.steps_per_epoch or -(-images // room)
+    size = args.labeled_batch_size + min(room, images)
+    words = f"--labeled-batch-size {args.labeled_batch_size} of --batch-size {args.batch_size}"
+    require_listable(batches, size, words)
+
+
 OPTIONS = (
     Option(
         "labeled_batch_size",
@@ -149,7 +164,7 @@ ROW = Algorithm(
     options=(*GRAPH, *OPTIONS),
     defaults={"batch_size": 128},
     check=_check,
-    fits=fits_device,
+    fits=_fits,
     due=due,
     renew=renew,
     needs=("features",),

@@ -9,12 +9,14 @@ import torch
 import experiment
 import main_al
 from data import splits
+from semisup import lp
 from tests.conftest import ROOT
 from tests.test_options import parsed
 from utils.errors import UserError
 from utils.graph.options import GRAPH
 
 SHORT = ["--al-budget", "10", "--al-nb-cycles", "2", "--epochs", "1"]
+COUNT, WHOLE = "is too large: at most 2147483647", "is too large: at most 9223372036854775807"
 
 
 @pytest.fixture
@@ -118,18 +120,61 @@ def test_options(refused, words, expected):
     assert expected in refused(*words)
 
 
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        ("--split 4294967296", "'4294967296' is not a whole number at least 0 and below 42949672"),
+        ("--split " + "9" * 5000, "--split: '9999999999999999999999999999999999999...' is not a"),
+        (f"--seed {2**63}", f"--seed: '9223372036854775808' {WHOLE}"),
+        ("--device cuda:\u00b2", "--device cuda:\u00b2 is not here: choose from auto, cpu"),
+        (f"--lr-rampup {2**64}", WHOLE),
+        (f"--checkpoint-epochs {10**30}", WHOLE),
+        (f"--add-unsupervised-pretraining --pretraining-clusters {2**63}", WHOLE),
+        (f"--epochs {10**18}", f"--epochs: '1000000000000000000' {COUNT}"),
+        (f"--al-budget {2**31}", COUNT),
+        (f"--al-nb-cycles {2**31}", COUNT),
+        (f"--al-method jlp --lp-k {2**31}", COUNT),
+        (f"--batch-size {10**18}", COUNT),
+        (f"--add-lp --b 128 --labeled-batch-size {10**18}", COUNT),
+        (f"--add-unsupervised-pretraining --pretraining-batch-size {10**18}", COUNT),
+        ("--add-lp --b 2147483647 --labeled-batch-size 2147483646",
+         "--labeled-batch-size 2147483646 is more than the 1437 training images of digits"),
+        (f"--steps-per-epoch {10**12}", "--steps-per-epoch 1000000000000 of --batch-size 32: to "
+         "list the images of an epoch takes 357,628 GiB, of at most 1: ask for fewer steps"),
+        ("--steps-per-epoch 9223372036854775807", "ask for fewer steps"),
+        ("--lr 1e39", "--lr/--learning-rate: '1e39' is too large: at most 3.4e+38"),
+        ("--add-lp --lp-gamma 1e39", "is too large: at most 3.4e+38"),
+    ],
+)  # fmt: skip
+def test_odd_values(refused, words, expected):
+    device = [] if "--device" in words else ["--device", "cpu"]
+    assert expected in refused(*words.split(), *device)
+
+
 def test_a_device_that_is_not_there(refused):
     count = torch.cuda.device_count()
     assert f"--device cuda:{count} is not here" in refused("--device", f"cuda:{count}", *SHORT)
+
+
+def images_on(device: str, count: int):
+    """As far as what `fits` reads of images."""
+    return type("Images", (), {"device": torch.device(device), "__len__": lambda self: count})()
+
+
+def test_batches_that_would_fill_the_memory():
+    """A batch for each of 50,000 images, all with as many labeled ones, is 20 GB of indices."""
+    args = parsed("--add-lp --b 50001 --labeled-batch-size 50000")[0]
+    with pytest.raises(UserError, match="--labeled-batch-size 50000 of --batch-size 50001: to li"):
+        lp.ROW.fits(args, SimpleNamespace(images=images_on("cpu", 50000)))
+    args = parsed("--add-lp --b 50001 --labeled-batch-size 50")[0]
+    lp.ROW.fits(args, SimpleNamespace(images=images_on("cpu", 50000)))
 
 
 @pytest.mark.parametrize("words", ["--al-method jlp", "--add-lp"])
 def test_a_search_that_the_device_does_not_have(words):
     """--knn approx would not be read where the features are on a GPU."""
     args = parsed(f"{words} --knn approx")[0]
-    on = lambda device: SimpleNamespace(  # noqa: E731
-        images=SimpleNamespace(device=torch.device(device))
-    )  # fmt: skip
+    on = lambda device: SimpleNamespace(images=images_on(device, 1437))  # noqa: E731
     rows = [row for row in experiment.declared().active(args) if GRAPH[0] in row.options]
     assert len(rows) == 1
     rows[0].fits(args, on("cpu"))

@@ -1,7 +1,7 @@
 """Options that more than one pre-training reads."""
 
 from utils.options.declare import Option
-from utils.options.kinds import above_zero, number, positive
+from utils.options.kinds import LARGEST_COUNT, above_zero, number, positive
 
 ADVICE = "use a smaller --pretraining-lr"  # where the numbers are not finite any more
 
@@ -11,7 +11,7 @@ BATCH_SIZE = Option(
     "pretraining_batch_size",
     128,
     "batch size",
-    kind=number(int, at_least=2),
+    kind=number(int, at_least=2, largest=LARGEST_COUNT),
     keyword="batch_size",
     metavar="N",
 )

@@ -10,10 +10,19 @@ def boolean(text: str) -> bool:
     return words[text.lower()]
 
 
-def number(kind: type, at_least=None, below=None, above=None, at_most=None):
-    """A checked type for argparse; the bounds say themselves what would be right."""
+LARGEST = {int: 2**63 - 1, float: 3.4e38}  # beyond these torch and numpy overflow
+LARGEST_COUNT = 2**31 - 1  # of epochs, images, neighbours: libraries count in 32 bits
+
+
+def number(kind: type, at_least=None, below=None, above=None, at_most=None, largest=None):
+    """A checked type for argparse; the bounds say themselves what would be right.
+
+    largest: a bound that no sane value comes near, told only to who is above it (default:
+    LARGEST)."""
+    largest = LARGEST[kind] if largest is None else largest
 
     def convert(text: str):
+        shown = repr(text if len(text) <= 40 else text[:37] + "...")
         try:
             value = kind(text)
         except ValueError:
@@ -28,7 +37,9 @@ def number(kind: type, at_least=None, below=None, above=None, at_most=None):
         if value is None or not all(holds(bound) for _, bound, holds in stated):
             wanted = " and ".join(f"{word} {bound}" for word, bound, _ in stated)
             noun = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {noun} {wanted}".rstrip())
+            raise argparse.ArgumentTypeError(f"{shown} is not {noun} {wanted}".rstrip())
+        if value > largest:
+            raise argparse.ArgumentTypeError(f"{shown} is too large: at most {largest}")
         return value
 
     return convert
@@ -55,7 +66,7 @@ def not_empty(text: str) -> str:
     return text
 
 
-positive = number(int, at_least=1)
+positive = number(int, at_least=1, largest=LARGEST_COUNT)
 natural = number(int, at_least=0)
 above_zero = number(float, above=0, below=float("inf"))
 not_negative = number(float, at_least=0, below=float("inf"))

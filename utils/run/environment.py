@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -36,10 +37,11 @@ def resolve_device(name: str, amp: bool = False) -> torch.device:
 def _named_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "cpu" or (kind == "cuda" and (number or "0").isdigit() and int(number or 0) < count):
+    if name == "cpu" or (name == "cuda" and count):
         return torch.device(name)
+    if re.fullmatch("cuda:[0-9]{1,4}", name) and int(name[5:]) < count:
+        return torch.device("cuda", int(name[5:]))
     here = ", ".join(["auto", "cpu", *(f"cuda:{i}" for i in range(count))])
     raise UserError(f"--device {name} is not here: choose from {here}")
 
