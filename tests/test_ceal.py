@@ -6,6 +6,7 @@ import functools
 import numpy as np
 import pytest
 
+import experiment
 import main_al
 from data.batches import TrainingBatches, used_images
 from data.pool import Pool
@@ -83,7 +84,7 @@ def test_pseudo_labels_are_trained_on_for_one_cycle(monkeypatch, tmp_path, repea
     row = ALGORITHMS["ceal"]
     spies = {"start": spied(row.start, 0), "renew": spied(row.renew, 1)}
     monkeypatch.setitem(ALGORITHMS, "ceal", dataclasses.replace(row, **spies))
-    monkeypatch.setattr(main_al, "TrainingBatches", Spied)
+    monkeypatch.setattr(experiment, "TrainingBatches", Spied)
     words = "--al-budget 40 --al-nb-cycles 3 --epochs 25 --lr-rampdown-epochs 210 --add-ceal"
     words += " --device cpu"
     words += " --ceal-th 0.7 --ceal-decay 0.65"  # many labels after cycle 0, few after cycle 1

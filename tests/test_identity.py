@@ -165,19 +165,6 @@ def test_a_finished_run_is_known_without_reading_the_data(run, monkeypatch):
             run("--al-nb-cycles 3")
 
 
-def test_a_finished_run_heals(run, tmp_path, monkeypatch):
-    """What was deleted or edited afterwards is written again from the checkpoint."""
-    assert run("--run-dir mine")[0] == 0
-    before = {n: (tmp_path / "mine" / n).read_bytes() for n in ("results.csv", "acquired.csv")}
-    (tmp_path / "mine" / "results.csv").unlink()
-    (tmp_path / "mine" / "acquired.csv").write_text("edited")
-    assert "Finished before" in run("--run-dir mine")[1]
-    for name, content in before.items():
-        assert (tmp_path / "mine" / name).read_bytes() == content
-    (tmp_path / "mine" / "checkpoint.pt").write_bytes(b"torn")
-    assert run("--run-dir mine")[0] == 2
-
-
 def test_files_that_were_touched_are_read_again(run, tmp_path, archives):
     root = tmp_path / "downloads"
     shutil.copytree(archives, root)
