@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from data.published import below
+from utils.errors import Refused
 from utils.run.files import json_bytes, write_atomically
 from utils.run.identity import stamp
 
@@ -43,7 +44,7 @@ def _sums(paths: list[Path]) -> dict[Path, str]:
             sums[path] = last[2] if same else _md5(path)
             now[path.name] = [*found, sums[path]]
     if now != before:
-        with contextlib.suppress(OSError):  # a folder that is not ours: computed again next time
+        with contextlib.suppress(Refused):  # a folder that is not ours: computed again next time
             write_atomically(memory, json_bytes(now))
     return sums
 
