@@ -121,7 +121,7 @@ def revealed(e: Experiment, state: State) -> State:
 
 def train(e: Experiment, state: State) -> State:
     """One cycle's training, from the epoch that `state` has reached."""
-    cycle, every = state.cycle, e.args.checkpoint_epochs
+    cycle, due = state.cycle, e.run.checkpoints.due
     if state.epoch == 0:
         begin(e, cycle)
     rate = partial(learning_rate, **e.keywords(SCHEDULE.options, learning_rate))
@@ -143,7 +143,7 @@ def train(e: Experiment, state: State) -> State:
             )
             state = state.after_epoch(len(batches), loss)
             shown.set_postfix_str(f"loss {loss:.3f}")
-            if every and state.epoch % every == 0 and state.epoch < e.args.epochs:
+            if state.epoch < e.args.epochs and due(state.epoch, e.args.checkpoint_epochs):
                 e.save(state)
             e.keep(state)
     return state

@@ -184,6 +184,18 @@ def test_keeping_costs_a_hundredth_at_most(checkpoints, monkeypatch):
     assert 1 <= len(calls) <= 3  # after 0.5 s at the earliest each
 
 
+def test_when_a_checkpoint_is_due(checkpoints, monkeypatch):
+    """Every so many epochs if given; else seldomer where it takes too much of the time."""
+    due = checkpoints.due
+    assert [n for n in range(1, 9) if due(n, 4)] == [4, 8] and not any(due(n, 0) for n in range(99))
+    assert [n for n in range(1, 80) if due(n, None)] == [25, 50, 75]  # what it costs is not known
+    checkpoints.before = lambda state: time.sleep(0.02)
+    checkpoints.save({})
+    assert due(5, 5) and not due(25, None)
+    checkpoints._saved -= 2  # a second is not enough, two are
+    assert due(25, None)
+
+
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomically(path, b"old")

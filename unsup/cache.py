@@ -27,16 +27,16 @@ def pretrained_backbone(
     who: dict,
     *,
     anew: bool = False,
-    checkpoint_epochs: int = 25,
+    checkpoint_epochs: int | None = None,
     **settings,
 ) -> dict:
     """The backbone's weights, of the cache or learned and cached.
 
     model: the network with its initial weights; who: the identity of the weights
     (utils.run.identity); settings: of the row's `pretrain`; anew: learn even where there are
-    weights; checkpoint_epochs: epochs between checkpoints, 0 for none.  A learning that was killed
-    goes on from its checkpoint.  Raises UserError where the folder cannot be written, or holds
-    what was learned otherwise."""
+    weights; checkpoint_epochs: epochs between checkpoints (as Checkpoints.due takes them).  A
+    learning that was killed goes on from its checkpoint.  Raises UserError where the folder cannot
+    be written, or holds what was learned otherwise."""
     folder = folder_of(root, who)
     weights = folder / "weights.pt"
     with lease_of(folder) as lease:
@@ -55,7 +55,7 @@ def pretrained_backbone(
 
             def after_epoch(done: int, state: dict) -> None:
                 whole = {"state": state, "identity": who}
-                if checkpoint_epochs and done % checkpoint_epochs == 0:
+                if checkpoints.due(done, checkpoint_epochs):
                     checkpoints.save(whole)
                 checkpoints.keep(lambda: whole)
 

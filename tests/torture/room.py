@@ -23,22 +23,30 @@ def room(number: int, seed: int) -> str:
         root = Path(folder)
         finish(root / "whole", kind)
         ways = ["limit", "disk"] if mounted(root / "killed", LARGEST) else ["limit"]
+        clear(root / "killed")
         for turn in range(number):
             way, size = ways[turn % len(ways)], int(2 ** rng.uniform(8, 20))
-            if way == "disk":
-                mounted(root / "killed", -(-size // 4096) * 4096)
-            words = f"{COMMON} {kind} --run-dir run --out out".split()
-            done = attempt(root / "killed", words, size if way == "limit" else None)
-            if done.returncode:
-                check(done, way)
-                refused[way] += 1
-            if way == "disk":
-                subprocess.run(["mount", "-o", "remount,size=32m", root / "killed"], check=True)
-            finish(root / "killed", kind)
-            same(root, kind)
-            clear(root / "killed")
+            try:
+                refused[way] += tight(root, kind, way, size)
+            finally:
+                clear(root / "killed")
     told = ", ".join(f"{found} by {way}" for way, found in refused.items())
     return f"{number} sizes, refused {told}: a line each, and the same to the bit afterwards"
+
+
+def tight(root: Path, kind: str, way: str, size: int) -> bool:
+    """A run in so many bytes, and then with room enough; -> whether the first was refused."""
+    limit = size if way == "limit" else None
+    if way == "disk":
+        mounted(root / "killed", -(-size // 4096) * 4096)
+    done = attempt(root / "killed", f"{COMMON} {kind} --run-dir run --out out".split(), limit)
+    if done.returncode:
+        check(done, way)
+    if way == "disk":
+        subprocess.run(["mount", "-o", "remount,size=32m", root / "killed"], check=True)
+    finish(root / "killed", kind)
+    same(root, kind)
+    return bool(done.returncode)
 
 
 def mounted(folder: Path, size: int) -> bool:

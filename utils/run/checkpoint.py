@@ -17,6 +17,8 @@ from utils.run.files import told, write_atomically
 from utils.run.log import log
 from utils.run.stopping import Stopped, uninterrupted
 
+EVERY = 25  # epochs between checkpoints, unless given,
+SHARE = 0.02  # and seldomer where they would take a larger part of the time
 KEEP = 1.0  # seconds at least between two states that are kept for a signal
 MARK = b"\nsha256:"  # between the zip archive and its checksum; zip readers skip both
 
@@ -62,7 +64,9 @@ class Checkpoints:
     def __init__(self, path: Path, before: Callable[[dict], None]):
         """before: called with each state before it is written."""
         self.path, self.before = path, before
-        self._kept, self._next = None, time.monotonic() + KEEP
+        self._kept, self._cost = None, 0.0
+        self._saved = time.monotonic()
+        self._next = self._saved + KEEP
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -72,12 +76,21 @@ class Checkpoints:
             with uninterrupted():
                 self.save(self._kept)
 
+    def due(self, done: int, every: int | None) -> bool:
+        """Is it time, after so many epochs?  every: 0 for never, None for the default."""
+        if every is None:
+            spared = time.monotonic() - self._saved
+            return done % EVERY == 0 and self._cost <= SHARE * spared
+        return every > 0 and done % every == 0
+
     def save(self, state: dict) -> None:
         """A checkpoint that follows the last one, which stays beside it."""
+        begin = time.monotonic()
         self._kept = state  # should a signal come before it is written
         self.before(state)
         save_checkpoint(self.path, state, older_of(self.path))
-        self._kept, self._next = None, time.monotonic() + KEEP
+        self._kept, self._saved = None, time.monotonic()
+        self._cost, self._next = self._saved - begin, self._saved + KEEP
 
     def keep(self, state: Callable[[], dict], now: bool = False) -> None:
         """Remember a copy of what `state`() is, for a signal: now, or so seldom that it costs no

@@ -35,7 +35,7 @@ class Run:
         self.device, self.stage = torch.device(device), None
         self.rows = {"results": [], "acquired": [], "timing": []}
         self.checkpoints = Checkpoints(folder / "checkpoint.pt", self._view)
-        self.lease, self.started = None, False
+        self.lease, self.started, self.written = None, False, None
         if resume:
             self._require_same()
         with told(folder):
@@ -90,15 +90,14 @@ class Run:
 
     def save(self, state: dict) -> None:
         """Write the CSV files and then the checkpoint: plain types and tensors only."""
-        self._clock()
         self.checkpoints.save(self._whole(state))
 
     def keep(self, state: Callable[[], dict], now: bool = False) -> None:
         """Remember what `state`() would save, for a signal: now, or where it is time to."""
-        self._clock()
         self.checkpoints.keep(lambda: self._whole(state()), now)
 
     def _whole(self, state: dict) -> dict:
+        self._clock()
         return {**state, "identity": self.config["identity"], "rows": self.rows}
 
     def _view(self, whole: dict) -> None:
@@ -109,6 +108,7 @@ class Run:
     def finish(self, sources: dict, cycles: int, word: str) -> None:
         """Note that this many cycles are done, on these data, for who asks for the same again; and
         report.  sources: sizes and times of the files that were read (identity.stamps)."""
+        self.written = None  # somebody may have edited them meanwhile
         self.write_tables()
         self.config["sources"] = sources
         self.config["finished"] = {"cycles": cycles, "files": finished.contents(self.folder)}
@@ -150,9 +150,14 @@ class Run:
             "acquired": tables.ACQUIRED,
             "timing": tables.TIMING,
         }
-        for name, header in headers.items():
-            text = tables.render_csv(header, self.rows[name])
-            write_atomically(self.folder / f"{name}.csv", text.encode())
+        texts = {
+            name: tables.render_csv(header, self.rows[name]) for name, header in headers.items()
+        }
+        told = texts["results"], texts["acquired"]
+        if told != self.written:  # within a cycle only the timing moves: later is soon enough
+            for name, text in texts.items():
+                write_atomically(self.folder / f"{name}.csv", text.encode())
+            self.written = told
 
     def _write_config(self) -> None:
         write_atomically(self.folder / "config.json", json_bytes(self.config))

@@ -3,6 +3,7 @@
 from utils.errors import UserError
 from utils.options.declare import Option, Part
 from utils.options.kinds import natural, not_empty
+from utils.run.checkpoint import EVERY, SHARE
 
 
 def _check(args) -> None:
@@ -53,8 +54,9 @@ FOLDER = Part(
         ),
         Option(
             "checkpoint_epochs",
-            25,
+            None,
             "epochs between checkpoints; 0: between cycles only",
+            shown=f"{EVERY}; seldomer where they would take over {SHARE:.0%} of the time",
             kind=natural,
             metavar="N",
             identity=False,
