@@ -45,6 +45,7 @@ class Run:
             if not resume:
                 self._set_aside()
             self.state = self._last_checkpoint()
+            sweep(folder)
         except BaseException:
             self._leave()
             raise
@@ -72,7 +73,6 @@ class Run:
         """Write what the run is, note the environment, bring the CSV files to the state of the
         checkpoint.  notices: lines of warning for the log."""
         self.started = True
-        sweep(self.folder)
         open_log(self.folder / "log.txt")
         for notice in notices:
             log.warning(notice)

@@ -105,9 +105,9 @@ def _tick() -> None:
     """Where no bar is seen, a line a minute."""
     while True:
         time.sleep(EVERY)
-        if _doing:
+        for words in _doing[-1:]:
             with suppress(Refused):  # the next checkpoint will say so, where it can stop the run
-                log.info(_doing[-1]())
+                log.info(words())
 
 
 class Stage:
