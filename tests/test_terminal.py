@@ -25,10 +25,7 @@ def shell(tmp_path, line, **more):
     "line",
     [
         "$run --run-dir run | head -1",
-        "$run --run-dir run | true",
-        "$run --run-dir run >&-",
         "$run --run-dir run >&- 2>&-",
-        "$run --run-dir run > /dev/full",
         "$run --run-dir run > /dev/full 2>&1",
     ],
 )
