@@ -47,6 +47,7 @@ def kills(number: int, seed: int) -> str:
             wanted = min(-(-number // len(KINDS)), number - done)
             some, within = killed(Path(root, str(kinds)), kind, wanted, rng)
             done, writes, kinds = done + some, writes + within, kinds + 1
+            print(f"{done} kills, {kind}", file=sys.stderr, flush=True)
     return f"{done} kills of {kinds} runs ({writes} within a write): each the same to the bit"
 
 
@@ -79,7 +80,7 @@ def wait(process, root: Path, rng: random.Random, seconds: float) -> None:
         return
     after = time.monotonic() + rng.uniform(0, seconds)
     while process.poll() is None and not (time.monotonic() > after and leftovers(root)):
-        pass  # a write takes a millisecond
+        time.sleep(0.0002)  # a write takes some milliseconds
 
 
 def leftovers(root: Path) -> list[str]:
