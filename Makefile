@@ -5,8 +5,9 @@ PYTHON ?= python3
 RUN_ENV := $(VENV)/.requirements
 TEST_ENV := $(VENV)/.requirements-tests
 REPORT_ENV := $(VENV)/.requirements-report
+MUTANTS_ENV := $(VENV)/.requirements-mutants
 
-.PHONY: run test torture study bench growth readme lint format clean
+.PHONY: run test torture mutants study bench growth readme lint format clean
 
 run: $(RUN_ENV)
 	$(PY) main_al.py --dataset digits --al-method jlp --al-budget 10 --al-nb-cycles 5
@@ -20,6 +21,9 @@ test: $(TEST_ENV) lint
 
 torture: $(TEST_ENV)
 	$(PY) -m tests.torture
+
+mutants: $(MUTANTS_ENV)
+	$(PY) -m tests.mutants $(FILES)
 
 bench: $(RUN_ENV)
 	@mkdir -p bench
@@ -57,5 +61,9 @@ $(REPORT_ENV): requirements-report.txt $(RUN_ENV)
 	$(PY) -m pip install --disable-pip-version-check -r requirements-report.txt
 	@touch $@
 
+$(MUTANTS_ENV): requirements-mutants.txt $(TEST_ENV)
+	$(PY) -m pip install --disable-pip-version-check -r requirements-mutants.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) mutants .pytest_cache .ruff_cache

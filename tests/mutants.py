@@ -1,0 +1,109 @@
+"""Do the tests notice small faults?  python -m tests.mutants [FILE ...]
+
+mutmut puts one fault at a time into the files that pyproject.toml names and runs the tests that
+pass through the function.  Exit status 1 where less than 90 % of a file's faults are noticed or one
+that is not has no line in tests/mutants.md, which says why it changes nothing that is promised.
+
+Also a plugin of the pytest that mutmut runs (`-p tests.mutants`).
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMED = ROOT / "tests" / "mutants.md"
+LINE = re.compile(r"\* `(?P<where>[\w.]+)` `(?P<change>.+)`: (?P<why>.+)")
+LEAST = 0.9
+UNNOTICED = (0, 5, 33)  # exit statuses: the tests passed, or none passes through the function
+
+
+def pytest_configure(config) -> None:
+    """Processes that tests start take no part in mutmut's record of who calls what: they have
+    another working folder, where it does not find its settings."""
+    if os.environ.get("MUTANT_UNDER_TEST") in ("stats", "fail"):
+        del os.environ["MUTANT_UNDER_TEST"]
+
+
+def change_of(mutant: str, path: str) -> tuple[str, str]:
+    """The function, dotted, and the lines that the fault leaves there; "-" and the lines that it
+    takes away where it leaves none."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+    lines = defaultdict(list)
+    for line in get_diff_for_mutant(mutant, path=path).splitlines()[2:]:
+        lines[line[0]].append(line[1:].strip())
+    where = re.sub(r"\.xǁ|ǁ|\.x_", ".", mutant.partition("__mutmut_")[0])
+    return where, " ".join(lines["+"] or ["-", *lines["-"]])
+
+
+def named() -> set[tuple[str, str]]:
+    """The faults that tests/mutants.md names, as `change_of` does."""
+    lines = NAMED.read_text().splitlines()
+    return {found.group("where", "change") for line in lines if (found := LINE.match(line))}
+
+
+def results(path: str) -> dict[str, int | None]:
+    """Exit status of the tests by fault."""
+    from mutmut.mutation.data import SourceFileMutationData
+
+    found = SourceFileMutationData(path=path)
+    found.load()
+    return found.exit_code_by_key
+
+
+def judge(paths: list[str]) -> bool:
+    """Print a line a file and a line a fault that is neither noticed nor named; is all well?"""
+    known, well, sums = named(), True, defaultdict(int)
+    print(f"{'file':<34} {'faults':>6} {'noticed':>7} {'not':>4} {'of these named':>14}")
+    for path in paths:
+        exits = results(path)
+        missed = [change_of(name, path) for name, status in exits.items() if status in UNNOTICED]
+        unnamed = [change for change in missed if change not in known]
+        counts = (len(exits), len(exits) - len(missed), len(missed), len(missed) - len(unnamed))
+        well &= not unnamed and None not in exits.values() and counts[1] >= LEAST * counts[0]
+        for column, count in enumerate(counts):
+            sums[column] += count
+        show(path, counts)
+        for where, change in unnamed:
+            print(f"    {where}: {change}")
+    show("all", [sums[column] for column in range(4)])
+    return well
+
+
+def show(what: str, counts) -> None:
+    faults, noticed, missed, told = counts
+    part = 100 * noticed / max(faults, 1)
+    print(f"{what:<34} {faults:>6} {part:>5.1f} % {missed:>4} {told:>14}")
+
+
+def main() -> int:
+    os.chdir(ROOT)
+    settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
+    parser = argparse.ArgumentParser(prog="tests.mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="*", metavar="FILE", help="default: all")
+    paths = parser.parse_args().files
+    if unknown := set(paths) - set(settings["only_mutate"]):
+        parser.error(f"{', '.join(sorted(unknown))}: not in only_mutate of pyproject.toml")
+    modules = [path.removesuffix(".py").removesuffix("/__init__") for path in paths]
+    patterns = [f"{module.replace('/', '.')}.x*" for module in modules]
+    shutil.rmtree("mutants", ignore_errors=True)
+    begin = time.monotonic()
+    words = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *patterns]
+    done = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    if done.returncode:
+        return done.returncode
+    well = judge(paths or settings["only_mutate"])
+    print(f"{time.monotonic() - begin:.0f} s")
+    return not well
+
+
+if __name__ == "__main__":
+    sys.exit(main())
