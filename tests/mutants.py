@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from collections import defaultdict
 from pathlib import Path
 
@@ -86,11 +85,13 @@ def show(what: str, counts) -> None:
 
 def main() -> int:
     os.chdir(ROOT)
-    settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
+    from mutmut.configuration import config
+
+    mutated = config().only_mutate
     parser = argparse.ArgumentParser(prog="tests.mutants", description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", metavar="FILE", help="default: all")
     paths = parser.parse_args().files
-    if unknown := set(paths) - set(settings["only_mutate"]):
+    if unknown := set(paths) - set(mutated):
         parser.error(f"{', '.join(sorted(unknown))}: not in only_mutate of pyproject.toml")
     modules = [path.removesuffix(".py").removesuffix("/__init__") for path in paths]
     patterns = [f"{module.replace('/', '.')}.x*" for module in modules]
@@ -100,7 +101,7 @@ def main() -> int:
     done = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
     if done.returncode:
         return done.returncode
-    well = judge(paths or settings["only_mutate"])
+    well = judge(paths or mutated)
     print(f"{time.monotonic() - begin:.0f} s")
     return not well
 
