@@ -95,6 +95,8 @@ def test_few_images_get_the_complete_graph():
     np.testing.assert_array_equal(affinity(x, 50).toarray(), affinity(x, 5).toarray())
     there = [affinity_on_device(torch.from_numpy(x), k, 3).to_dense() for k in (50, 5)]
     assert torch.equal(*there)
+    np.testing.assert_allclose(there[0], affinity(x, 5).toarray(), atol=1e-6)
+    assert (affinity(x, 5, 2) > 0).sum() > 6 * 2  # more than a smaller k would join
 
 
 def test_an_isolated_row_stays_zero():
@@ -284,9 +286,12 @@ def test_the_graph_on_the_features_device_is_the_same_graph():
     np.testing.assert_allclose(dense[near][:, near], W.toarray()[near][:, near], atol=0.02)
     x = clustered(seed=1).astype(np.float32)
     longer = torch.from_numpy(x * np.linspace(1, 9, 300, dtype=np.float32)[:, None])
-    for k, gamma in ((299, 3), (10, 1.5), (10, 3)):  # 299: those of negative similarity too
+    # 299: those of negative similarity too; (1, 40): degrees below one
+    for k, gamma in ((299, 3), (10, 1.5), (10, 3), (1, 40)):
         W, there = affinity(x, k, gamma), affinity_on_device(longer, k, gamma)
         np.testing.assert_allclose(there.to_dense(), W.toarray(), atol=1e-5)
+    assert W.sum(axis=1).min() > 0
+    W, there = affinity(x, 10), affinity_on_device(longer, 10, 3)
     Y = torch.from_numpy(np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32))
     Z = diffuse(there, Y)
     assert isinstance(Z, torch.Tensor)
@@ -331,6 +336,22 @@ def test_approximate_neighbours(caplog):
     np.testing.assert_array_equal(knn(x, 20, "auto")[0], exact)
     with pytest.raises(ValueError, match="unknown search"):
         knn(x, 20, "fast")
+
+
+def test_recall_is_the_part_that_was_found():
+    """By inner product, of vectors of any length, the first and the last among them."""
+    x = np.random.default_rng(0).normal(size=(150, 8)).astype(np.float32)
+    x *= np.linspace(1, 9, 150, dtype=np.float32)[:, None]
+    found = np.argsort(-x @ x.T, axis=1, kind="stable")[:, :4]
+    assert recall(x, found) == 1
+    found[[0, -1], 2:] = -1
+    assert recall(x, found) == pytest.approx(1 - 1 / 150)
+
+
+@pytest.mark.parametrize("images, cells", [(8, 1), (1000, 33), (4000, 83)])
+def test_cells_grow_slower_than_images(images, cells):
+    index = neighbors_module.inverted_file(clustered(images).astype(np.float32))
+    assert (index.nlist, index.nprobe, index.ntotal) == (cells, min(cells, 32), images)
 
 
 def test_auto_approximates_only_where_there_are_many(monkeypatch):

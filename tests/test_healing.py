@@ -9,7 +9,7 @@ import torch
 
 import main_al
 from tests.test_runs import MAIN, SHORT, assert_same_run
-from utils.errors import UserError
+from utils.errors import Refused, UserError
 from utils.run import checkpoint
 from utils.run.checkpoint import Checkpoints, Damaged, load_checkpoint, older_of, save_checkpoint
 from utils.run.environment import compared, environment
@@ -106,6 +106,28 @@ def test_a_checkpoint_of_another_kind(run):
     told = again(2)
     assert "is whole but no checkpoint" in told.err and told.err.count("\n") == 1
     assert "weights_only" not in told.err
+
+
+@pytest.mark.parametrize("state", [["a list"], {"a type": json.JSONDecodeError}])
+def test_only_dicts_of_plain_types_are_loaded(tmp_path, state):
+    save_checkpoint(tmp_path / "checkpoint.pt", state)
+    with pytest.raises(UserError, match="is whole but no checkpoint"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+
+
+def test_what_reads_like_a_seal_is_none(tmp_path):
+    state = {"text": (checkpoint.MARK * 2).decode()}
+    save_checkpoint(tmp_path / "checkpoint.pt", state)
+    assert load_checkpoint(tmp_path / "checkpoint.pt") == state
+
+
+def test_what_cannot_be_read_or_removed_is_named(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    path.mkdir()
+    with pytest.raises(Refused, match=f"{path} cannot be read"):
+        load_checkpoint(path)
+    with pytest.raises(Refused, match=f"{path} cannot be removed"):
+        Checkpoints(path, lambda state: None).forget()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 
 from data.pool import Pool, supervised_targets
 from data.state import State, from_plain, to_plain
-from semisup import label_propagation
+from semisup import label_propagation, lp
 from semisup.label_propagation import (
     MODES,
     Propagation,
@@ -60,6 +60,36 @@ def test_dense_twin(gamma, alpha):
     np.testing.assert_allclose(found.weights[12:], weights[12:], atol=1e-4)
     np.testing.assert_array_equal(found.labels[12:], Z.argmax(axis=1)[12:])
     assert (found.scores[:, 3] == 0).all()
+    assert (found.labels.dtype, found.weights.dtype) == (np.int64, np.float32)
+    assert found.scores.dtype == np.float32
+
+
+def test_one_class():
+    found = propagate(clustered(40), np.array([0] + [-1] * 39), 1, k=5)
+    assert (found.labels == 0).all() and (found.weights == 1).all()
+
+
+def test_a_renewal_is_a_propagation_and_its_targets():
+    """All the options reach what reads them; none given, they are the defaults."""
+    x, known = clustered(), np.full(300, -1)
+    known[:30] = np.arange(30) % 6
+    pool, given = pool_of(known), {"features": x, "num_classes": 6, "cycle": 0}
+    graph = {"k": 7, "gamma": 2, "alpha": 0.9, "search": "exact"}
+    targets = {"percent": 0.3, "tau": 0.1, "weighted": False, "class_weighted": True}
+    some = graph | targets | {"mode": "uniform", "loss_type": "kl", "by_weight": True}
+    defaults = {"k": 50, "gamma": 3, "alpha": 0.99, "search": "auto", "mode": "prob"}
+    for options, said in ((some, some), ({}, defaults | {"percent": 0.5})):
+        found = lp.renew(pool=pool, rng=rng(), **given, **options)
+        rest = {name: value for name, value in said.items() if name not in graph}
+        wanted = propagate(x, known, 6, **{name: said[name] for name in graph})
+        wanted = propagated_targets(wanted, pool, rng(), **rest)
+        for name, value in vars(wanted).items():
+            np.testing.assert_array_equal(getattr(found, name), value)
+
+
+def test_when_a_propagation_is_due():
+    assert [epoch for epoch in range(7) if lp.due(0, epoch, step=3)] == [0, 3, 6]
+    assert all(lp.due(1, epoch) for epoch in range(3))
 
 
 def test_unbalanced_labels_weigh_as_much_a_class():
@@ -293,6 +323,23 @@ def test_few_pseudo_labels_come_once_a_batch(by_weight):
     assert [len(batch) for batch in batches] == [15] * 3
 
 
+def test_a_pass_in_batches_of_32():
+    """As `batch_size` and `steps` are where they are not given."""
+    pool = pool_of(np.array([0] * 11 + [-1] * 89))
+    targets = propagated_targets(found_with(np.ones(100)), pool, rng(), mode="full")
+    batches = streams(targets, pool, rng(), labeled_batch_size=10)
+    assert [len(batch) for batch in batches] == [28, 28, 28, 28, 27]
+
+
+def test_many_odds_sum_to_one():
+    """To more digits than those of single precision, which numpy refuses."""
+    known = np.array([0] + [-1] * 20_000)
+    targets = found_with(rng().random(20_001) + 0.1)
+    targets = propagated_targets(targets, pool_of(known), rng(), mode="full", by_weight=True)
+    sizes = {"batch_size": 2000, "labeled_batch_size": 1}
+    assert len(streams(targets, pool_of(known), rng(), **sizes)) == 11
+
+
 def test_no_pseudo_labels_leaves_the_labeled_stream():
     known = np.full(10, -1)
     known[:4] = 0
@@ -301,6 +348,11 @@ def test_no_pseudo_labels_leaves_the_labeled_stream():
         sizes |= {"batch_size": 128, "steps": steps}
         batches = streams(targets, pool_of(known), rng(), **sizes)
         assert [sorted(batch.tolist()) for batch in batches] == [[0, 1, 2, 3]] * count
+
+
+def test_a_state_that_waits_survives_a_checkpoint():
+    state = from_plain(to_plain(State.asking(np.array([2, 0]), 4)))
+    assert state.targets is None and state.asked.tolist() == [2, 0] and state.carried == {}
 
 
 def test_the_state_survives_a_checkpoint():
