@@ -1,8 +1,8 @@
 """Do the tests notice small faults?  python -m tests.mutants [FILE ...]
 
 mutmut puts one fault at a time into the files that pyproject.toml names and runs the tests that
-pass through the function.  Exit status 1 where less than 90 % are noticed, or where one that is not has
-no line in tests/mutants.md, which says why it breaks nothing that is promised.
+pass through the function.  Exit status 1 where less than 90 % are noticed, or where one that is not
+has no line in tests/mutants.md, which says why it breaks nothing that is promised.
 
 Also a plugin of the pytest that mutmut runs (`-p tests.mutants`).
 """

@@ -27,6 +27,7 @@ from models import ARCHS, create_model
 from models.layers.dropout import HalfDropout
 from semisup import ALGORITHMS
 from tests.guests import algorithm as guest
+from utils.graph import affinity, build
 from utils.graph.neighbors import exact_neighbors
 from utils.torch_faiss import faiss, gpu_resources
 from utils.training.losses import WeightedLoss
@@ -227,6 +228,12 @@ def test_neighbours_where_faiss_has_no_gpu(cuda, monkeypatch):
     similarities, indices = exact_neighbors(torch.empty(30, 8, device=cuda), 5)
     assert similarities.device == indices.device == cuda
     assert similarities.shape == indices.shape == (30, 5) and indices.dtype == torch.int64
+
+
+def test_the_graph_of_features_there_is_made_there(cuda, monkeypatch):
+    monkeypatch.setattr(build, "affinity_on_device", lambda *words: words)
+    features = torch.empty(30, 8, device=cuda)
+    assert affinity(features, 7, 2, "auto") == (features, 7, 2)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from al_methods import select
+from al_methods import coreset, select
 from semisup.label_propagation import propagate
 from utils import diffusion
 from utils.arrays import unit_length
@@ -42,7 +42,8 @@ def test_knn_is_brute_force_with_duplicates():
 
 def test_knn_leaves_itself_out_of_features_of_any_length():
     x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32) * np.arange(1, 61)[:, None]
-    similarities, _ = knn(x, 5)
+    similarities, _ = knn(x.astype(np.float64), 5)
+    assert similarities.dtype == np.float32
     products = x @ x.T
     np.fill_diagonal(products, -np.inf)
     np.testing.assert_allclose(similarities, -np.sort(-products, axis=1)[:, :5], rtol=1e-5)
@@ -67,7 +68,7 @@ def test_exact_neighbours_in_blocks(monkeypatch, products):
     np.testing.assert_allclose(similarities, np.take_along_axis(products, expected, 1), atol=1e-6)
 
 
-@pytest.mark.parametrize("k, gamma", [(7, 3), (299, 3), (299, 1.5)])
+@pytest.mark.parametrize("k, gamma", [(1, 40), (7, 3), (299, 3), (299, 1.5)])
 def test_affinity_is_the_formula(k, gamma):
     """Also where all are neighbours, those of negative similarity too: no edge joins them."""
     x = clustered()
@@ -82,11 +83,25 @@ def test_affinity_is_the_formula(k, gamma):
     expected = w / np.sqrt(degrees[:, None] * degrees[None])
     W = affinity(x, k, gamma)
     assert scipy.sparse.issparse(W) and W.format == "csr"
-    np.testing.assert_allclose(W.toarray(), expected, atol=1e-6)
+    np.testing.assert_allclose(W.toarray(), expected, rtol=1e-5, atol=1e-6)
     assert np.abs(W - W.T).max() < 1e-7 and (W.diagonal() == 0).all()
     np.testing.assert_allclose(
-        affinity(torch.from_numpy(3 * x), k, gamma).toarray(), W.toarray(), atol=1e-6
+        affinity(torch.from_numpy(3 * x), k, gamma).toarray(), W.toarray(), rtol=1e-5, atol=1e-6
     )
+
+
+def test_the_defaults_of_the_graph():
+    x = clustered()
+    assert (affinity(x) != affinity(x, 50, 3, "exact")).nnz == 0
+
+
+@pytest.mark.parametrize("make", [affinity, affinity_on_device])
+def test_duplicates_beyond_a_similarity_of_one(make, recwarn):
+    """Of 50 pairs some have a product of 1 + 1e-7, which no power may carry to infinity."""
+    x = np.repeat(clustered(50), 2, axis=0).astype(np.float32)
+    W = make(torch.from_numpy(x), 3, 1e10)
+    dense = W.to_dense().numpy() if make is affinity_on_device else W.toarray()
+    assert set(dense.round(6).ravel()) == {0, 1} and dense.sum() > 10 and not recwarn.list
 
 
 def test_few_images_get_the_complete_graph():
@@ -256,7 +271,7 @@ def test_indices_are_as_narrow_as_the_product_is_fast():
 def test_the_tolerance_is_beside_the_right_hand_side(length):
     """Also of a column far shorter than the tolerance; and a loose tolerance is taken as one."""
     W = affinity(clustered(), k=10)
-    Y = length * np.random.default_rng(0).normal(size=(300, 3))
+    Y = length * np.random.default_rng(0).normal(size=(300, 16))
     for tol in (0.1, 1e-3, 1e-5):
         Z = diffuse(W, Y, tol=tol).astype(np.float64)
         residuals = np.linalg.norm(Y - Z + 0.99 * (W @ Z), axis=0) / np.linalg.norm(Y, axis=0)
@@ -296,6 +311,18 @@ def test_the_graph_on_the_features_device_is_the_same_graph():
     Z = diffuse(there, Y)
     assert isinstance(Z, torch.Tensor)
     np.testing.assert_allclose(Z, diffuse(W, Y), atol=1e-4)
+
+
+def test_new_tensors_are_made_where_the_features_are():
+    """Without a device they would be on "meta" here, as they would be beside a GPU on the CPU."""
+    x = torch.from_numpy(clustered().astype(np.float32))
+    W, labels, answers = affinity_on_device(x, 10, 3), np.where(np.arange(300) < 9, 0, -1), []
+    for place in ("cpu", "meta"):
+        with torch.device(place):
+            picks = coreset.pick(features=x, labels=labels, budget=80)
+            answers.append((torch.from_numpy(picks), diffuse(W, np.eye(300, 3))))
+    for one, other in zip(*answers, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_graph_on_the_features_device_keeps_its_parts_apart():

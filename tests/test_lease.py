@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from unsup import cache
 from utils.errors import UserError
 from utils.reports.runs import read_folder
 from utils.run.folder import Run
-from utils.run.lease import InUse, Lease
+from utils.run.lease import InUse, Lease, _living
 from utils.run.processes import here, started
 
 OTHER = {"host": "elsewhere", "boot": "b", "pids": 1, "pid": 17, "started": 3, "since": "noon"}
@@ -168,6 +169,27 @@ def test_a_lease_without_owner(tmp_path, content):
         (tmp_path / ".lease" / "7" / "owner.json").write_text(content)
     lease = Lease(tmp_path, "folder")
     assert lease.held() and numbers(tmp_path) == [8]
+
+
+@pytest.mark.parametrize("content", [None, "", '{"pid": 1}'])
+def test_an_ownerless_lease_is_marked(tmp_path, content):
+    """Not empty, so that no other's is renamed onto it; one that is swept meanwhile is none."""
+    place = tmp_path / "1"
+    assert _living(place, 0) is None and not place.exists()
+    place.mkdir()
+    if content is not None:
+        (place / "owner.json").write_text(content)
+    assert _living(place, 0) is None
+    assert (place / "released.json").exists()
+
+
+def test_undone_leaves_no_trace(tmp_path):
+    Lease(tmp_path, "folder").undo()
+    assert not list(tmp_path.iterdir())
+    lease = Lease(tmp_path / "run", "folder")
+    shutil.rmtree(tmp_path / "run")  # by its user
+    lease.undo()
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_errors_are_told_as_what_they_are(tmp_path):
