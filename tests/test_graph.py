@@ -12,7 +12,7 @@ from utils.arrays import unit_length
 from utils.diffusion import NotConverged, diffuse, orthonormal
 from utils.graph import affinity, knn
 from utils.graph import neighbors as neighbors_module
-from utils.graph.neighbors import recall, search_neighbors
+from utils.graph.neighbors import exact_neighbors, recall, search_neighbors
 from utils.graph.on_device import affinity_on_device
 
 
@@ -58,7 +58,7 @@ def test_knn_refuses(k):
 
 
 @pytest.mark.parametrize("products", [2000, 299])
-def test_exact_neighbours_in_blocks(monkeypatch, products):
+def test_exact_neighbours_in_blocks(monkeypatch, recwarn, products):
     monkeypatch.setattr(neighbors_module, "PRODUCTS", products)
     x = clustered().astype(np.float32)
     similarities, found = search_neighbors(x, 9, "exact")  # 6 rows at a time, or one
@@ -66,6 +66,7 @@ def test_exact_neighbours_in_blocks(monkeypatch, products):
     expected = np.argsort(-products, axis=1, kind="stable")[:, :9]
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_allclose(similarities, np.take_along_axis(products, expected, 1), atol=1e-6)
+    assert not recwarn.list  # of a product that does not fit where it is put
 
 
 @pytest.mark.parametrize("k, gamma", [(1, 40), (7, 3), (299, 3), (299, 1.5)])
@@ -320,7 +321,8 @@ def test_new_tensors_are_made_where_the_features_are():
     for place in ("cpu", "meta"):
         with torch.device(place):
             picks = coreset.pick(features=x, labels=labels, budget=80)
-            answers.append((torch.from_numpy(picks), diffuse(W, np.eye(300, 3))))
+            neighbors = exact_neighbors(x, 5)
+            answers.append((torch.from_numpy(picks), diffuse(W, np.eye(300, 3)), *neighbors))
     for one, other in zip(*answers, strict=True):
         assert torch.equal(one, other)
 
@@ -354,6 +356,7 @@ def test_a_round_on_a_gpu_is_the_round_on_the_cpu():
 def test_approximate_neighbours(caplog):
     x = clustered(4000, 16, 40).astype(np.float32)
     similarities, neighbors = knn(x, 20, "approx")
+    assert (similarities.dtype, neighbors.dtype) == (np.float32, np.int64)
     exact, right = knn(x, 20)
     assert (neighbors != np.arange(4000)[:, None]).all() and (np.diff(similarities) <= 0).all()
     found = np.mean([np.isin(a, b).mean() for a, b in zip(right, neighbors, strict=True)])
