@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMED = ROOT / "tests" / "mutants.md"
 LINE = re.compile(r"\* `(?P<where>[\w.…]+)` `(?P<change>.+)`: (?P<why>.+)")
 LEAST = 0.9
-UNNOTICED = (0, 5, 33)  # exit statuses: the tests passed, or none passes through the function
+UNNOTICED = (0, 5, 33, None)  # the tests passed; none passes through the function; not run
 
 
 def pytest_configure(config) -> None:
@@ -68,7 +68,7 @@ def judge(paths: list[str]) -> bool:
         missed = [change_of(name, path) for name, status in exits.items() if status in UNNOTICED]
         unnamed = [change for change in missed if not any(key.fullmatch(change) for key in known)]
         counts = (len(exits), len(exits) - len(missed), len(missed), len(missed) - len(unnamed))
-        well &= not unnamed and None not in exits.values()
+        well &= not unnamed
         for column, count in enumerate(counts):
             sums[column] += count
         show(path, counts)
