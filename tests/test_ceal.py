@@ -51,6 +51,28 @@ def test_threshold_and_decay():
         np.testing.assert_array_equal((targets.labels >= 0) & (pool.labels < 0), expected)
 
 
+def test_a_renewal_is_what_the_network_is_sure_of():
+    """The threshold and its decay reach what reads them; not given, they are the paper's."""
+    _, pool = ten_images()
+    p = np.linspace(0.985, 0.99, 10)  # H / log 2 from 0.112 to 0.081
+    given = {"probs": np.stack([p, 1 - p], axis=1), "cycle": 20}
+    rest, paper = {"pool": pool, "num_classes": 3, "rng": None}, {"threshold": 0.1}
+    found = []
+    for options in ({}, paper | {"decay": 0.00033}, paper | {"decay": 0}, {"threshold": 0.09}):
+        known = ceal.start(pool, 3, ceal.confident(**given, **options))
+        renewed = ceal.renew(**given, **rest, **options)
+        np.testing.assert_array_equal(known.labels, renewed.labels)
+        found.append(int((known.labels >= 0).sum()))
+    assert found[0] == found[1] and found[1] < found[2] and found[3] < found[1]
+
+
+def test_when_predictions_are_renewed():
+    pairs = [(cycle, epoch) for cycle in range(3) for epoch in range(3)]
+    due = [pair for pair in pairs if ceal.due(*pair, repeat=True)]
+    assert due == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert not any(ceal.due(*pair) for pair in pairs)
+
+
 def test_a_threshold_of_zero_takes_nothing():
     """Below the threshold, not at it: not even an image of no entropy."""
     _, pool = ten_images()

@@ -8,7 +8,7 @@ import torch
 
 from data import DATASETS, splits
 from data.augment import ImageBatches, channel_statistics, shifted_windows, translate
-from data.batches import TrainingBatches, cycled, one_stream
+from data.batches import TrainingBatches, cycled, one_stream, used_images
 from data.pool import Pool, Targets, supervised_targets
 from data.problem import load_problem
 from data.state import State
@@ -237,6 +237,13 @@ def test_what_is_frozen_cannot_be_written_to():
     again = state.reveal(np.array([1]))
     assert again.pool.labels.tolist() == [0, 1, 2] and state.pool.labels.tolist() == [0, -1, 2]
     assert again.asked is None and again.pool.order.tolist() == [0, 2, 1]
+
+
+def test_a_pass_in_batches_of_32():
+    """As `batch_size` and `steps` are where they are not given."""
+    pool = Pool(np.arange(65) % 3, np.arange(65))
+    batches = used_images(supervised_targets(pool, 3), pool, np.random.default_rng(0))
+    assert [len(batch) for batch in batches] == [22, 22, 21]
 
 
 def test_states_follow_each_other():

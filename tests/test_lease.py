@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -114,7 +115,9 @@ def test_the_second_process_is_told_who_is_the_first(hold, tmp_path, capsys):
         assert time.monotonic() < deadline
     with Lease(folder, "folder") as lease:
         assert lease.held() and numbers(folder) == [2]
-        assert f"process {os.getpid()} " in refused(folder)
+        told = refused(folder)
+        assert f"process {os.getpid()} on {here()['host']} since 20" in told
+        assert re.search(r" since 20[-+0-9: ]+$", told)
 
 
 @pytest.mark.parametrize("end", ["", "fail\n"])
@@ -205,9 +208,12 @@ def test_other_errors_are_told_as_what_they_are(tmp_path):
         with pytest.raises(UserError) as caught:
             Lease(folder, "run folder")
         told = str(caught.value)
-        assert told.startswith(f"run folder {folder} cannot be written: {path}") and why in told
+        assert told.startswith(f"run folder {folder} cannot be written: {path}")
+        assert f": {why} (" in told and told.endswith(" left)")
         assert not isinstance(caught.value, InUse) and "in use" not in told
     assert numbers(tmp_path / "in") == [1]  # what the attempt made is gone
+    told = Lease(tmp_path / "new", "folder")._unwritable(OSError(28, "full"))  # of no path
+    assert str(told).startswith(f"folder {tmp_path / 'new'} cannot be written: full (")
 
 
 def open_run(folder, **more):
