@@ -15,13 +15,14 @@ from semisup import ALGORITHMS, ceal
 
 def ten_images():
     """Labels known of images 1, 4 and 8; sure of 0 (class 2), 5 (class 1) and 9 (class 0), and of
-    the labeled 4.  An index among the unlabeled, in place of one among all, gives other images."""
+    the labeled 4, of class 0.  An index among the unlabeled, in place of one among all, gives other
+    images."""
     probs = np.full((10, 3), 1 / 3)
     for image, label in ((0, 2), (5, 1), (9, 0), (4, 1)):
         probs[image] = 0.001
         probs[image, label] = 0.998
     labels = np.full(10, -1)
-    labels[[1, 4, 8]] = [0, 2, 1]
+    labels[[1, 4, 8]] = [2, 0, 1]
     return probs, Pool(labels, np.array([8, 1, 4]))
 
 
@@ -32,7 +33,10 @@ def confident_targets(probs, pool, **options):
 def test_alignment():
     probs, pool = ten_images()
     targets = confident_targets(probs, pool, cycle=0)
-    assert targets.labels.tolist() == [2, 0, -1, -1, 2, 1, -1, -1, 1, 0]
+    assert targets.labels.tolist() == [2, 2, -1, -1, 0, 1, -1, -1, 1, 0]
+    assert targets.weights.dtype == np.float32
+    found = ceal.confident(probs=probs, cycle=0)["predicted"]
+    assert found.tolist() == [2, -1, -1, -1, 1, 1, -1, -1, -1, 0]
     assert targets.weights.tolist() == [1, 1, 0, 0, 1, 1, 0, 0, 1, 1]
     options = {"pool": pool, "num_classes": 3, "rng": None, "cycle": 0}
     np.testing.assert_array_equal(ceal.renew(probs=probs, **options).labels, targets.labels)

@@ -14,6 +14,7 @@ from data.problem import load_problem
 from data.state import State
 from tests.archives import SIZES, _colour, _pictures
 from tests.benchmarks.harness import Peak
+from utils.arrays import read_only
 from utils.errors import UserError
 
 
@@ -244,6 +245,19 @@ def test_a_pass_in_batches_of_32():
     pool = Pool(np.arange(65) % 3, np.arange(65))
     batches = used_images(supervised_targets(pool, 3), pool, np.random.default_rng(0))
     assert [len(batch) for batch in batches] == [22, 22, 21]
+
+
+def test_a_copy_is_made_where_somebody_could_write():
+    mine = np.arange(3)
+    view, whole = mine[:], read_only(mine)
+    view.flags.writeable = False
+    assert read_only(whole) is whole
+    part, lent = whole[1:], np.frombuffer(bytearray(8), dtype=np.int64)
+    assert read_only(part) is part
+    lent.flags.writeable = False
+    for array in (mine, view, lent):  # the last one's bytes are not numpy's
+        copy = read_only(array)
+        assert copy is not array and not copy.flags.writeable and (copy == array).all()
 
 
 def test_states_follow_each_other():

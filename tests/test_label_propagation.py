@@ -1,6 +1,8 @@
 """Label propagation: the released code's outputs, a dense twin, and what must always hold."""
 
 import io
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import scipy.special
 import scipy.stats
 import torch
 
+from data import batches as batches_module
 from data.pool import Pool, supervised_targets
 from data.state import State, from_plain, to_plain
 from semisup import label_propagation, lp
@@ -21,6 +24,7 @@ from semisup.label_propagation import (
 )
 from semisup.lp import streams
 from tests.test_graph import clustered
+from utils.errors import UserError
 from utils.graph import affinity
 
 
@@ -331,13 +335,14 @@ def test_a_pass_in_batches_of_32():
     assert [len(batch) for batch in batches] == [28, 28, 28, 28, 27]
 
 
-def test_many_odds_sum_to_one():
-    """To more digits than those of single precision, which numpy refuses."""
-    known = np.array([0] + [-1] * 20_000)
-    targets = found_with(rng().random(20_001) + 0.1)
-    targets = propagated_targets(targets, pool_of(known), rng(), mode="full", by_weight=True)
-    sizes = {"batch_size": 2000, "labeled_batch_size": 1}
-    assert len(streams(targets, pool_of(known), rng(), **sizes)) == 11
+@pytest.mark.parametrize("listed, fits", [(1840, True), (1839, False)])
+def test_what_an_epoch_takes_is_known_before_it(monkeypatch, listed, fits):
+    """97 images, 20 a batch beside 10 labeled: 5 batches of 30 indices of 8 bytes, and 128 more."""
+    monkeypatch.setattr(batches_module, "LISTED", listed)
+    sizes = {"batch_size": 30, "labeled_batch_size": 10, "steps_per_epoch": 0}
+    args = SimpleNamespace(**sizes, knn="auto", dataset="toy")
+    with nullcontext() if fits else pytest.raises(UserError, match="ask for fewer steps"):
+        lp.ROW.fits(args, SimpleNamespace(images=range(97)))
 
 
 def test_no_pseudo_labels_leaves_the_labeled_stream():

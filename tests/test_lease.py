@@ -24,7 +24,7 @@ from utils.errors import UserError
 from utils.reports.runs import read_folder
 from utils.run.folder import Run
 from utils.run.lease import InUse, Lease, _living
-from utils.run.processes import here, started
+from utils.run.processes import here, lives, started
 
 OTHER = {"host": "elsewhere", "boot": "b", "pids": 1, "pid": 17, "started": 3, "since": "noon"}
 
@@ -162,6 +162,15 @@ def test_a_process_id_that_was_given_again_is_not_the_owner(tmp_path):
     assert f"process {os.getpid()} " in refused(tmp_path)
     leave(tmp_path, {**owner, "started": owner["started"] - 1}, number=2)
     assert Lease(tmp_path, "folder").held()
+
+
+def test_who_is_gone_does_not_live():
+    """Whatever is known of when it started."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    assert not lives(process.pid, None) and not lives(process.pid, 1) and not lives(2**70, None)
+    assert lives(os.getpid(), None) and lives(os.getpid(), started(os.getpid()))
+    assert not lives(os.getpid(), started(os.getpid()) + 1) and started(process.pid) is None
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"pid": 1}', '{"pid": "x"}'])
