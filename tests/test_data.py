@@ -245,6 +245,9 @@ def test_a_pass_in_batches_of_32():
     pool = Pool(np.arange(65) % 3, np.arange(65))
     batches = used_images(supervised_targets(pool, 3), pool, np.random.default_rng(0))
     assert [len(batch) for batch in batches] == [22, 22, 21]
+    assert (
+        len(used_images(supervised_targets(pool, 3), pool, np.random.default_rng(0), steps=5)) == 5
+    )
 
 
 def test_a_copy_is_made_where_somebody_could_write():
@@ -261,7 +264,9 @@ def test_a_copy_is_made_where_somebody_could_write():
 
 
 def test_states_follow_each_other():
-    state = State.asking(np.array([2, 0]), 4).reveal(np.array([1, 0]))
+    state = State.asking(np.array([2, 0], dtype=np.int32), 4)
+    assert state.asked.dtype == np.int64
+    state = state.reveal(np.array([1, 0]))
     state = state.after_epoch(5, 0.25).after_epoch(5, 0.5)
     assert (state.cycle, state.epoch, state.steps, state.loss) == (0, 2, 10, 0.5)
     later = state.next_cycle(np.array([3]), {"x": np.ones(4)})
