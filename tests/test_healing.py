@@ -192,6 +192,28 @@ def test_what_is_kept_is_saved_where_a_signal_stops(checkpoints):
     assert load_checkpoint(older_of(checkpoints.path)) == {"number": [0]}
 
 
+def test_a_state_is_saved_where_a_signal_stops_its_saving(checkpoints):
+    stops = [Stopped(15)]
+
+    def before(state):
+        if stops:
+            raise stops.pop()
+
+    with pytest.raises(Stopped), Checkpoints(checkpoints.path, before) as held:
+        held.save({"number": 1})
+    assert load_checkpoint(checkpoints.path) == {"number": 1}
+
+
+def test_nothing_is_kept_within_a_second_of_a_save_or_the_start(checkpoints):
+    checkpoints.keep(pytest.fail)
+    checkpoints.save({"number": 1})
+    checkpoints.keep(pytest.fail)
+    checkpoints._next -= 2 * checkpoint.KEEP
+    checkpoints.keep(lambda: {"number": 2})
+    assert checkpoints._kept == {"number": 2}
+    checkpoints.keep(pytest.fail)
+
+
 def test_keeping_costs_a_hundredth_at_most(checkpoints, monkeypatch):
     monkeypatch.setattr(checkpoint, "KEEP", 0.0)
     held = Checkpoints(checkpoints.path, lambda state: None)
