@@ -211,7 +211,7 @@ def test_coreset_without_labels_starts_at_the_first_image():
 
 
 @pytest.mark.parametrize("gamma, alpha", [(3, 0.99), (1, 0.99), (3, 0.8)])
-def test_jlp_is_a_dense_solve_a_pick(gamma, alpha):
+def test_jlp_is_a_dense_solve_a_pick(gamma, alpha, caplog):
     given = situation()
     W = affinity(given["features"], k=10, gamma=gamma).toarray().astype(np.float64)
     y, expected = (given["labels"] >= 0).astype(float), []
@@ -220,7 +220,9 @@ def test_jlp_is_a_dense_solve_a_pick(gamma, alpha):
         expected.append(int(np.where(y == 0, f, np.inf).argmin()))
         y[expected[-1]] = 1
     options = {"budget": 20, "rng": None, "k": 10, "gamma": gamma, "alpha": alpha}
+    caplog.set_level("INFO")
     assert select("jlp", **given, **options).tolist() == expected
+    assert not caplog.records  # the labels do reach
     with pytest.raises(ValueError, match="unknown search"):
         select("jlp", **given, **options, search="fast")
 

@@ -258,6 +258,12 @@ def test_as_many_iterations_as_are_allowed():
         diffuse(0 * W, Y, max_iter=0)
 
 
+def test_what_did_not_converge_is_counted():
+    """What is no number is above every tolerance, what is at it is not."""
+    told = str(NotConverged(0.9, 3, torch.tensor([[torch.nan, 0.5, 0.1]]), 0.5))
+    assert ": 1 columns above 0.5 after 3 iterations, the largest residual is inf" in told
+
+
 def test_no_column():
     W = affinity(clustered(40), k=5)
     assert diffuse(W, np.zeros((40, 0))).shape == (40, 0)
