@@ -21,6 +21,17 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMED = ROOT / "tests" / "mutants.md"
 LINE = re.compile(r"\* `(?P<where>[\w.…]+)` `(?P<change>.+)`: (?P<why>.+)")
 LEAST = 0.9
+GRAPH = ("acquisition", "fake_cuda", "golden", "graph", "label_propagation")
+TESTS = {  # which tests/test_*.py are run for which modules; others pass through them and take long
+    "al_methods": (*GRAPH, "nothing_to_propagate"),
+    "data": ("ceal", "data", "fake_cuda", "label_propagation", "loop"),
+    "semisup": ("bad_input", "ceal", "label_propagation", "nothing_to_propagate", "options"),
+    "utils": (*GRAPH, "data", "nothing_to_propagate", "options"),
+    "utils.run.checkpoint": ("healing",),
+    "utils.run.lease": ("lease",),
+    "utils.run.processes": ("lease",),
+    "utils.training": ("data", "fake_cuda", "label_propagation", "loop", "training"),
+}
 UNNOTICED = (0, 5, 33, None)  # the tests passed; none passes through the function; not run
 
 
@@ -29,6 +40,14 @@ def pytest_configure(config) -> None:
     another working folder, where it does not find its settings."""
     if os.environ.get("MUTANT_UNDER_TEST") in ("stats", "fail"):
         del os.environ["MUTANT_UNDER_TEST"]
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Of the tests that mutmut chose for a fault, those of TESTS."""
+    fault = os.environ.get("MUTANT_UNDER_TEST", "")
+    if "__mutmut_" in fault:
+        files = TESTS[max((name for name in TESTS if fault.startswith(f"{name}.")), key=len)]
+        items[:] = [item for item in items if item.path.stem.removeprefix("test_") in files]
 
 
 def change_of(mutant: str, path: str) -> str:
