@@ -192,6 +192,16 @@ def test_what_is_kept_is_saved_where_a_signal_stops(checkpoints):
     assert load_checkpoint(older_of(checkpoints.path)) == {"number": [0]}
 
 
+def test_what_is_kept_is_for_a_signal_alone(checkpoints):
+    """An error may come of the very state."""
+    with pytest.raises(ValueError), Checkpoints(checkpoints.path, lambda state: None) as held:
+        held.keep(lambda: {"number": 1}, now=True)
+        raise ValueError
+    with pytest.raises(Stopped), Checkpoints(checkpoints.path, lambda state: None):
+        raise Stopped(15)
+    assert not checkpoints.path.exists()
+
+
 def test_a_state_is_saved_where_a_signal_stops_its_saving(checkpoints):
     stops = [Stopped(15)]
 

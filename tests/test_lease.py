@@ -244,6 +244,13 @@ def test_a_lost_lease_stops_its_owner_before_it_writes(tmp_path):
     assert json.loads((tmp_path / ".lease" / "2" / "owner.json").read_text()) == OTHER
 
 
+def test_an_owner_that_cannot_be_read_took_over(tmp_path):
+    lease = Lease(tmp_path, "folder")
+    leave(tmp_path, [], number=2)
+    with pytest.raises(UserError, match=f"folder {tmp_path} was taken over by another process;"):
+        lease.require()
+
+
 def test_a_suspended_owner(hold, tmp_path):
     """It goes on where nobody came, and stops where another host has taken over."""
     owner = hold(tmp_path, "one")
