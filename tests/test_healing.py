@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -225,22 +226,26 @@ def test_nothing_is_kept_within_a_second_of_a_save_or_the_start(checkpoints):
 
 
 def test_keeping_costs_a_hundredth_at_most(checkpoints, monkeypatch):
-    monkeypatch.setattr(checkpoint, "KEEP", 0.0)
+    """A copy that takes half a second is made a second after the start, then 50 s after each."""
+    now, ends = [1000.0], []
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
     held = Checkpoints(checkpoints.path, lambda state: None)
-    calls, begin = [], time.monotonic()
 
     def slow():
-        calls.append(time.sleep(0.005))
+        now[0] += 0.5
+        ends.append(now[0])
         return {}
 
-    while time.monotonic() - begin < 1.2:
+    while now[0] < 1103:
         held.keep(slow)
-    assert 1 <= len(calls) <= 3  # after 0.5 s at the earliest each
+        now[0] += 0.25
+    assert ends == [1001.5, 1052.0, 1102.5]
 
 
 def test_when_a_checkpoint_is_due(checkpoints, monkeypatch):
     """Every so many epochs if given; else seldomer where it takes too much of the time."""
     due = checkpoints.due
+    assert all(due(n, 1) for n in range(1, 4))
     assert [n for n in range(1, 9) if due(n, 4)] == [4, 8] and not any(due(n, 0) for n in range(99))
     assert [n for n in range(1, 80) if due(n, None)] == [25, 50, 75]  # what it costs is not known
     checkpoints.before = lambda state: time.sleep(0.02)
