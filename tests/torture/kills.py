@@ -36,19 +36,19 @@ KINDS = [
 ]
 
 
-def kills(number: int, seed: int) -> str:
-    """So many kills, spread over KINDS; -> what there was to see.
+def kills(number: int, seed: int, kinds=KINDS) -> str:
+    """So many kills, spread over these kinds of runs; -> what there was to see.
 
     Raises AssertionError where a run came back different or failed."""
-    rng, done, kinds, writes = random.Random(seed), 0, 0, 0
+    rng, done, runs, writes = random.Random(seed), 0, 0, 0
     with tempfile.TemporaryDirectory() as root:
         while done < number:
-            kind = KINDS[kinds % len(KINDS)]
-            wanted = min(-(-number // len(KINDS)), number - done)
-            some, within = killed(Path(root, str(kinds)), kind, wanted, rng)
-            done, writes, kinds = done + some, writes + within, kinds + 1
+            kind = kinds[runs % len(kinds)]
+            wanted = min(-(-number // len(kinds)), number - done)
+            some, within = killed(Path(root, str(runs)), kind, wanted, rng)
+            done, writes, runs = done + some, writes + within, runs + 1
             print(f"{done} kills, {kind}", file=sys.stderr, flush=True)
-    return f"{done} kills of {kinds} runs ({writes} within a write): each the same to the bit"
+    return f"{done} kills of {runs} runs ({writes} within a write): each the same to the bit"
 
 
 def killed(root: Path, kind: str, wanted: int, rng: random.Random) -> tuple[int, int]:
