@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -168,6 +169,14 @@ def test_two_good_checkpoints_at_every_moment(checkpoints, monkeypatch):
             flip(folder / ".checkpoint.pt.abcdefg2")
         assert checkpoints.last() == {"number": content}
         assert load_checkpoint(path) == {"number": content}
+
+
+def test_a_leftover_that_cannot_be_put_in_its_place_is_named(checkpoints, monkeypatch):
+    checkpoints.save({"number": 1})
+    checkpoints.path.rename(checkpoints.path.parent / ".checkpoint.pt.abc")
+    monkeypatch.setattr(Path, "replace", lambda *_: os.stat("/nowhere"))
+    with pytest.raises(Refused, match=f"{checkpoints.path} cannot be written: No such file"):
+        checkpoints.last()
 
 
 def test_a_flipped_bit_anywhere_is_noticed(checkpoints, caplog):

@@ -244,6 +244,29 @@ def test_a_lost_lease_stops_its_owner_before_it_writes(tmp_path):
     assert json.loads((tmp_path / ".lease" / "2" / "owner.json").read_text()) == OTHER
 
 
+def test_a_late_owner_asks_for_the_next_number(tmp_path):
+    """By the stamps of its renewals; it has lost the folder where that is another's or swept."""
+    lease = Lease(tmp_path, "folder")
+    for late, expected in ((59, [1]), (61, [1, 2]), (-1, [1, 2, 3])):
+        lease._renewed -= late
+        assert lease.held() and numbers(tmp_path) == expected
+        assert lease.held() and numbers(tmp_path) == expected  # it is late once
+    leave(tmp_path, OTHER, number=4)
+    lease._renewed -= 61
+    assert not lease.held() and numbers(tmp_path) == [1, 2, 3, 4]
+    shutil.rmtree(tmp_path / ".lease" / "3")
+    assert not lease.held()
+    lease.release()  # what is gone
+    assert (tmp_path / ".lease" / "4" / "owner.json").exists()
+
+
+def test_a_released_lease_stays_as_a_mark(tmp_path):
+    with Lease(tmp_path, "folder") as lease:
+        assert [path.name for path in tmp_path.glob(".lease/*/*")] == ["owner.json"]
+    assert [path.name for path in tmp_path.glob(".lease/*/*")] == ["released.json"]
+    assert not lease.held() and Lease(tmp_path, "folder").held() and numbers(tmp_path) == [2]
+
+
 def test_an_owner_that_cannot_be_read_took_over(tmp_path):
     lease = Lease(tmp_path, "folder")
     leave(tmp_path, [], number=2)
