@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -257,11 +256,14 @@ def test_when_a_checkpoint_is_due(checkpoints, monkeypatch):
     assert all(due(n, 1) for n in range(1, 4))
     assert [n for n in range(1, 9) if due(n, 4)] == [4, 8] and not any(due(n, 0) for n in range(99))
     assert [n for n in range(1, 80) if due(n, None)] == [25, 50, 75]  # what it costs is not known
-    checkpoints.before = lambda state: time.sleep(0.02)
+    now = [1000.0]
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    checkpoints.before = lambda state: now.append(now.pop() + 0.5)
     checkpoints.save({})
     assert due(5, 5) and not due(25, None)
-    checkpoints._saved -= 2  # a second is not enough, two are
-    assert due(25, None)
+    for after, expected in ((24.75, False), (25, True)):  # 50 times what it took
+        now[0] = 1000.5 + after
+        assert due(25, None) == expected and not due(26, None)
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
