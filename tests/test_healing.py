@@ -136,8 +136,10 @@ def checkpoints(tmp_path):
     return Checkpoints(tmp_path / "checkpoint.pt", lambda state: None)
 
 
-def test_two_good_checkpoints_at_every_moment(checkpoints, monkeypatch):
-    """Also between the renames, where a kill leaves the newest with a leftover's name."""
+@pytest.mark.parametrize("links", [True, False])
+def test_two_good_checkpoints_at_every_moment(links, checkpoints, monkeypatch):
+    """Also between the renames, where a kill on a file system without hard links leaves the newest
+    with a leftover's name; with them there is always one of its own name."""
     path, folder = checkpoints.path, checkpoints.path.parent
     held, replace = [], os.replace
 
@@ -151,15 +153,23 @@ def test_two_good_checkpoints_at_every_moment(checkpoints, monkeypatch):
         return sorted(found)
 
     def look(*words):
-        held.append(whole())
+        held.append((path.exists(), *whole()))
         replace(*words)
-        held.append(whole())
+        held.append((path.exists(), *whole()))
+
+    def no_link(*_):
+        raise PermissionError(1, "Operation not permitted")
 
     checkpoints.save({"number": 1})
     checkpoints.save({"number": 2})
     monkeypatch.setattr(os, "replace", look)
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
     checkpoints.save({"number": 3})
-    assert held == [[1, 2, 3], [2, 3], [2, 3], [2, 3]]
+    with_links = [(True, 1, 2, 2, 3), (True, 1, 2, 3), (True, 1, 2, 3), (True, 2, 3)]
+    without = [(True, 1, 2, 3), (False, 2, 3), (False, 2, 3), (True, 2, 3)]
+    assert held == (with_links if links else without)
+    assert load_checkpoint(older_of(path)) == {"number": 2}
     monkeypatch.undo()
     for numbers, content in ((1, 3), (0, 3), (0, 2)):  # as it is; killed in between; older alone
         if not numbers:

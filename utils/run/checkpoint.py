@@ -106,7 +106,7 @@ class Checkpoints:
 
         Raises Damaged where there are, and none is whole."""
         path, damaged = self.path, False
-        # Killed between two renames of write_atomically, the newest has a leftover's name.
+        # Killed between two renames where there are no hard links, the newest is a leftover.
         leftovers = [] if path.exists() else sorted(path.parent.glob(f".{path.name}.*"))
         for place in filter(Path.exists, (path, *leftovers, older_of(path))):
             try:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -18,14 +19,27 @@ LEFTOVER = re.compile(r"\.(.+\.(?:pt|csv|json))\.[a-z0-9_]{8}")  # of a write th
 def write_atomically(path: Path, content: bytes, older: Path | None = None) -> None:
     """Write beside the target and rename: a kill at any moment leaves the old file or the new.
 
-    older: where the file that is replaced goes, so that at every moment two are there, one of them
-    under a leftover's name if killed in between.  Raises Refused where the system does."""
+    older: where the file that is replaced goes, so that at every moment two are there.  Raises
+    Refused where the system does."""
     with told(path), uninterrupted():
         make_folder(path.parent)
         with staged(path, content) as temporary:
-            if older and path.exists():
-                os.replace(path, older)
+            replaced = _second_name(path, older) if older and path.exists() else None
             os.replace(temporary, path)
+            if replaced:
+                os.replace(replaced, older)
+
+
+def _second_name(path: Path, older: Path) -> Path | None:
+    """A leftover's name for what is at `path`.  Where the file system has no hard links it goes to
+    `older` at once, and a kill before the next rename leaves the newest under a leftover's name."""
+    second = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        os.link(path, second)
+    except OSError:
+        os.replace(path, older)
+        return None
+    return second
 
 
 @contextmanager
