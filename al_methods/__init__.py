@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from al_methods import coreset, entropy, jlp, random_sampling
+from al_methods import coreset, entropy, jlp, least_confidence, margin, random_sampling
 from al_methods.spec import Method
 from utils.arrays import as_numpy, read_only
 from utils.graph.options import GRAPH, fits_device
@@ -13,6 +13,8 @@ from utils.options.kinds import one_of
 METHODS = {
     "random": Method(random_sampling.pick),
     "uncertainty_entropy": Method(entropy.pick, needs=("probs",)),
+    "least_confidence": Method(least_confidence.pick, needs=("probs",)),
+    "margin": Method(margin.pick, needs=("probs",)),
     "coreset": Method(coreset.pick, needs=("features",)),
     "jlp": Method(jlp.pick, needs=("features",), options=GRAPH, fits=fits_device),
 }

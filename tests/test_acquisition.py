@@ -27,6 +27,12 @@ def situation(n=120, d=6, classes=4, labeled=12, seed=0):
     return {"features": features, "probs": probs, "labels": labels}
 
 
+def inputs(method, **how):
+    """A situation as far as the method is told of it: labels, and what it needs."""
+    given = situation(**how)
+    return {name: given[name] for name in ("labels", *METHODS[method].needs)}
+
+
 def test_the_registry_is_a_literal():
     tree = ast.parse(inspect.getsource(al_methods))
     literal = [n for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "METHODS"]
@@ -36,7 +42,7 @@ def test_the_registry_is_a_literal():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("budget", [1, 2, 17, 108])
 def test_contract(method, budget):
-    given = situation()
+    given = inputs(method)
     before = {name: value.copy() for name, value in given.items()}
     picks = select(method, **given, budget=budget, rng=np.random.default_rng(3))
     assert picks.dtype == np.int64 and picks.shape == (budget,)
@@ -83,7 +89,7 @@ def test_a_method_may_need_what_nobody_here_knows(monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_contract_refusals(method):
-    given, rng = situation(), np.random.default_rng(0)
+    given, rng = inputs(method), np.random.default_rng(0)
     for budget in (0, -1, 109):
         with pytest.raises(ValueError, match="budget"):
             select(method, **given, budget=budget, rng=rng)
@@ -93,7 +99,7 @@ def test_contract_refusals(method):
         with pytest.raises(ValueError, match="one row for each"):
             select(method, **{**given, name: given[name][:-1]}, budget=3, rng=rng)
         broken = given[name].copy()
-        broken[5, 0] = np.nan
+        broken[5] = np.nan
         with pytest.raises(ValueError, match="finite"):
             select(method, **{**given, name: broken}, budget=3, rng=rng)
     with pytest.raises(ValueError, match="does not read"):
@@ -105,11 +111,30 @@ def test_contract_refusals(method):
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "random"])
 def test_ties_go_to_the_lower_index(method):
     """Images come in exact pairs; of each pair that is wanted once, the first is picked."""
-    given = situation(n=40, labeled=0)
+    given = inputs(method, n=40, labeled=0)
     given = {name: np.concatenate([value, value]) for name, value in given.items()}
     given["labels"][[3, 43]] = 0
-    picks = select(method, **given, budget=1, rng=None)
+    picks = select(method, **given, budget=1, rng=np.random.default_rng(0))
     assert picks[0] < 40
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["all the same", "a class nobody is", "certain", "no label"])
+def test_contract_where_the_data_are_odd(method, kind):
+    """The whole pool is asked for: every unlabeled image comes, and once."""
+    given = inputs(method, n=30, labeled=0 if kind == "no label" else 5)
+    for name in METHODS[method].needs:
+        array = given[name]
+        if kind == "all the same":
+            array[:] = array[0]
+        if array.shape[-1] == 4 and kind == "a class nobody is":  # of the four, of `situation`
+            array[..., 2] = 0
+            array /= array.sum(axis=-1, keepdims=True)
+        if array.shape[-1] == 4 and kind == "certain":
+            array[:] = np.eye(4)[array.argmax(axis=-1)]
+    unlabeled = np.flatnonzero(given["labels"] < 0)
+    picks = select(method, **given, budget=len(unlabeled), rng=np.random.default_rng(0))
+    assert sorted(picks.tolist()) == unlabeled.tolist()
 
 
 def test_random_is_uniform():

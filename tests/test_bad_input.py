@@ -49,7 +49,7 @@ def refused(capsys, tmp_path, monkeypatch, home):
     "words, expected",
     [
         (["--dataset", "imagenet"], "--dataset: 'imagenet' is unknown: one of digits, mnist,"),
-        (["--al-method", "bald"], "--al-method: 'bald' is unknown: one of random,"),
+        (["--al-method", "oracle"], "--al-method: 'oracle' is unknown: one of random,"),
         (["--arch", "vgg"], "--arch/-a: 'vgg' is unknown: one of cifar_cnn,"),
         (["--al-budget", "0"], "--al-budget: '0' is not a whole number at least 1"),
         (["--al-budget", "-5"], "--al-budget: '-5' is not a whole number at least 1"),

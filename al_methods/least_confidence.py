@@ -1,0 +1,16 @@
+"""Uncertainty sampling by the top probability (Lewis & Gale, SIGIR 1994; Settles, 2009, 2.1).
+
+Picks the images whose predicted class is the least probable: the smallest max_c p_c.
+"""
+
+import numpy as np
+import torch
+
+from utils.arrays import as_numpy
+from utils.ranking import top
+
+
+def pick(*, probs: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
+    """probs: (N, C) softmax; labels: (N,) int64, -1 where unknown -> (budget,) int64."""
+    confidences = as_numpy(probs, np.float64).max(axis=1)  # (N,)
+    return top(-confidences, budget, np.flatnonzero(labels < 0))

@@ -1,0 +1,18 @@
+"""Uncertainty sampling by margin (Scheffer et al., IDA 2001; Settles, 2009, 2.1).
+
+Picks the images whose two most probable classes are closest: the smallest p_(1) − p_(2), where
+p_(1) ≥ p_(2) ≥ … are the predicted probabilities in order.
+"""
+
+import numpy as np
+import torch
+
+from utils.arrays import as_numpy
+from utils.ranking import top
+
+
+def pick(*, probs: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
+    """probs: (N, C) softmax, C > 1; labels: (N,) int64, -1 where unknown -> (budget,) int64."""
+    ordered = np.sort(as_numpy(probs, np.float64), axis=1)  # (N, C) ascending
+    margins = ordered[:, -1] - ordered[:, -2]
+    return top(-margins, budget, np.flatnonzero(labels < 0))
