@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from al_methods import coreset, entropy, jlp, least_confidence, margin, random_sampling
+from al_methods import badge, coreset, entropy, jlp, least_confidence, margin, random_sampling
 from al_methods.spec import Method
 from utils.arrays import as_numpy, read_only
 from utils.graph.options import GRAPH, fits_device
@@ -15,6 +15,7 @@ METHODS = {
     "uncertainty_entropy": Method(entropy.pick, needs=("probs",)),
     "least_confidence": Method(least_confidence.pick, needs=("probs",)),
     "margin": Method(margin.pick, needs=("probs",)),
+    "badge": Method(badge.pick, needs=("probs", "features")),
     "coreset": Method(coreset.pick, needs=("features",)),
     "jlp": Method(jlp.pick, needs=("features",), options=GRAPH, fits=fits_device),
 }
