@@ -21,7 +21,7 @@ from data import DATASETS, splits
 from data.batches import BATCHES, TrainingBatches
 from data.problem import BUDGET, PROBLEM, Problem, load_problem
 from data.state import State, to_plain
-from models import ARCHS, NETWORK, create_model
+from models import ARCHS, HEAD, NETWORK, create_model, require_dropout
 from semisup import ALGORITHMS
 from semisup.spec import Algorithm
 from unsup import PRETRAINERS
@@ -36,14 +36,21 @@ from utils.run.environment import DEVICE, resolve_device
 from utils.run.folder import Run
 from utils.seeding import derive, stream
 from utils.training.learner import LEARNER, OPTIMIZER, Learner, create_optimizer
-from utils.training.outputs import Outputs
+from utils.training.outputs import NEEDS, NEEDS_DROPOUT, Outputs
 from utils.training.schedule import SCHEDULE
+
+
+def _check(args) -> None:
+    if NEEDS_DROPOUT & set(METHODS[args.al_method].needs):
+        require_dropout(args, f"--al-method {args.al_method}")
+
 
 LOOP = Part(
     "training",
     options=(
         Option("finetuning", False, "start from the last cycle's weights", kind=bool, later=True),
     ),
+    check=_check,
 )
 SEED = Part(
     "run",
@@ -55,7 +62,7 @@ def declared() -> Declared:
     """All options in the order of the help, and the registries that they choose from."""
     return Declared(
         parts=(
-            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, BUDGET, NETWORK),
+            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, BUDGET, NETWORK, HEAD),
             *(SCHEDULE, BATCHES, OPTIMIZER, LEARNER, LOOP, Part(graph_options.TITLE)),
             *semisup.switches(),
             *(unsup.PRETRAINING, DEVICE, SEED, run_options.FOLDER),
@@ -90,7 +97,8 @@ class Experiment:
 
     def outputs(self, state: State) -> Outputs:
         """What the network as it is says of the training images."""
-        where = {"seed": self.seed, "cycle": state.cycle, "amp": self.args.amp}
+        given = self.keywords((*self.method.options, *self.algorithm.options), *NEEDS.values())
+        where = {"seed": self.seed, "cycle": state.cycle, "amp": self.args.amp, "options": given}
         return Outputs(self.learner.judge, self.problem.images, **where)
 
     def batches(self, state: State) -> TrainingBatches:
@@ -192,7 +200,7 @@ def network_maker(args, problem: Problem) -> partial:
     """What makes the network, from torch's default generator."""
     row = ARCHS[args.arch]
     own = keywords(args, row.options, row.backbone)
-    shared = keywords(args, NETWORK.options, create_model)
+    shared = keywords(args, (*NETWORK.options, *HEAD.options), create_model)
     facts = {"num_classes": problem.num_classes, "in_channels": problem.channels}
     return partial(create_model, **facts, **shared, **own)
 
@@ -229,7 +237,7 @@ def pretrained(args, run: Run, problem: Problem) -> dict | None:
     with run.timed("all", "pretrain"):
         return pretrained_backbone(
             str(Path(args.out, "pretrained")),
-            network_maker(args, problem)().to(problem.images.device),
+            network_maker(args, problem)(head_dropout=0).to(problem.images.device),
             problem.everything,
             row,
             identity.identity(options, problem.fingerprint),

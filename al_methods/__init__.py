@@ -3,18 +3,20 @@
 import numpy as np
 import torch
 
-from al_methods import badge, coreset, entropy, jlp, least_confidence, margin, random_sampling
+from al_methods import badge, bald, coreset, entropy, jlp, least_confidence, margin, random_sampling
 from al_methods.spec import Method
 from utils.arrays import as_numpy, read_only
 from utils.graph.options import GRAPH, fits_device
 from utils.options.declare import Choice, Option, Part
 from utils.options.kinds import one_of
+from utils.training.outputs import MC_PASSES
 
 METHODS = {
     "random": Method(random_sampling.pick),
     "uncertainty_entropy": Method(entropy.pick, needs=("probs",)),
     "least_confidence": Method(least_confidence.pick, needs=("probs",)),
     "margin": Method(margin.pick, needs=("probs",)),
+    "bald": Method(bald.pick, needs=("stochastic_probs",), options=(MC_PASSES,)),
     "badge": Method(badge.pick, needs=("probs", "features")),
     "coreset": Method(coreset.pick, needs=("features",)),
     "jlp": Method(jlp.pick, needs=("features",), options=GRAPH, fits=fits_device),

@@ -11,7 +11,7 @@ from models.layers.sobel import Sobel
 from models.resnet import resnet18
 from utils.errors import UserError
 from utils.options.declare import Choice, Option, Part, Row
-from utils.options.kinds import one_of
+from utils.options.kinds import number, one_of
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,18 @@ class Arch(Row):
     features: int
     head: Callable = linear
     min_size: int = 1  # pixels a side that the backbone needs
+    dropout: bool = False  # has the backbone layers of dropout?
     channels_last: bool = False  # the faster layout of the two on the CPU, as measured there
 
 
 ARCHS = {
     "cifar_cnn": Arch(
-        cifar_cnn, features=128, head=weight_normalised_linear, min_size=12, channels_last=True
+        cifar_cnn,
+        features=128,
+        head=weight_normalised_linear,
+        min_size=12,
+        dropout=True,
+        channels_last=True,
     ),
     "resnet18": Arch(resnet18, features=512, channels_last=True),
     "small_cnn": Arch(small_cnn, features=64, min_size=2),
@@ -40,20 +46,32 @@ def create_model(
     in_channels: int = 3,
     unit_length: bool = True,
     sobel: bool = False,
+    head_dropout: float = 0.0,
     **options,
 ) -> Network:
     """A network with random weights from torch's default generator.
 
     `unit_length` makes the features unit length before the head; `sobel` feeds the backbone image
-    gradients instead of pixels; options: the row's own.  Raises ValueError for an unknown
-    network."""
+    gradients instead of pixels; `head_dropout` is the share of the features dropped before the
+    head; options: the row's own.  Raises ValueError for an unknown network."""
     if arch not in ARCHS:
         raise ValueError(f"unknown network {arch!r}: one of {', '.join(ARCHS)}")
     row = ARCHS[arch]
     backbone = row.backbone(2 if sobel else in_channels, **options)
     if sobel:
         backbone = nn.Sequential(Sobel(), backbone)
-    return Network(backbone, row.features, row.head, num_classes, unit_length, row.channels_last)
+    more = (unit_length, row.channels_last, head_dropout)
+    return Network(backbone, row.features, row.head, num_classes, *more)
+
+
+def require_dropout(args, who: str) -> None:
+    """Raises UserError, for `who` needs it, where the network has no dropout."""
+    if not (ARCHS[args.arch].dropout or args.head_dropout):
+        having = ", ".join(name for name, row in ARCHS.items() if row.dropout)
+        raise UserError(
+            f"{who} needs dropout, which --arch {args.arch} does not have: give its head one with "
+            f"--head-dropout, or use one of {having}"
+        )
 
 
 def _fits(args, problem) -> None:
@@ -90,5 +108,18 @@ NETWORK = Part(
         ),
     ),
     fits=_fits,
+)
+# Not NETWORK's: pre-training has a head of its own, and its weights are shared with and without.
+HEAD = Part(
+    "network",
+    options=(
+        Option(
+            "head_dropout",
+            0.0,
+            "share of the features dropped before the head in training; without it, none",
+            kind=number(float, above=0, below=1),
+            when=(lambda args: args.head_dropout > 0, "a value above 0"),
+        ),
+    ),
 )
 CHOICE = Choice("network", ARCHS, lambda args: args.arch, "--arch {}")

@@ -19,17 +19,21 @@ def weight_normalised_linear(features: int, classes: int) -> nn.Linear:
 class Network(nn.Module):
     """backbone -> features (B, d), unit length if asked -> head -> logits (B, C).
 
+    `head_dropout` is the share of the features that the head does not see while training.
+
     `channels_last` says how images and weights lie in the CPU's memory, no more.  Elsewhere they
     lie as the library has them, from which its convolutions choose; never run on a GPU."""
 
     def __init__(
-        self, backbone, dim, make_head, num_classes, unit_length=True, channels_last=False
-    ):
+        self, backbone, dim, make_head, num_classes, unit_length=True, channels_last=False,
+        head_dropout=0.0,
+    ):  # fmt: skip
         super().__init__()
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone, self.dim = backbone, dim
         self.make_head, self.unit_length = make_head, unit_length
         self.head = make_head(dim, num_classes)
+        self.dropout = nn.Dropout(head_dropout) if head_dropout else nn.Identity()
         self.to(memory_format=self.layout)
 
     def _apply(self, fn, recurse=True):
@@ -53,4 +57,4 @@ class Network(nn.Module):
         features = self.backbone(images.contiguous(memory_format=self._layout_of(images)))
         if self.unit_length:
             features = F.normalize(features)
-        return self.head(features), features
+        return self.head(self.dropout(features)), features

@@ -28,8 +28,13 @@ def situation(n=120, d=6, classes=4, labeled=12, seed=0):
 
 
 def inputs(method, **how):
-    """A situation as far as the method is told of it: labels, and what it needs."""
+    """A situation as far as the method is told of it: labels, and what it needs.
+
+    What a new need looks like is said here."""
     given = situation(**how)
+    rng, (count, classes) = np.random.default_rng(1), given["probs"].shape
+    passes = rng.dirichlet(np.ones(classes), size=(count, 5)).astype(np.float32)
+    given |= {"stochastic_probs": passes}
     return {name: given[name] for name in ("labels", *METHODS[method].needs)}
 
 

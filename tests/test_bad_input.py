@@ -67,6 +67,11 @@ def refused(capsys, tmp_path, monkeypatch, home):
         (["--momentum", "0", "--nesterov", "True"], "--nesterov needs a --momentum above 0"),
         (["--initial-lr", "0.1"], "--initial-lr is read only with --lr-rampup above 0"),
         (["--lr-rampup", "300"], "--lr-rampup 300 is above --epochs 200"),
+        (["--al-method", "bald"],
+         "--al-method bald needs dropout, which --arch small_cnn does not have: give its head one "
+         "with --head-dropout, or use one of cifar_cnn"),
+        (["--head-dropout", "1"], "--head-dropout: '1' is not a number above 0 and below 1"),
+        (["--mc-passes", "5"], "--mc-passes is read only with --al-method bald"),
         (["--isL2", "maybe"], "--isL2: 'maybe' is neither True nor False"),
         (["--run-dir", "x", "--out", "y"], "--out is read only with no --run-dir"),
         (["--run-dir", "x", "--exp-name", "y"], "--exp-name is read only with no --run-dir"),

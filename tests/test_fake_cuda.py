@@ -31,7 +31,7 @@ from utils.graph import affinity, build
 from utils.graph.neighbors import exact_neighbors
 from utils.torch_faiss import faiss, gpu_resources
 from utils.training.losses import WeightedLoss
-from utils.training.outputs import extract
+from utils.training.outputs import NEEDS, extract
 
 LOSSES = {**ALGORITHMS, "guest": guest.ROW}  # the guest's has a buffer and two views
 
@@ -66,9 +66,15 @@ class Moved:
     def __call__(self, *given):
         return functional_call(self.module, self.state, given)
 
-    def eval(self):
-        self.module.eval()
+    def train(self, mode=True):
+        self.module.train(mode)
         return self
+
+    def eval(self):
+        return self.train(False)
+
+    def modules(self):
+        return self.module.modules()
 
 
 class Operations(TorchDispatchMode):
@@ -188,6 +194,15 @@ def test_what_a_network_says_of_all_images(cuda, monkeypatch):
     features, probabilities = extract(network, images_on(cuda), batch_size=16)
     assert features.device == probabilities.device == cuda
     assert features.shape == (40, 64) and probabilities.shape == (40, 7)
+
+
+@pytest.mark.parametrize("need", NEEDS)
+def test_what_methods_need(cuda, need, monkeypatch):
+    monkeypatch.setattr(FakeTensor, "__bool__", lambda tensor: True, raising=False)
+    network = Moved(lambda: create_model("small_cnn", 7, head_dropout=0.5), cuda)
+    found = NEEDS[need](network, images_on(cuda), False)
+    assert need in found
+    assert {(len(rows), rows.device) for rows in found.values()} == {(40, cuda)}
 
 
 def batches_for(row, device, scores=None) -> TrainingBatches:

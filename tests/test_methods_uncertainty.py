@@ -6,10 +6,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from al_methods import badge, select
+from data.augment import ImageBatches
+from models import create_model
 from tests.conftest import ROOT
 from tests.test_acquisition import situation
+from utils.training.outputs import MC_PASSES, Outputs
 
 
 def ranked(scores, labels, budget):
@@ -125,3 +129,83 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert float(done.stdout) < 500  # MiB
+
+
+def mutual_information(passes):
+    """Of one image's passes (M, C), from the joint distribution of pass and class."""
+    joint = passes.astype(float) / len(passes)
+    alone = joint.sum(axis=0)
+    return sum(
+        p * np.log(p / (alone[c] / len(passes))) for m in joint for c, p in enumerate(m) if p > 0
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bald_is_mutual_information(seed):
+    rng, given = np.random.default_rng(seed), situation(seed=seed)
+    passes = rng.dirichlet(np.full(4, 0.3), size=(120, 6)).astype(np.float32)
+    passes[:30] = np.eye(4)[rng.integers(4, size=(30, 6))]  # each sure
+    passes[30:60] = passes[30:60, :1]  # and of the same
+    scores = np.array([-mutual_information(one) for one in passes])
+    scores[30:60] = 0
+    picks = select("bald", stochastic_probs=passes, labels=given["labels"], budget=108, rng=None)
+    found = scores[picks]
+    np.testing.assert_allclose(found, np.sort(scores[given["labels"] < 0]), atol=1e-6)
+    assert picks[found == 0].tolist() == sorted(picks[found == 0])  # ties, whatever was rounded
+
+
+def test_bald_wants_passes_that_are_sure_of_different_classes():
+    """log 2 where two passes contradict each other, nothing where both are unsure or agree."""
+    passes = [
+        [[0.5, 0.5], [0.5, 0.5]],
+        [[1, 0], [1, 0]],
+        [[1, 0], [0, 1]],
+        [[0.9, 0.1], [0.1, 0.9]],
+    ]
+    given = {"stochastic_probs": np.array(passes, np.float32), "labels": np.full(4, -1)}
+    assert select("bald", **given, budget=4, rng=None).tolist() == [2, 3, 0, 1]
+
+
+def some_images(count=9):
+    rng = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=rng)
+    return ImageBatches(pixels, [0.5], [0.25], max_shift=1)
+
+
+def test_passes_with_dropout():
+    """As many as asked for, of a seed of their own; the network and its statistics stay."""
+    network, images = create_model("small_cnn", 5, 1, head_dropout=0.5), some_images()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    def passes(cycle=0, options=None):
+        outputs = Outputs(network, images, seed=1, cycle=cycle, options=options)
+        return outputs.of(["stochastic_probs"])["stochastic_probs"]
+
+    found = passes()
+    assert found.shape == (9, MC_PASSES.default, 5)
+    torch.testing.assert_close(found.sum(dim=2), torch.ones(9, MC_PASSES.default))
+    assert all(not torch.equal(found[:, 0], found[:, m]) for m in range(1, MC_PASSES.default))
+    torch.manual_seed(99)
+    assert torch.equal(found, passes()) and not torch.equal(found, passes(cycle=1))
+    assert passes(options={"mc_passes": 3, "unread": 1}).shape == (9, 3, 5)
+    assert not any(module.training for module in network.modules())
+    assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
+
+
+def test_passes_are_those_of_the_formula():
+    """Without dropout each is the evaluation's, so nothing but dropout is on; with it their mean
+    logit is the evaluation's, the dropped features being scaled up."""
+    images = some_images()
+    network = create_model("small_cnn", 5, 1)
+    found = Outputs(network, images, seed=1).of(["stochastic_probs", "probs"])
+    for one in found["stochastic_probs"].unbind(dim=1):
+        torch.testing.assert_close(one, found["probs"])
+    network = create_model("small_cnn", 5, 1, head_dropout=0.5)
+    outputs = Outputs(AveragedModel(network), images, seed=1, options={"mc_passes": 500})
+    found = outputs.of(["stochastic_probs", "probs"])
+    logits = found["stochastic_probs"].log()
+    mean = (logits - logits.mean(dim=2, keepdim=True)).mean(dim=1)
+    expected = found["probs"].log()
+    expected -= expected.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(mean, expected, atol=0.04, rtol=0)
+    assert (mean - expected).abs().max() > 0

@@ -27,6 +27,23 @@ def test_contract(arch, channels):
 
 
 @pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("head_dropout", [0, 0.5])
+def test_the_registry_knows_which_have_dropout(arch, head_dropout):
+    """Two passes in training mode, normalised as in evaluation, differ; in evaluation, never."""
+    torch.manual_seed(0)
+    model = create_model(arch, 7, head_dropout=head_dropout)
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(model.eval()(images)[0], model(images)[0])
+    for module in model.train().modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    (one, features), (other, same) = model(images), model(images)
+    assert torch.equal(one, other) == (not (ARCHS[arch].dropout or head_dropout))
+    assert torch.equal(features, same) == (not ARCHS[arch].dropout)  # what is handed out is whole
+    assert create_model(arch, 7).state_dict().keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("arch", ARCHS)
 def test_a_fresh_head(arch):
     model = create_model(arch, 3).eval()
     model.renew_head(11)

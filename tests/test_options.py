@@ -11,7 +11,7 @@ import experiment
 import main_al
 from data.batches import BATCHES, used_images
 from data.problem import BUDGET, PROBLEM, load_problem
-from models import NETWORK, create_model
+from models import HEAD, NETWORK, create_model
 from tests import readme
 from tests.conftest import ROOT
 from utils.errors import UserError
@@ -26,12 +26,14 @@ from utils.options.parse import (
     sections,
 )
 from utils.training.learner import LEARNER, OPTIMIZER, Learner, create_optimizer
+from utils.training.outputs import NEEDS
 from utils.training.schedule import SCHEDULE, learning_rate
 
 READERS = (
     (PROBLEM, load_problem),
     (BUDGET, load_problem),
     (NETWORK, create_model),
+    (HEAD, create_model),
     (SCHEDULE, learning_rate),
     (BATCHES, used_images),
     (OPTIMIZER, create_optimizer),
@@ -61,6 +63,7 @@ def read_by_hand() -> set[str]:
 
 def functions_of(row: Row) -> list:
     values = [getattr(row, name) for name in vars(row) if name not in ("check", "fits")]
+    values += [NEEDS[name] for name in getattr(row, "needs", ())]
     readers = [function for part, function in READERS if part is row]
     return [value for value in values if callable(value)] + readers
 
@@ -153,6 +156,8 @@ def test_the_identity_is_what_the_active_parts_read():
     assert not {"out", "device", "al_nb_cycles", "checkpoint_epochs", "initial_lr"} & plain
     assert names("--al-method jlp") - plain == {"lp_k", "lp_gamma", "lp_alpha", "knn"}
     assert "lp_percent" in names("--add-lp") - names("--add-lp --lp-mode full")
+    assert names("--head-dropout 0.5") - plain == {"head_dropout"}
+    assert names("--al-method bald") - plain == {"mc_passes"}
     assert names("--lr-rampup 3") - plain == {"initial_lr"}
     learned = names("--learn-unsupervised-pretraining")
     assert learned == names("--add-unsupervised-pretraining") and "pretraining_lr" in learned
@@ -216,6 +221,8 @@ CHANGES = {
     "initial_size": ("", "--initial-size 12"),
     "arch": (MNIST, "--arch resnet18"),
     "isL2": ("", "--isL2 False"),
+    "head_dropout": ("", "--head-dropout 0.5"),
+    "mc_passes": ("--al-method bald --head-dropout 0.5", "--mc-passes 2"),
     "sobel": (PRE, "--sobel"),
     "epochs": ("", "--epochs 3 --lr-rampdown-epochs 3"),
     "lr": ("", "--lr 0.1"),

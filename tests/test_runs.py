@@ -23,6 +23,7 @@ from data.state import from_plain
 from tests.conftest import ROOT
 from utils.run.checkpoint import load_checkpoint
 from utils.run.stopping import Stopped
+from utils.training.outputs import NEEDS_DROPOUT
 
 MAIN = ROOT / "main_al.py"
 SHORT = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 2)
@@ -260,8 +261,9 @@ def test_every_combination(training, start, tmp_path, monkeypatch, capsys):
     words = [*map(str, SHORT), *training.split(), *start.split()]
     if start:
         words += ["--pretraining-epochs", "1"]
-    for method in METHODS:
-        assert main_al.main([*words, "--al-method", method]) == 0
+    for method, row in METHODS.items():
+        more = ["--head-dropout", "0.3"] if NEEDS_DROPOUT & set(row.needs) else []
+        assert main_al.main([*words, "--al-method", method, *more]) == 0
         flags = training.replace("--add-", "_with_") + ("_pretrained" if start else "")
         folders = list(tmp_path.glob(f"runs/digits/budget10/small_cnn/{method}{flags}/*/split0"))
         assert len(folders) == 1

@@ -30,10 +30,11 @@ def require_finite_epoch(totals: torch.Tensor, network, where: str, advice: str)
         )
 
 
-def require_finite_outputs(features, probabilities, images, where: str, advice: str) -> None:
-    """Raises NotFinite where an image has features (N, d) or probabilities (N, C) that are not
-    finite; images: ImageBatches of N, named by their index in the data set."""
-    finite = features.isfinite().all(dim=1) & probabilities.isfinite().all(dim=1)
+def require_finite_outputs(outputs, images, where: str, advice: str) -> None:
+    """Raises NotFinite where an image has an output that is not finite.
+
+    outputs: tensors (N, ...); images: ImageBatches of N, named by their index in the data set."""
+    finite = torch.stack([rows.flatten(1).isfinite().all(dim=1) for rows in outputs]).all(dim=0)
     if finite.all():
         return
     bad = (~finite).nonzero().flatten().cpu().numpy()

@@ -1,11 +1,15 @@
 """What a network says of images: features, probabilities, accuracy."""
 
+import inspect
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
+from torch.nn.modules.batchnorm import _NormBase
 
+from utils.options.declare import Option
+from utils.options.kinds import positive
 from utils.run.log import log
 from utils.seeding import derive
 from utils.training.finite import ADVICE, NotFinite, require_finite_outputs
@@ -23,15 +27,20 @@ def extract(
     NotFinite, which says `where`, which images and `advice`, where they are not finite."""
     network.eval()
     features, probabilities = [], []
-    for start in range(0, len(images), batch_size):
-        batch = images.plain(slice(start, start + batch_size))
+    for batch in _batches(images, batch_size):
         with autocast(batch, amp):
             logits, vectors = network(batch)
         features.append(vectors.float())
         probabilities.append(logits.float().softmax(dim=1))
     features, probabilities = torch.cat(features), torch.cat(probabilities)
-    require_finite_outputs(features, probabilities, images, where, advice)
+    require_finite_outputs((features, probabilities), images, where, advice)
     return features, probabilities
+
+
+def _batches(images, batch_size: int = 512) -> Iterator[torch.Tensor]:
+    """All images, un-augmented, in order."""
+    for start in range(0, len(images), batch_size):
+        yield images.plain(slice(start, start + batch_size))
 
 
 def evaluate(network, images, labels: np.ndarray, **how) -> tuple[float, float]:
@@ -50,18 +59,48 @@ def _one_pass(network, images, amp: bool) -> dict:
     return {"features": features, "probs": probs}
 
 
-# What a method or an algorithm may need, and how it is computed: network, images, amp -> names and
-# tensors of N rows, on the images' device.  What one computation gives besides is kept too.
-NEEDS = {"features": _one_pass, "probs": _one_pass}
+MC_PASSES = Option("mc_passes", 10, "forward passes with dropout on", kind=positive)
+
+
+@torch.inference_mode()
+def _stochastic_probs(network, images, amp: bool, *, mc_passes: int = 10) -> dict:
+    """Class probabilities (N, passes, C) float32 of passes that differ in what dropout leaves out.
+
+    Everything is as in training, but normalisation is that of evaluation: an image's probabilities
+    do not depend on its batch, and no statistics move."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, _NormBase):
+            module.eval()
+    found = []
+    for batch in _batches(images):
+        with autocast(batch, amp):
+            logits = torch.stack([network(batch)[0] for _ in range(mc_passes)], dim=1)
+        found.append(logits.float().softmax(dim=2))
+    network.eval()
+    probs = torch.cat(found)
+    require_finite_outputs((probs,), images, "passes with dropout", ADVICE)
+    return {"stochastic_probs": probs}
+
+
+# What a method or an algorithm may need, and how it is computed: network, images, amp and, as
+# keyword arguments, options of who needs it -> names and tensors of N rows, on the images' device.
+# What one computation gives besides is kept too.
+NEEDS = {"features": _one_pass, "probs": _one_pass, "stochastic_probs": _stochastic_probs}
+NEEDS_DROPOUT = {"stochastic_probs"}  # the same passes again where the network has no dropout
 
 
 class Outputs:
     """What a network, as it is now, says of all images: each name is computed when it is first
-    asked for and only once, with a seed of its own."""
+    asked for and only once, with a seed of its own.
 
-    def __init__(self, network, images, *, seed: int, cycle: int = 0, amp: bool = False):
+    options: keyword arguments; each computation is given those that it has a parameter for."""
+
+    def __init__(
+        self, network, images, *, seed: int, cycle: int = 0, amp: bool = False, options=None
+    ):
         self.network, self.images, self.amp = network, images, amp
-        self.seed, self.cycle, self.known = seed, cycle, {}
+        self.seed, self.cycle, self.options, self.known = seed, cycle, options or {}, {}
 
     def of(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """The tensors of these names; KeyError for one that nobody computes."""
@@ -73,8 +112,11 @@ class Outputs:
     def _compute(self, name: str) -> None:
         begin = time.perf_counter()
         torch.manual_seed(derive(self.seed, f"outputs: {name}", self.cycle))
+        compute = NEEDS[name]
+        taken = inspect.signature(compute).parameters
+        own = {key: value for key, value in self.options.items() if key in taken}
         try:
-            found = NEEDS[name](self.network, self.images, self.amp)
+            found = compute(self.network, self.images, self.amp, **own)
         except NotFinite as error:
             raise NotFinite(f"cycle {self.cycle + 1}, {error}") from None
         self.known = {**found, **self.known}
