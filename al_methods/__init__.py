@@ -3,7 +3,17 @@
 import numpy as np
 import torch
 
-from al_methods import badge, bald, coreset, entropy, jlp, least_confidence, margin, random_sampling
+from al_methods import (
+    badge,
+    bald,
+    coreset,
+    dropquery,
+    entropy,
+    jlp,
+    least_confidence,
+    margin,
+    random_sampling,
+)
 from al_methods.spec import Method
 from utils.arrays import as_numpy, read_only
 from utils.graph.options import GRAPH, fits_device
@@ -18,6 +28,7 @@ METHODS = {
     "margin": Method(margin.pick, needs=("probs",)),
     "bald": Method(bald.pick, needs=("stochastic_probs",), options=(MC_PASSES,)),
     "badge": Method(badge.pick, needs=("probs", "features")),
+    "dropquery": Method(dropquery.pick, needs=("dropped_classes", "features", "probs")),
     "coreset": Method(coreset.pick, needs=("features",)),
     "jlp": Method(jlp.pick, needs=("features",), options=GRAPH, fits=fits_device),
 }

@@ -34,7 +34,8 @@ def inputs(method, **how):
     given = situation(**how)
     rng, (count, classes) = np.random.default_rng(1), given["probs"].shape
     passes = rng.dirichlet(np.ones(classes), size=(count, 5)).astype(np.float32)
-    given |= {"stochastic_probs": passes}
+    classes = rng.integers(classes, size=(count, 3)).astype(np.float32)
+    given |= {"stochastic_probs": passes, "dropped_classes": classes}
     return {name: given[name] for name in ("labels", *METHODS[method].needs)}
 
 

@@ -66,6 +66,10 @@ class Moved:
     def __call__(self, *given):
         return functional_call(self.module, self.state, given)
 
+    def head(self, *given):
+        own = {name[5:]: t for name, t in self.state.items() if name.startswith("head.")}
+        return functional_call(self.module.head, own, given)
+
     def train(self, mode=True):
         self.module.train(mode)
         return self

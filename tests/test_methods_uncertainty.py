@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from al_methods import badge, select
+from al_methods import METHODS, badge, select
 from data.augment import ImageBatches
 from models import create_model
 from tests.conftest import ROOT
-from tests.test_acquisition import situation
-from utils.training.outputs import MC_PASSES, Outputs
+from tests.test_acquisition import inputs, situation
+from utils.kmeans import cluster
+from utils.seeding import derive
+from utils.training.outputs import MC_PASSES, NEEDS, Outputs
 
 
 def ranked(scores, labels, budget):
@@ -122,7 +124,7 @@ rng = np.random.default_rng(0)
 probs = torch.rand(20000, 100).softmax(dim=1)
 given = {"features": torch.rand(20000, 512), "probs": probs, "labels": np.full(20000, -1)}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-select("badge", **given, budget=5, rng=rng)
+select("badge", **given, budget=3, rng=rng)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     done = subprocess.run(
@@ -209,3 +211,87 @@ def test_passes_are_those_of_the_formula():
     expected -= expected.mean(dim=1, keepdim=True)
     torch.testing.assert_close(mean, expected, atol=0.04, rtol=0)
     assert (mean - expected).abs().max() > 0
+
+
+def drop_query(features, probs, dropped_classes, labels, budget, seed):
+    """Candidates, clusters, and of each the member nearest the mean -> a set."""
+    candidates = [
+        i
+        for i in np.flatnonzero(labels < 0)
+        if sum(int(c) != int(probs[i].argmax()) for c in dropped_classes[i]) >= 2
+    ]
+    assert len(candidates) > budget
+    assigned = cluster(features[candidates], budget, seed)
+    picks = set()
+    for one in range(budget):
+        members = [i for i, a in zip(candidates, assigned, strict=True) if a == one]
+        centre = features[members].astype(float).mean(axis=0)
+        picks.add(min(members, key=lambda i: (np.linalg.norm(features[i] - centre), i)))
+    return picks
+
+
+@pytest.mark.parametrize("budget", [1, 8, 30])
+@pytest.mark.parametrize("seed", range(3))
+def test_drop_query_is_one_a_cluster_of_those_whose_class_changes(seed, budget):
+    given = inputs("dropquery", seed=seed)
+    picks = select("dropquery", **given, budget=budget, rng=np.random.default_rng(seed))
+    drawn = int(np.random.default_rng(seed).integers(2**31 - 1))
+    assert set(picks.tolist()) == drop_query(**given, budget=budget, seed=drawn)
+    assert len(picks) == budget
+
+
+def test_drop_query_fills_up():
+    """With those that changed most, of them the least confident.  0 is labeled; 1 and 4 are
+    candidates; 2, 5 and 6 changed once, 3 and 7 never."""
+    probs = np.array([[0.9, 0.1]] * 8, np.float32)
+    probs[[5, 7]] = [0.6, 0.4]
+    changes = np.array([3, 2, 1, 0, 3, 1, 1, 0])
+    dropped = (np.arange(3) < changes[:, None]).astype(np.float32)  # class 1 where it changed
+    given = {"probs": probs, "dropped_classes": dropped, "labels": np.array([1] + [-1] * 7)}
+    given["features"] = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    picks = select("dropquery", **given, budget=7, rng=np.random.default_rng(0))
+    assert picks.tolist() == [4, 1, 5, 2, 6, 7, 3]
+    for budget, expected in ((3, [4, 1, 5]), (2, [4, 1])):
+        picks = select("dropquery", **given, budget=budget, rng=np.random.default_rng(0))
+        assert picks.tolist() == expected
+    picks = select("dropquery", **given, budget=1, rng=np.random.default_rng(0))
+    assert picks[0] in (1, 4)
+
+
+def test_drop_query_of_duplicates():
+    """Fewer places than clusters: still one each, the lower of equals within a cluster."""
+    given = inputs("dropquery", n=4, labeled=0)
+    given = {name: np.repeat(value, 10, axis=0) for name, value in given.items()}
+    given["dropped_classes"][:] = given["probs"].argmin(axis=1)[:, None]  # all change
+    picks = select("dropquery", **given, budget=4, rng=np.random.default_rng(0))
+    assert sorted(picks.tolist()) == [0, 10, 20, 30]
+    picks = select("dropquery", **given, budget=25, rng=np.random.default_rng(0))
+    assert len(set(picks.tolist())) == 25
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_classes_of_dropped_features(averaged):
+    """The head's of what is left of the features, some of them others than the whole ones'."""
+    torch.manual_seed(0)
+    network, images = create_model("small_cnn", 5, 1), some_images(200)
+    judge = AveragedModel(network) if averaged else network
+    found = Outputs(judge, images, seed=1).of(METHODS["dropquery"].needs)
+    torch.manual_seed(derive(1, "outputs: dropped_classes"))
+    network.eval()
+    for classes in found["dropped_classes"].unbind(dim=1):
+        kept = torch.nn.functional.dropout(found["features"], 0.75)
+        assert abs((kept == 0).float().mean() - 0.75) < 0.02
+        assert torch.equal(classes, network.head(kept).argmax(dim=1))
+        assert 0 < (classes != found["probs"].argmax(dim=1)).float().mean() < 1
+    assert found["dropped_classes"].shape == (200, 3)
+
+
+def test_one_pass_gives_drop_query_all_that_it_needs(monkeypatch):
+    calls = []
+    for name, compute in NEEDS.items():
+        monkeypatch.setitem(
+            NEEDS, name, lambda *a, name=name, do=compute: calls.append(name) or do(*a)
+        )
+    network = create_model("small_cnn", 5, 1)
+    Outputs(network, some_images(), seed=1).of(METHODS["dropquery"].needs)
+    assert calls == ["dropped_classes"]

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.nn.modules.batchnorm import _NormBase
+from torch.optim.swa_utils import AveragedModel
 
 from utils.options.declare import Option
 from utils.options.kinds import positive
@@ -83,10 +85,30 @@ def _stochastic_probs(network, images, amp: bool, *, mc_passes: int = 10) -> dic
     return {"stochastic_probs": probs}
 
 
+FEATURE_DROPOUT, FEATURE_PASSES = 0.75, 3  # ρ and M of DropQuery (Gupte et al., TMLR 2024)
+
+
+@torch.inference_mode()
+def _dropped_classes(network, images, amp: bool) -> dict:
+    """Classes (N, passes) int64 that the head predicts of features that dropout has thinned; and
+    what the pass that gives the features gives besides."""
+    found = _one_pass(network, images, amp)
+    head = (network.module if isinstance(network, AveragedModel) else network).head
+    features = found["features"]
+    with autocast(features, amp):
+        logits = [head(F.dropout(features, FEATURE_DROPOUT)) for _ in range(FEATURE_PASSES)]
+    return found | {"dropped_classes": torch.stack(logits, dim=1).argmax(dim=2)}
+
+
 # What a method or an algorithm may need, and how it is computed: network, images, amp and, as
 # keyword arguments, options of who needs it -> names and tensors of N rows, on the images' device.
 # What one computation gives besides is kept too.
-NEEDS = {"features": _one_pass, "probs": _one_pass, "stochastic_probs": _stochastic_probs}
+NEEDS = {
+    "features": _one_pass,
+    "probs": _one_pass,
+    "stochastic_probs": _stochastic_probs,
+    "dropped_classes": _dropped_classes,
+}
 NEEDS_DROPOUT = {"stochastic_probs"}  # the same passes again where the network has no dropout
 
 
