@@ -24,14 +24,16 @@ LINE = re.compile(r"\* `(?P<where>[\w.…]+)` `(?P<change>.+)`: (?P<why>.+)")
 LEAST = 0.9
 GRAPH = ("acquisition", "fake_cuda", "golden", "graph", "label_propagation")
 TESTS = {  # which tests/test_*.py are run for which modules; others pass through them and take long
-    "al_methods": (*GRAPH, "nothing_to_propagate"),
+    "al_methods": (*GRAPH, "methods_uncertainty", "nothing_to_propagate"),
     "data": ("ceal", "data", "fake_cuda", "label_propagation", "loop"),
     "semisup": ("bad_input", "ceal", "label_propagation", "nothing_to_propagate", "options"),
     "utils": (*GRAPH, "data", "nothing_to_propagate", "options"),
     "utils.run.checkpoint": ("healing",),
     "utils.run.lease": ("lease",),
     "utils.run.processes": ("lease",),
-    "utils.training": ("data", "fake_cuda", "label_propagation", "loop", "training"),
+    "utils.training": (
+        *("data", "fake_cuda", "label_propagation", "loop", "methods_uncertainty", "training"),
+    ),
 }
 HUNG = -signal.SIGXCPU  # it was stopped: noticed, if the machine was not too busy
 UNNOTICED = (0, 5, 33, None)  # the tests passed; none passes through the function; not run
