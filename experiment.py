@@ -36,7 +36,7 @@ from utils.run.environment import DEVICE, resolve_device
 from utils.run.folder import Run
 from utils.seeding import derive, stream
 from utils.training.learner import LEARNER, OPTIMIZER, Learner, create_optimizer
-from utils.training.outputs import NEEDS, NEEDS_DROPOUT, Outputs
+from utils.training.outputs import NEEDS, NEEDS_DROPOUT, Outputs, extract
 from utils.training.schedule import SCHEDULE
 
 
@@ -98,8 +98,18 @@ class Experiment:
     def outputs(self, state: State) -> Outputs:
         """What the network as it is says of the training images."""
         given = self.keywords((*self.method.options, *self.algorithm.options), *NEEDS.values())
-        where = {"seed": self.seed, "cycle": state.cycle, "amp": self.args.amp, "options": given}
-        return Outputs(self.learner.judge, self.problem.images, **where)
+        lasting = {"pretrained_features": lambda: self.pretrained_features} if self.start else {}
+        where = {"seed": self.seed, "cycle": state.cycle, "amp": self.args.amp}
+        images = self.problem.images
+        return Outputs(self.learner.judge, images, **where, options=given, lasting=lasting)
+
+    @cached_property
+    def pretrained_features(self) -> torch.Tensor:
+        """Of the training images, by the network before any label: (N, d), once a run."""
+        images = self.problem.images
+        network = network_maker(self.args, self.problem)().to(images.device)
+        network.backbone.load_state_dict(self.start)
+        return extract(network, images, amp=self.args.amp)[0]
 
     def batches(self, state: State) -> TrainingBatches:
         """The batches of the epoch that `state` has reached."""
@@ -226,11 +236,7 @@ def pretrained(args, run: Run, problem: Problem) -> dict | None:
     share, or learned; None without pre-training."""
     if not args.add_unsupervised_pretraining:
         return None
-    row, spec, arch = (
-        PRETRAINERS[args.pretraining_method],
-        DATASETS[args.dataset],
-        ARCHS[args.arch],
-    )
+    row, spec, arch = PRETRAINERS[args.pretraining_method], DATASETS[args.dataset], ARCHS[args.arch]
     parts = (data.DATASET, spec, NETWORK, arch, unsup.PRETRAINING, row, DEVICE, SEED)
     options = identity_options(declared(), args, parts)
     torch.manual_seed(derive(args.seed, "pretraining weights"))

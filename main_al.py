@@ -204,7 +204,7 @@ def picked(e: Experiment, state: State) -> State:
             labels=state.pool.labels,
             budget=e.args.al_budget,
             rng=stream(e.seed, "acquisition", state.cycle),
-            **outputs.of(method.needs),
+            **outputs.of(method.needs, method.rather),
             **e.keywords(method.options, method.pick),
         )
         if algorithm.carry:

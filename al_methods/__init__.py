@@ -16,6 +16,7 @@ from al_methods import (
 )
 from al_methods.spec import Method
 from utils.arrays import as_numpy, read_only
+from utils.errors import UserError
 from utils.graph.options import GRAPH, fits_device
 from utils.options.declare import Choice, Option, Part
 from utils.options.kinds import one_of
@@ -33,9 +34,20 @@ METHODS = {
     "jlp": Method(jlp.pick, needs=("features",), options=GRAPH, fits=fits_device),
 }
 
+
+def _check(args) -> None:
+    needed = METHODS[args.al_method].needs
+    if "pretrained_features" in needed and not args.add_unsupervised_pretraining:
+        raise UserError(
+            f"--al-method {args.al_method} needs the features of a network that has seen no label "
+            "yet: add --add-unsupervised-pretraining"
+        )
+
+
 AL_METHOD = Part(
     "active learning",
     options=(Option("al_method", "random", "acquisition method", kind=one_of(METHODS)),),
+    check=_check,
 )
 CHOICE = Choice(
     "active learning", METHODS, lambda args: args.al_method, "--al-method {}", later=True
@@ -47,7 +59,9 @@ def select(method, *, features=None, probs=None, labels, budget, rng, **more) ->
 
     features: (N, d) and probs: (N, C) over the whole training set, only where the method needs
     them; labels: (N,) int64, -1 where unknown; rng: numpy Generator; more: what else the method
-    needs, N rows each, and its options -> (budget,) int64 indices into the training set.  Raises
+    needs, N rows each, and its options -> (budget,) int64 indices into the training set.  What only
+    other methods need is not looked at; `pretrained_features` stand in for `features` where the
+    method had rather have them and they are given.  Raises
     ValueError for an unknown method, a missing or non-finite input, an option that the method does
     not read, and a budget outside 1 .. number of unlabeled images."""
     if method not in METHODS:
@@ -58,16 +72,19 @@ def select(method, *, features=None, probs=None, labels, budget, rng, **more) ->
     if not 1 <= budget <= unlabeled:
         raise ValueError(f"budget must be between 1 and {unlabeled} unlabeled images, not {budget}")
     given = {"features": features, "probs": probs, **more}
-    inputs = {name: _checked(method, name, given.get(name), len(labels)) for name in row.needs}
-    options = {name: value for name, value in more.items() if name not in row.needs}
+    known = {name for other in METHODS.values() for name in (*other.needs, *other.rather.values())}
+    inputs = {name: _needed(method, name, given, len(labels)) for name in row.needs}
+    options = {name: value for name, value in more.items() if name not in known}
     unread = set(options) - {option.keyword for option in row.options}
     if unread:
         raise ValueError(f"{method} does not read {', '.join(sorted(unread))}")
     return row.pick(labels=labels, budget=int(budget), rng=rng, **inputs, **options)
 
 
-def _checked(method: str, name: str, array, count: int) -> torch.Tensor:
-    """What a method needs, as float32 on its device."""
+def _needed(method: str, name: str, given: dict, count: int) -> torch.Tensor:
+    """What a method needs, or had rather have, as float32 on its device."""
+    array = given.get(METHODS[method].rather.get(name))
+    array = given.get(name) if array is None else array
     if array is None:
         raise ValueError(f"{method} needs {name}")
     tensor = torch.as_tensor(array, dtype=torch.float32)

@@ -1,7 +1,7 @@
 """What a row of the method registry holds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from utils.options.declare import Row
 
@@ -11,7 +11,10 @@ class Method(Row):
     """A row of METHODS.
 
     pick: labels, budget, rng, what the method needs and its options -> picks, in order of choice;
-    needs: names of utils.training.outputs.NEEDS, computed only where a method has them."""
+    needs: names of utils.training.outputs.NEEDS, or `pretrained_features`, those of the network
+    after pre-training and before any label; computed only where a method has them.
+    rather: what is taken in place of a need where the run has it."""
 
     pick: Callable
     needs: tuple[str, ...] = ()
+    rather: dict[str, str] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """One contract for every method of the registry; each method against its slow twin."""
 
 import ast
+import dataclasses
 import inspect
 
 import numpy as np
@@ -91,6 +92,13 @@ def test_a_method_may_need_what_nobody_here_knows(monkeypatch):
     assert seen["step"] == 3 and seen["depths"].dtype == torch.float32
     with pytest.raises(ValueError, match="new needs depths"):
         select("new", **given | {"depths": None})
+    assert select("random", **given | {"rng": np.random.default_rng(0)}).shape == (2,)
+    row = dataclasses.replace(row, rather={"depths": "heights"})
+    monkeypatch.setitem(METHODS, "new", row)
+    select("new", **given, heights=np.zeros((4, 2)))
+    assert not seen["depths"].any()
+    select("new", **given, heights=None)
+    assert seen["depths"].all()
 
 
 @pytest.mark.parametrize("method", METHODS)

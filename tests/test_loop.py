@@ -193,6 +193,37 @@ def test_what_a_cycle_starts_from(record, tmp_path, pretrained, finetuning):
         assert len({tuple(start.flatten().tolist()) for start in [*starts, *ends]}) == 6
 
 
+@pytest.mark.parametrize("rather", [False, True])
+def test_features_of_before_any_label(record, tmp_path, monkeypatch, rather, capsys):
+    """Given in every cycle, computed in the first alone; refused where there is no pre-training,
+    unless the method does with the network's own."""
+    given, name = [], "features" if rather else "pretrained_features"
+
+    def pick(*, labels, budget, rng, **needed):
+        given.append(needed[name])
+        return np.flatnonzero(labels < 0)[:budget]
+
+    better = {"features": "pretrained_features"} if rather else {}
+    monkeypatch.setitem(METHODS, "recorded", Method(pick, needs=(name,), rather=better))
+    run(tmp_path, "--add-unsupervised-pretraining", "--pretraining-method", "recorded")
+    assert len(given) == 2 and torch.equal(*given)
+    shades = torch.arange(TRAIN)[:, None] / 255
+    torch.testing.assert_close(given[0] - given[0][:1], 0.5 * shades.expand(-1, 3))
+    whole = [p for p in record.passes if p["images"] == list(range(TRAIN))]
+    assert len(whole) == 1 and not whole[0]["training"]
+    if rather:
+        run(tmp_path / "labels alone")
+        assert len(given) == 4 and not torch.equal(*given[2:])
+        return
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "labels alone")
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2 and told.count("\n") == 1
+    assert "recorded" in told and "--add-unsupervised-pretraining" in told
+    assert not (tmp_path / "labels alone").exists()
+
+
 @pytest.mark.parametrize("finetuning", [False, True])
 def test_no_momentum_is_carried_into_the_next_cycle(record, tmp_path, finetuning):
     """The first step of a cycle is that of a fresh optimizer: (1 + momentum) lr times gradient."""

@@ -2,7 +2,7 @@
 
 import inspect
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -116,31 +116,42 @@ class Outputs:
     """What a network, as it is now, says of all images: each name is computed when it is first
     asked for and only once, with a seed of its own.
 
-    options: keyword arguments; each computation is given those that it has a parameter for."""
+    options: keyword arguments; each computation is given those that it has a parameter for.
+    lasting: name -> function without arguments, for what is the same in every cycle."""
 
     def __init__(
-        self, network, images, *, seed: int, cycle: int = 0, amp: bool = False, options=None
-    ):
+        self, network, images, *, seed: int, cycle: int = 0, amp: bool = False, options=None,
+        lasting: dict[str, Callable] | None = None,
+    ):  # fmt: skip
         self.network, self.images, self.amp = network, images, amp
-        self.seed, self.cycle, self.options, self.known = seed, cycle, options or {}, {}
+        self.seed, self.cycle, self.known = seed, cycle, {}
+        self.options, self.lasting = options or {}, lasting or {}
 
-    def of(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """The tensors of these names; KeyError for one that nobody computes."""
-        for name in names:
+    def of(self, names: Iterable[str], rather: dict[str, str] | None = None) -> dict:
+        """The tensors of these names; KeyError for one that nobody computes.
+
+        rather: for a name, another whose tensor is given under it where the run has that."""
+        rather = {n: other for n, other in (rather or {}).items() if other in self.lasting}
+        wanted = {name: rather.get(name, name) for name in names}
+        for name in wanted.values():
             if name not in self.known:
                 self._compute(name)
-        return {name: self.known[name] for name in names}
+        return {name: self.known[other] for name, other in wanted.items()}
 
     def _compute(self, name: str) -> None:
         begin = time.perf_counter()
         torch.manual_seed(derive(self.seed, f"outputs: {name}", self.cycle))
-        compute = NEEDS[name]
-        taken = inspect.signature(compute).parameters
-        own = {key: value for key, value in self.options.items() if key in taken}
+        lasting = self.lasting.get(name)
         try:
-            found = compute(self.network, self.images, self.amp, **own)
+            found = {name: lasting()} if lasting else self._of_the_network(name)
         except NotFinite as error:
             raise NotFinite(f"cycle {self.cycle + 1}, {error}") from None
         self.known = {**found, **self.known}
         seconds = time.perf_counter() - begin
         log.debug("%s of %d images: %.3f s", ", ".join(found), len(self.images), seconds)
+
+    def _of_the_network(self, name: str) -> dict[str, torch.Tensor]:
+        compute = NEEDS[name]
+        taken = inspect.signature(compute).parameters
+        own = {key: value for key, value in self.options.items() if key in taken}
+        return compute(self.network, self.images, self.amp, **own)
