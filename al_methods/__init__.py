@@ -11,6 +11,7 @@ from al_methods import (
     entropy,
     jlp,
     least_confidence,
+    lp_coverage,
     margin,
     random_sampling,
 )
@@ -32,6 +33,7 @@ METHODS = {
     "dropquery": Method(dropquery.pick, needs=("dropped_classes", "features", "probs")),
     "coreset": Method(coreset.pick, needs=("features",)),
     "jlp": Method(jlp.pick, needs=("features",), options=GRAPH, fits=fits_device),
+    "lp_coverage": lp_coverage.ROW,
 }
 
 

@@ -1,0 +1,195 @@
+"""lp_coverage: cover all images in the kernel of the diffusion.
+
+Ours.  Label propagation (Iscen et al., CVPR 2019, section 4; utils.graph, utils.diffusion) hands a
+labeled image's label to the others by its column of K = (I − αW)⁻¹, so the labels worth asking for
+are those whose columns reach far and overlap little.  Facility location (utils.coverage) in the
+normalised kernel: the image that raises most
+
+    C(S) = Σ_j max_{i in S} K_ij / √(K_ii K_jj)        S: labeled and chosen images
+
+K is positive definite without a negative entry, so that the kernel is within [0, 1].  Up to DENSE
+images K is inverted, and the picks are those of the greedy algorithm.  Beyond,
+
+* K_jj is estimated.  K_jj − 1 = α² Σ_i W_ij² + what longer walks add, which is fitted, on a few
+  images whose columns are solved, by the sum and its mean over the neighbours.
+* A round solves the columns of the images that promise most, and picks the best of all columns
+  solved so far.  The promise of an image is what is not covered yet on short walks from it: one
+  step shows it for isolated images, four steps, with what is hardly covered counting more, for the
+  dense regions.  So many columns are solved that all of them together have WORK entries, and all
+  images' where N² is less.
+"""
+
+import logging
+
+import numpy as np
+import torch
+
+from al_methods.spec import Method
+from utils.arrays import as_numpy
+from utils.coverage import added, greedy, lazy_best
+from utils.diffusion import BLOCK, Diffusion, as_torch_csr, torch_csr
+from utils.graph import affinity
+from utils.graph.options import GRAPH, fits_device
+
+log = logging.getLogger("al.lp_coverage")
+
+DENSE = 4096  # images up to which K is a matrix
+WORK = 125_000_000  # entries of all columns solved, half a gigabyte: 2,500 columns of 50,000
+WIDEST = 4 * BLOCK  # columns solved in a round
+PROBES = 64  # images whose diagonal is known to the estimate
+SPREAD = 4  # steps of the longer walks
+
+
+def pick(
+    *,
+    features: torch.Tensor,
+    labels: np.ndarray,
+    budget: int,
+    rng=None,
+    k: int = 50,
+    gamma: float = 3,
+    alpha: float = 0.99,
+    search: str = "auto",
+) -> np.ndarray:
+    """features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps -> (budget,)
+    int64, in order.
+
+    k, gamma, search: of the graph (utils.graph.affinity); alpha: of the diffusion."""
+    W = affinity(features, k, gamma, search)
+    system = Diffusion(W, alpha)
+    W = W if isinstance(W, torch.Tensor) else as_torch_csr(W)
+    known = torch.as_tensor(np.flatnonzero(labels >= 0), device=W.device)
+    choose = _dense if len(labels) <= DENSE else _by_columns
+    picks, cover = choose(W, system, known, budget)
+    log.info(
+        "lp_coverage: %d labels and %d picks cover %.4f of %d images",
+        *(len(known), budget, float(cover.double().mean()), len(labels)),
+    )
+    return np.array(picks, dtype=np.int64)
+
+
+def _dense(W, system: Diffusion, known: torch.Tensor, budget: int):
+    """-> picks, cover (N,).  W: torch CSR (N, N); known: indices of the labeled images."""
+    kernel = torch.eye(len(W), device=W.device).sub_(W.to_dense(), alpha=system.alpha)
+    kernel = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
+    scale = kernel.diagonal().rsqrt()
+    kernel.mul_(scale).mul_(scale[:, None]).clamp_(0, 1).fill_diagonal_(1)
+    cover = kernel[known].amax(dim=0) if len(known) else torch.zeros_like(scale)
+    unknown = torch.ones_like(cover, dtype=torch.bool)
+    unknown[known] = False
+    rows = torch.arange(len(W), device=W.device)
+
+    def entries(images, columns):
+        return kernel[images] if len(columns) == len(rows) else kernel[images[:, None], columns]
+
+    return greedy(entries, cover, rows[unknown], budget)
+
+
+def _by_columns(W, system: Diffusion, known: torch.Tensor, budget: int):
+    """The same from the columns of promising images."""
+    n = len(W)
+    columns = max(WORK // n, budget + budget // 4)  # in all
+    width = min(max(columns // budget // BLOCK, 1) * BLOCK, WIDEST)  # in a round
+    each = -(-width * budget // columns)  # picks of a round
+    scale = _scale(W, system)
+    cover, ones = torch.zeros_like(scale), torch.ones_like(scale)
+    for some in known.split(BLOCK) if len(known) else ():
+        cover = torch.maximum(cover, _rows(system, some, scale).amax(dim=0))
+    pool, picks = {}, []  # pool: image -> its row and a bound of its gain
+    while len(picks) < budget:
+        taken = torch.zeros(n, dtype=torch.bool, device=W.device)
+        taken[known] = True
+        taken[[*picks, *pool]] = True
+        new = _promising(W, system, scale, cover, taken, width)
+        if len(new):
+            rows = _rows(system, new, scale)
+            gains = added(rows, cover, ones).tolist()
+            pool |= {image: (rows[i], gains[i]) for i, image in enumerate(new.tolist())}
+        wanted = min(each if len(new) else len(pool), len(pool), budget - len(picks))
+        chosen, cover = _best(pool, cover, wanted)
+        picks += chosen
+        for image in sorted(pool, key=lambda image: -pool[image][1])[max(WORK // n, width) :]:
+            del pool[image]  # it may be solved once more
+    return picks, cover
+
+
+def _rows(system: Diffusion, images: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Rows (c, N) of the normalised kernel; scale (N,): 1 / √K_jj."""
+    rows, own = _columns(system, images)
+    rows = rows.mul_(scale).mul_(own.rsqrt()[:, None]).clamp_(max=1)
+    rows[torch.arange(len(images), device=rows.device), images] = 1
+    return rows
+
+
+def _columns(system: Diffusion, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """K_i (c, N) and K_ii (c,) of some images i."""
+    at = torch.arange(len(images), device=images.device)
+    sides = torch.zeros(system.shape[0], len(images), device=images.device)
+    sides[images, at] = 1
+    rows = torch.as_tensor(system.solve(sides)).T.clamp(min=0)  # (c, N)
+    return rows.contiguous(), rows[at, images]
+
+
+def _scale(W, system: Diffusion) -> torch.Tensor:
+    """1 / √K_jj by the module's estimate: (N,)."""
+    n, alpha = len(W), system.alpha
+    squares = torch_csr(W.crow_indices(), W.col_indices(), W.values().square(), W.shape)
+    twice = alpha**2 * (squares @ torch.ones(n, device=W.device))  # there and back
+    probes = torch.linspace(0, n - 1, min(PROBES, n)).long().unique().to(W.device)
+    _, exact = _columns(system, probes)
+    terms = torch.stack([twice, W @ twice], dim=1)  # (N, 2)
+    longer = as_numpy(exact - 1 - twice[probes], np.float64)
+    fitted = np.linalg.lstsq(as_numpy(terms[probes], np.float64), longer, rcond=1e-6)[0]
+    longer = terms @ torch.as_tensor(fitted, dtype=torch.float32, device=W.device)
+    return (1 + twice + longer.clamp_(min=0)).rsqrt_()
+
+
+def _promising(W, system: Diffusion, scale, cover, taken, count: int) -> torch.Tensor:
+    """Up to `count` images whose columns to solve next, of those that are not taken."""
+    if cover.any():
+        once = walk = 1 - cover
+        once = once + system.alpha * (W @ walk)
+        spread = walk = (-cover / cover.mean()).exp()
+        for _ in range(SPREAD):
+            walk = system.alpha * (W @ walk)
+            spread = spread + walk
+    else:  # the gains themselves
+        once = spread = torch.as_tensor(system.solve(scale)) * scale
+    orders = [
+        promise.masked_fill(taken, -torch.inf).argsort(descending=True, stable=True)[:count]
+        for promise in (once, spread)
+    ]
+    both = torch.stack(orders, dim=1).flatten().tolist()  # in turn, from either
+    free = int((~taken).sum())
+    images = list(dict.fromkeys(both))[: min(count, free)]
+    return torch.tensor(sorted(images), dtype=torch.int64, device=W.device)
+
+
+def _best(pool: dict, cover: torch.Tensor, count: int) -> tuple[list[int], torch.Tensor]:
+    """The `count` best images of the pool, one after another; they leave it."""
+    images, ones, picks = sorted(pool), torch.ones_like(cover), []
+    bounds = torch.tensor([pool[image][1] for image in images])
+
+    def gains_of(some):
+        rows = torch.stack([pool[images[i]][0] for i in some.tolist()])
+        return added(rows, cover, ones).cpu()
+
+    for _ in range(count):
+        chosen = lazy_best(bounds, gains_of, len(bounds))
+        bounds[chosen] = -torch.inf
+        row, _ = pool.pop(images[chosen])
+        cover = torch.maximum(cover, row)
+        picks.append(images[chosen])
+    for image, bound in zip(images, bounds.tolist(), strict=True):
+        if image in pool:
+            pool[image] = (pool[image][0], bound)
+    return picks, cover
+
+
+ROW = Method(
+    pick,
+    needs=("features",),
+    rather={"features": "pretrained_features"},
+    options=GRAPH,
+    fits=fits_device,
+)

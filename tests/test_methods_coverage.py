@@ -1,0 +1,154 @@
+"""The methods that look at features alone, each against a slow twin from its formula."""
+
+import numpy as np
+import pytest
+import torch
+
+from al_methods import lp_coverage, select
+from utils import coverage
+from utils.graph import affinity
+
+LP = {"k": 8, "gamma": 3, "alpha": 0.95}
+
+
+def clumps(n=150, d=6, groups=7, seed=0, copies=0):
+    """Features in groups of unequal size, the first `copies` images twice."""
+    rng = np.random.default_rng(seed)
+    centers, weights = rng.normal(size=(groups, d)), rng.dirichlet(np.full(groups, 2.0))
+    x = centers[rng.choice(groups, size=n, p=weights)] + 0.4 * rng.normal(size=(n, d))
+    x[n - copies :] = x[:copies]
+    return x.astype(np.float32)
+
+
+def some_labels(n=150, known=(), classes=3):
+    """Labels of a few images; no image of the last of the classes is among them."""
+    labels = np.full(n, -1)
+    labels[list(known)] = np.arange(len(known)) % (classes - 1)
+    return labels
+
+
+def facility_location(kernel, known, budget, weights=None):
+    """Greedy, and looks at every image before each pick.  -> picks, gain of every image a pick"""
+    weights = np.ones(len(kernel)) if weights is None else weights
+    cover = kernel[known].max(axis=0) if len(known) else np.zeros(len(kernel))
+    picks, gains = [], []
+    for _ in range(budget):
+        gain = (np.maximum(kernel - cover, 0) * weights).sum(axis=1)
+        gain[[*known, *picks]] = -np.inf
+        gains.append(gain)
+        picks.append(int(gain.argmax()))
+        cover = np.maximum(cover, kernel[picks[-1]])
+    return picks, gains
+
+
+def assert_greedy(kernel, known, picks, weights=None):
+    """Every pick is the first of those that gain most, but for rounding."""
+    assert len(set(picks)) == len(picks) and not set(picks) & set(known)
+    for i, pick in enumerate(picks):
+        _, (gain,) = facility_location(kernel, [*known, *picks[:i]], 1, weights)
+        assert gain[pick] >= gain.max() * (1 - 2e-5) - 2e-6
+        assert pick <= np.flatnonzero(gain >= gain.max() * (1 - 1e-7) - 1e-9)[0]
+
+
+def diffusion_kernel(x, k, gamma, alpha):
+    W = affinity(x, k, gamma).toarray().astype(float)
+    K = np.linalg.inv(np.eye(len(W)) - alpha * W)
+    return K / np.sqrt(np.outer(K.diagonal(), K.diagonal()))
+
+
+KNOWN = {"no label": (), "some": (3, 70, 71, 149)}
+
+
+@pytest.mark.parametrize("known", KNOWN.values(), ids=KNOWN)
+@pytest.mark.parametrize("how", ["dense", "by columns"])
+def test_lp_coverage_is_greedy_facility_location(monkeypatch, how, known):
+    """With an estimated diagonal, up to a hundredth of what the twin covers."""
+    x = clumps()
+    kernel = diffusion_kernel(x, **LP)
+    if how == "by columns":
+        monkeypatch.setattr(lp_coverage, "DENSE", 10)
+    given = {"features": x, "labels": some_labels(150, known)}
+    picks = select("lp_coverage", **given, budget=40, rng=None, **LP)
+    expected, _ = facility_location(kernel, list(known), 40)
+    if how == "dense":
+        assert_greedy(kernel, known, picks)
+    both = [kernel[[*known, *some]].max(axis=0).sum() for some in (picks, expected)]
+    assert both[0] >= 0.99 * both[1]
+
+
+def test_lp_coverage_from_few_columns(monkeypatch):
+    """A quarter of the columns is solved, and 98 % of the dense greedy's coverage is met."""
+    x, solved = clumps(600, groups=30), []
+    monkeypatch.setattr(lp_coverage, "DENSE", 10)
+    monkeypatch.setattr(lp_coverage, "WORK", 600 * 100)
+    monkeypatch.setattr(lp_coverage, "PROBES", 20)
+    columns = lp_coverage._columns
+
+    def counted(system, images):
+        solved.append(len(images))
+        return columns(system, images)
+
+    monkeypatch.setattr(lp_coverage, "_columns", counted)
+    given = {"features": x, "labels": np.full(600, -1), "rng": None}
+    picks = select("lp_coverage", **given, budget=30, **LP)
+    assert 60 <= sum(solved) <= 150
+    kernel = diffusion_kernel(x, **LP)
+    expected, _ = facility_location(kernel, [], 30)
+    assert kernel[picks].max(axis=0).sum() >= 0.98 * kernel[expected].max(axis=0).sum()
+
+
+def test_the_diagonal_that_is_estimated():
+    x = clumps(400)
+    W = affinity(x, 8)
+    K = np.linalg.inv(np.eye(400) - 0.9 * W.toarray().astype(float))
+    scale = lp_coverage._scale(lp_coverage.as_torch_csr(W), lp_coverage.Diffusion(W, 0.9))
+    np.testing.assert_allclose(scale.numpy(), 1 / np.sqrt(K.diagonal()), rtol=0.1)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_lp_coverage_in_parts_that_do_not_touch(monkeypatch, dense):
+    """Of two groups of duplicates and an image alone, one of each is picked, the largest first."""
+    monkeypatch.setattr(lp_coverage, "DENSE", 100 if dense else 2)
+    x = np.eye(3, dtype=np.float32)[[0] * 4 + [1] * 6 + [2]]
+    given = {"features": x, "labels": np.full(11, -1), "rng": None}
+    picks = select("lp_coverage", **given, budget=11, k=3)
+    assert [set(map(int, x[p].nonzero()[0])) for p in picks[:3]] == [{1}, {0}, {2}]
+    assert sorted(picks.tolist()) == list(range(11))
+
+
+def test_lp_coverage_says_what_it_covers(caplog):
+    x = clumps()
+    with caplog.at_level("INFO", logger="al.lp_coverage"):
+        picks = select("lp_coverage", features=x, labels=some_labels(), budget=9, rng=None, **LP)
+    value = diffusion_kernel(x, **LP)[picks].max(axis=0).mean()
+    assert f"0 labels and 9 picks cover {value:.4f} of 150 images" in caplog.text
+
+
+def test_lp_coverage_had_rather_have_the_features_of_before_any_label():
+    x, other = clumps(seed=1), clumps(seed=2)
+    given = {"labels": some_labels(known=[5]), "budget": 8, "rng": None}
+    alone = select("lp_coverage", features=x, **given)
+    both = select("lp_coverage", features=other, pretrained_features=x, **given)
+    assert both.tolist() == alone.tolist()
+
+
+@pytest.mark.parametrize("width", [0.2, 3.0])
+@pytest.mark.parametrize("block", [2**23, 700])
+def test_greedy_is_the_slow_greedy(monkeypatch, width, block):
+    """Narrow kernels, where candidates are looked at again, and wide ones, where all gains are
+    brought up to date; some images of weight zero."""
+    monkeypatch.setattr(coverage, "BLOCK", block)
+    monkeypatch.setattr(coverage, "BATCH", 4)
+    x = clumps(copies=10).astype(float)
+    kernel = np.exp(-((x[:, None] - x) ** 2).sum(axis=2) / width**2)
+    weights = np.random.default_rng(0).random(150) * (np.arange(150) % 5 > 0)
+    known, entries = [4, 9], torch.from_numpy(kernel).float()
+    candidates = torch.tensor([i for i in range(150) if i not in known])
+    cover = entries[known].amax(dim=0)
+    picks, end = coverage.greedy(
+        lambda rows, columns: entries[rows[:, None], columns],
+        *(cover, candidates, 60, torch.from_numpy(weights).float()),
+    )
+    assert len(picks) == 60
+    assert_greedy(kernel, known, picks, weights)
+    np.testing.assert_allclose(end, kernel[[*known, *picks]].max(axis=0), rtol=1e-5)

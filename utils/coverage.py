@@ -1,0 +1,104 @@
+"""Greedy generalised coverage: choose images whose kernels cover all images best.
+
+    C(S) = Σ_j w_j max_{i in S} k_ij        k symmetric, in [0, 1]; w_j >= 0, one unless given
+
+Facility location (Nemhauser, Wolsey & Fisher, Mathematical Programming 14, 1978).  What an image
+would add only shrinks while S grows, so an old gain bounds a new one (lazy greedy: Minoux, 1978).
+Where a wide kernel makes the bounds loose, all gains are brought up to date at once, from those
+images j alone whose cover has risen: that costs a product a risen image, where looking at each
+candidate again costs one a candidate.  No more than BLOCK kernel values are held at a time.
+
+    cover (N,)  max of k_ij over i in S        gains (M,)  what each of M candidates would add
+"""
+
+from collections.abc import Callable
+
+import torch
+
+BLOCK = 2**23  # kernel values at a time, 32 MiB
+BATCH = 64  # candidates looked at together
+NOTHING = 1e-6  # of an image: a gain that rounding could have made
+
+
+def greedy(
+    kernel: Callable,
+    cover: torch.Tensor,
+    candidates: torch.Tensor,
+    budget: int,
+    weights: torch.Tensor | None = None,
+) -> tuple[list[int], torch.Tensor]:
+    """The `budget` candidates that raise the coverage most, one after another, and their cover.
+
+    kernel: rows (r,), columns (c,) int64 -> (r, c) float32; cover: (N,) float32, of what is in S
+    already; candidates: (M,) int64, ascending; weights: (N,).  Gains that are equal but for
+    rounding go to the lower index."""
+    everything = torch.arange(len(cover), device=cover.device)
+    weights = torch.ones_like(cover) if weights is None else weights
+
+    def gains_of(some):
+        return added(kernel(candidates[some], everything), cover, weights)
+
+    parts = torch.arange(len(candidates), device=cover.device).split(max(BLOCK // len(cover), 1))
+    gains = torch.cat([gains_of(part) for part in parts]).double()  # where `cover` is `base`
+    bounds, base, picks = gains.clone(), cover, []
+    while len(picks) < budget:
+        if bounds.max() <= NOTHING:  # all are wanted alike
+            picks += (bounds > -torch.inf).nonzero().flatten()[: budget - len(picks)].tolist()
+            break
+        risen = (cover > base).nonzero().flatten()
+        chosen = lazy_best(bounds, gains_of, max(len(risen), BATCH))
+        if chosen is None:
+            gains -= lost(kernel, candidates, risen, base, cover, weights)
+            bounds, base = gains.clone(), cover
+            bounds[picks] = -torch.inf
+            chosen = lazy_best(bounds, gains_of, len(bounds))
+        cover = torch.maximum(cover, kernel(candidates[[chosen]], everything)[0])
+        bounds[chosen] = -torch.inf
+        picks.append(chosen)
+    return candidates[picks].tolist(), cover
+
+
+def added(rows: torch.Tensor, cover: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """What each of some images would add: kernel rows (r, N) -> (r,)."""
+    return (rows - cover).clamp_(min=0) @ weights
+
+
+def lost(kernel, candidates, risen, base, cover, weights) -> torch.Tensor:
+    """By how much each candidate's gain has shrunk since the cover was `base`: (M,) float64."""
+    total = torch.zeros(len(candidates), dtype=torch.float64, device=cover.device)
+    for some in risen.split(max(BLOCK // len(candidates), 1)):
+        shrunk = torch.minimum(kernel(candidates, some), cover[some])
+        total += shrunk.sub_(base[some]).clamp_(min=0) @ weights[some]
+    return total
+
+
+def lazy_best(bounds: torch.Tensor, gains_of: Callable, limit: int) -> int | None:
+    """The first of the candidates whose gain is the largest but for rounding.
+
+    bounds: (M,), never below the gains, -inf for who is out; brought up to date where `gains_of`,
+    indices -> gains, is asked.  None where more than `limit` would have to be looked at."""
+    fresh = torch.zeros_like(bounds, dtype=torch.bool)
+    best, chosen, seen = -torch.inf, 0, 0
+    while True:
+        stale = bounds.masked_fill(fresh, -torch.inf)
+        largest = float(stale.max())
+        if largest < best - slack(best) or largest == -torch.inf:
+            return chosen
+        near = (stale >= largest - slack(largest)).nonzero().flatten()[:BATCH]  # ties, in order
+        if largest <= best + slack(best) and near[0] > chosen:
+            return chosen
+        some = torch.cat([near, stale.topk(min(BATCH, len(stale))).indices]).unique()
+        some = some[stale[some] > -torch.inf]
+        seen += len(some)
+        if seen > limit + BATCH:
+            return None
+        bounds[some] = gains_of(some).to(bounds.dtype)
+        fresh[some] = True
+        now = torch.where(fresh, bounds, -torch.inf)
+        best = float(now.max())
+        chosen = int((now >= best - slack(best)).nonzero()[0])
+
+
+def slack(gain: float) -> float:
+    """What two equal gains may differ by."""
+    return NOTHING + 1e-5 * abs(gain) if gain > -torch.inf else 0.0
