@@ -203,6 +203,7 @@ def picked(e: Experiment, state: State) -> State:
             e.args.al_method,
             labels=state.pool.labels,
             budget=e.args.al_budget,
+            num_classes=e.problem.num_classes,
             rng=stream(e.seed, "acquisition", state.cycle),
             **outputs.of(method.needs, method.rather),
             **e.keywords(method.options, method.pick),

@@ -1,5 +1,7 @@
 """Acquisition: which images to label next.  One method a file, one row each in METHODS."""
 
+import inspect
+
 import numpy as np
 import torch
 
@@ -13,7 +15,11 @@ from al_methods import (
     least_confidence,
     lp_coverage,
     margin,
+    maxherding,
+    probcover,
     random_sampling,
+    typiclust,
+    uherding,
 )
 from al_methods.spec import Method
 from utils.arrays import as_numpy, read_only
@@ -34,6 +40,10 @@ METHODS = {
     "coreset": Method(coreset.pick, needs=("features",)),
     "jlp": Method(jlp.pick, needs=("features",), options=GRAPH, fits=fits_device),
     "lp_coverage": lp_coverage.ROW,
+    "typiclust": typiclust.ROW,
+    "probcover": probcover.ROW,
+    "maxherding": maxherding.ROW,
+    "uherding": uherding.ROW,
 }
 
 
@@ -56,14 +66,16 @@ CHOICE = Choice(
 )
 
 
-def select(method, *, features=None, probs=None, labels, budget, rng, **more) -> np.ndarray:
+def select(
+    method, *, features=None, probs=None, labels, budget, rng, num_classes=None, **more
+) -> np.ndarray:
     """The `budget` images to label next, distinct and unlabeled, in order of choice.
 
     features: (N, d) and probs: (N, C) over the whole training set, only where the method needs
     them; labels: (N,) int64, -1 where unknown; rng: numpy Generator; more: what else the method
-    needs, N rows each, and its options -> (budget,) int64 indices into the training set.  What only
-    other methods need is not looked at; `pretrained_features` stand in for `features` where the
-    method had rather have them and they are given.  Raises
+    needs, N rows each, and its options; num_classes: for methods that take it -> (budget,) int64
+    indices into the training set.  What only other methods need is not looked at;
+    `pretrained_features` stand in for `features` where the method had rather have them.  Raises
     ValueError for an unknown method, a missing or non-finite input, an option that the method does
     not read, and a budget outside 1 .. number of unlabeled images."""
     if method not in METHODS:
@@ -77,6 +89,8 @@ def select(method, *, features=None, probs=None, labels, budget, rng, **more) ->
     known = {name for other in METHODS.values() for name in (*other.needs, *other.rather.values())}
     inputs = {name: _needed(method, name, given, len(labels)) for name in row.needs}
     options = {name: value for name, value in more.items() if name not in known}
+    if "num_classes" in inspect.signature(row.pick).parameters:
+        inputs["num_classes"] = num_classes
     unread = set(options) - {option.keyword for option in row.options}
     if unread:
         raise ValueError(f"{method} does not read {', '.join(sorted(unread))}")

@@ -25,7 +25,8 @@ def situation(n=120, d=6, classes=4, labeled=12, seed=0):
     labels = np.full(n, -1)
     known = rng.permutation(n)[:labeled]
     labels[known] = rng.integers(classes, size=labeled)
-    return {"features": features, "probs": probs, "labels": labels}
+    given = {"features": features, "probs": probs, "labels": labels}
+    return given | {"pretrained_features": features[:, ::-1].copy()}
 
 
 def inputs(method, **how):
@@ -107,6 +108,8 @@ def test_contract_refusals(method):
     for budget in (0, -1, 109):
         with pytest.raises(ValueError, match="budget"):
             select(method, **given, budget=budget, rng=rng)
+    for other in METHODS[method].rather.values():
+        given.pop(other)
     for name in METHODS[method].needs:
         with pytest.raises(ValueError, match=f"needs {name}"):
             select(method, **{**given, name: None}, budget=3, rng=rng)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from al_methods import lp_coverage, select
+from al_methods import lp_coverage, probcover, select, typiclust, uherding
 from utils import coverage
 from utils.graph import affinity
+from utils.kmeans import cluster
 
 LP = {"k": 8, "gamma": 3, "alpha": 0.95}
 
@@ -152,3 +153,155 @@ def test_greedy_is_the_slow_greedy(monkeypatch, width, block):
     assert len(picks) == 60
     assert_greedy(kernel, known, picks, weights)
     np.testing.assert_allclose(end, kernel[[*known, *picks]].max(axis=0), rtol=1e-5)
+
+
+def unit(x):
+    return x.astype(float) / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def distances(x):
+    return np.sqrt(((x[:, None] - x) ** 2).sum(axis=2))
+
+
+COPIES = {"no label": (), "some": (3, 70, 71, 149)}  # 3 and 149 are duplicates
+
+
+@pytest.mark.parametrize("budget", [30, 146])
+@pytest.mark.parametrize("known", COPIES.values(), ids=COPIES)
+def test_maxherding_is_greedy_generalised_coverage(known, budget):
+    x, labels = clumps(copies=4), some_labels(150, known)
+    picks = select("maxherding", pretrained_features=x, labels=labels, budget=budget, rng=None)
+    assert_greedy(np.exp(-(distances(unit(x)) ** 2)), known, picks)
+
+
+@pytest.mark.parametrize("known", COPIES.values(), ids=COPIES)
+def test_probcover_is_a_greedy_cover_by_balls(known):
+    """Also when everything is covered: then the lowest indices."""
+    x, labels = clumps(copies=4), some_labels(150, known)
+    given = {"pretrained_features": x, "labels": labels, "rng": None}
+    picks = select("probcover", **given, budget=100, radius=0.4)
+    kernel = (distances(unit(x)) < 0.4).astype(float)
+    expected, gains = facility_location(kernel, list(known), 100)
+    assert picks.tolist() == expected and gains[0].max() > 5 and gains[-1].max() == 0
+
+
+def test_probcover_takes_the_largest_balls_that_are_pure():
+    x = clumps(200)
+    assigned = cluster(unit(x).astype(np.float32), 5, probcover.SEED)
+    apart, same = distances(unit(x)), assigned[:, None] == assigned
+
+    def purity(radius):
+        return (same | (apart >= radius)).all(axis=1).mean()
+
+    radius = probcover.pure_radius(torch.from_numpy(unit(x)), torch.from_numpy(assigned))
+    assert purity(radius * (1 - 1e-6)) >= 0.95 > purity(radius * (1 + 1e-6))
+    given = {"pretrained_features": x, "labels": np.full(200, -1), "budget": 20, "rng": None}
+    picks = select("probcover", **given, num_classes=5)
+    assert picks.tolist() == select("probcover", **given, radius=radius).tolist()
+    seen = some_labels(200, [0, 5, 9], classes=6)  # five classes by their largest number
+    seen[9] = 4
+    assert len(select("probcover", **given | {"labels": seen})) == 20
+
+
+def test_one_cluster_of_duplicates():
+    """Nothing to tell apart: whatever the method, the picks are in order."""
+    x, probs = np.ones((12, 4), dtype=np.float32), np.full((12, 3), 1 / 3)
+    for method in ("lp_coverage", "typiclust", "probcover", "maxherding", "uherding"):
+        given = {"features": x, "pretrained_features": x, "probs": probs, "rng": None}
+        for known in ([], [0, 7]):
+            labels = np.full(12, -1)
+            labels[known] = 1
+            picks = select(method, **given, labels=labels, budget=12 - len(known))
+            assert sorted(picks.tolist()) == [i for i in range(12) if i not in known]
+            if method not in ("lp_coverage", "typiclust"):  # whose graph and clusters cut them up
+                assert picks.tolist() == sorted(picks)
+
+
+def most_typical(x, labels, budget):
+    """TypiClust, a pick at a time."""
+    x, picks = unit(x).astype(np.float32), []
+    count = min((labels >= 0).sum() + budget, typiclust.MOST)
+    assigned = cluster(x, count, 0)
+    for _ in range(budget):
+        taken = (labels >= 0) | np.isin(np.arange(len(x)), picks)
+        best = None
+        for c in range(count):
+            members = np.flatnonzero(assigned == c)
+            if taken[members].all():
+                continue
+            rank = (len(members) < typiclust.SMALLEST, taken[members].sum(), -len(members), c)
+            if best is None or rank < best:
+                best = rank
+        members = np.flatnonzero(assigned == best[-1])
+        apart = np.sort(distances(x[members].astype(float)), axis=1)[:, 1:]
+        means = apart[:, : min(20, len(members) - 1)].mean(axis=1)
+        means[taken[members]] = np.inf
+        picks.append(int(members[means.argmin()]))
+    return picks
+
+
+@pytest.mark.parametrize("known", [(), (3, 70, 71, 149)])
+@pytest.mark.parametrize("most, budget", [(500, 10), (6, 60)])
+def test_typiclust_takes_the_most_typical(monkeypatch, known, most, budget):
+    """Clusters as many as labels, and fewer, so that they come again and are used up."""
+    monkeypatch.setattr(typiclust, "MOST", most)
+    x, labels = clumps(), some_labels(150, known)
+    picks = select("typiclust", pretrained_features=x, labels=labels, budget=budget, rng=None)
+    assert picks.tolist() == most_typical(x, labels, budget)
+
+
+def test_duplicates_are_equally_typical():
+    x = clumps(60)
+    twice = torch.from_numpy(np.concatenate([x, x[:1], x[:1]]))
+    order = typiclust.by_typicality(twice, np.arange(62))
+    assert order.index(60) == order.index(0) + 1 and order.index(61) == order.index(0) + 2
+
+
+@pytest.mark.parametrize("known", COPIES.values(), ids=COPIES)
+def test_uherding_is_maxherding_where_accuracy_is_chance(known):
+    x, labels = clumps(copies=4), some_labels(150, known)
+    probs = np.random.default_rng(1).dirichlet(np.full(3, 0.3), size=150)
+    given = {"pretrained_features": x, "labels": labels, "budget": 146, "rng": None}
+    picks = select("uherding", **given, probs=probs)
+    apart = distances(unit(x))
+    among = apart[np.ix_(known, known)]
+    sigma = among[among > 1e-3].min() if known else 1.0
+    assert_greedy(np.exp(-((apart / sigma) ** 2)), known, picks)
+
+
+def test_uherding_weighs_by_calibrated_margins():
+    """Ten labels, two in the wrong group; the temperature from a fine grid."""
+    x, known = clumps(copies=4), np.arange(40, 50)
+    group = cluster(unit(x).astype(np.float32), 2, 0)
+    labels = np.full(150, -1)
+    labels[known] = group[known]
+    labels[[43, 47]] = 1 - labels[[43, 47]]
+    probs = np.random.default_rng(1).dirichlet(np.full(3, 0.3), size=150).astype(np.float32)
+    apart = distances(unit(x))
+    among = apart[np.ix_(known, known)] + 9 * np.eye(10)
+    accuracy = (labels[known][among.argmin(axis=1)] == labels[known]).mean()
+    assert 0.4 < accuracy < 0.9
+
+    def at(tau):
+        scaled = np.maximum(probs, np.finfo(np.float32).tiny).astype(float) ** (1 / tau)
+        return np.sort(scaled / scaled.sum(axis=1, keepdims=True), axis=1)
+
+    taus = np.geomspace(0.3, 30, 4000)
+    tau = min(taus, key=lambda tau: abs(at(tau)[labels < 0, -1].mean() - accuracy))
+    weights = 1 - (at(tau)[:, -1] - at(tau)[:, -2])
+    given = {"pretrained_features": x, "labels": labels, "rng": None, "probs": probs}
+    picks = select("uherding", **given, budget=30)
+    kernel = np.exp(-((apart / among.min()) ** 2))
+    expected, _ = facility_location(kernel, known.tolist(), 30, weights)
+    plain, _ = facility_location(kernel, known.tolist(), 30)
+    assert np.isin(picks, expected).sum() >= 29 and np.isin(plain, expected).sum() < 29
+    assert picks[:3].tolist() == expected[:3]
+
+
+def test_the_temperature_makes_confidence_the_accuracy():
+    logs = torch.from_numpy(np.random.default_rng(0).dirichlet(np.ones(5), size=300)).log()
+    for accuracy in (0.4, 0.7, 0.95):
+        tau = uherding.temperature(logs, accuracy)
+        assert float((logs / tau).softmax(dim=1).amax(dim=1).mean()) == pytest.approx(accuracy)
+    assert uherding.temperature(logs, 0.2) == np.inf
+    assert uherding.neighbors_of_labels(logs[:1], torch.tensor([1])) == (1.0, 0.0)

@@ -102,3 +102,45 @@ def lazy_best(bounds: torch.Tensor, gains_of: Callable, limit: int) -> int | Non
 def slack(gain: float) -> float:
     """What two equal gains may differ by."""
     return NOTHING + 1e-5 * abs(gain) if gain > -torch.inf else 0.0
+
+
+def cover_images(kernel: Callable, labels, budget: int, device, weights=None):
+    """`greedy` with the labeled images in S and the others for candidates.
+
+    labels: (N,) numpy, -1 where unknown -> picks, cover (N,)"""
+    labels = torch.as_tensor(labels.copy(), device=device)
+    everything = torch.arange(len(labels), device=device)
+    cover = torch.zeros(len(labels), device=device)
+    known = everything[labels >= 0]
+    for some in known.split(max(BLOCK // len(labels), 1)) if len(known) else ():
+        cover = torch.maximum(cover, kernel(some, everything).amax(dim=0))
+    return greedy(kernel, cover, everything[labels < 0], budget, weights)
+
+
+def gaussian(x: torch.Tensor, sigma: float) -> Callable:
+    """The kernel exp(−‖x_i − x_j‖² / σ²) of (N, d) features, for `greedy`."""
+    apart = squared_distances(x)
+    return lambda rows, columns: apart(rows, columns).div_(-(sigma**2)).exp_()
+
+
+def ball(x: torch.Tensor, radius: float) -> Callable:
+    """The kernel that is 1 where ‖x_i − x_j‖ < radius, and for i = j; else 0."""
+    apart = squared_distances(x)
+
+    def kernel(rows, columns):
+        near = apart(rows, columns) < radius**2
+        return (near | (rows[:, None] == columns)).float()
+
+    return kernel
+
+
+def squared_distances(x: torch.Tensor) -> Callable:
+    """rows (r,), columns (c,) of (N, d) features -> (r, c), never below zero."""
+    lengths = x.square().sum(dim=1)
+
+    def between(rows, columns):
+        others = x if len(columns) == len(x) else x[columns]
+        found = torch.addmm(lengths[columns][None], x[rows], others.T, alpha=-2)
+        return found.add_(lengths[rows, None]).clamp_(min=0)
+
+    return between

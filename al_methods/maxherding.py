@@ -1,0 +1,29 @@
+"""MaxHerding: greedy generalised coverage with a Gaussian kernel.
+
+Source: Bae, Noh & Sutherland, "Generalized coverage for more robust low-budget active learning",
+ECCV 2024: the coverage C_k(L) = E_x max_{x' in L} k(x, x') of section 3, its greedy maximisation
+in section 4.  k(x, x') = exp(−‖x − x'‖² / σ²) with σ = 1 between features of unit length; the
+expectation is the mean over all training images.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from al_methods.spec import Method
+from utils.coverage import cover_images, gaussian
+
+SIGMA = 1.0
+
+
+def pick(
+    *, pretrained_features: torch.Tensor, labels: np.ndarray, budget: int, rng=None
+) -> np.ndarray:
+    """pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps ->
+    (budget,) int64, in order."""
+    x = F.normalize(pretrained_features)
+    picks, _ = cover_images(gaussian(x, SIGMA), labels, budget, x.device)
+    return np.array(picks, dtype=np.int64)
+
+
+ROW = Method(pick, needs=("pretrained_features",))

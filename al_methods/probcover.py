@@ -1,0 +1,77 @@
+"""ProbCover: cover the features with balls around the labeled images.
+
+Source: Yehuda, Dekel, Hacohen & Weinshall, "Active learning through a covering lens", NeurIPS 2022,
+algorithm 1: pick the image whose ball of radius δ holds most images that no labeled image's ball
+holds, and so on; between features of unit length.  When all are covered, the lowest indices.
+
+δ is the largest whose balls are pure, section 4.1: with k-means clusters, as many as there are
+classes, for labels, at least the share α = 0.95 of the images have no image of another cluster in
+their ball.  A ball is pure up to the distance of its nearest image of another cluster, so that δ
+is the (1 − α)-quantile of these distances and no grid is searched.
+"""
+
+import logging
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from al_methods.spec import Method
+from utils import coverage
+from utils.arrays import as_numpy
+from utils.kmeans import cluster
+from utils.options.declare import Option
+from utils.options.kinds import above_zero
+
+log = logging.getLogger("al.probcover")
+
+PURITY = 0.95  # α in the paper
+SEED = 0  # of k-means, so that δ is the same in every cycle
+
+
+def pick(
+    *,
+    pretrained_features: torch.Tensor,
+    labels: np.ndarray,
+    budget: int,
+    rng=None,
+    num_classes: int | None = None,
+    radius: float | None = None,
+) -> np.ndarray:
+    """pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps;
+    num_classes: those seen, and at least two, unless given; radius: δ -> (budget,) int64."""
+    x = F.normalize(pretrained_features)
+    if radius is None:
+        classes = num_classes or max(2, int(labels.max()) + 1)
+        assigned = cluster(as_numpy(x, np.float32), min(classes, len(x)), SEED)
+        radius = pure_radius(x, torch.as_tensor(assigned, device=x.device))
+    picks, cover = coverage.cover_images(coverage.ball(x, radius), labels, budget, x.device)
+    log.info("probcover: balls of radius %.4g cover %.4f of the images", radius, cover.mean())
+    return np.array(picks, dtype=np.int64)
+
+
+def pure_radius(x: torch.Tensor, assigned: torch.Tensor) -> float:
+    """The largest δ at which PURITY of the open balls are pure; inf where there is one cluster.
+
+    x: (N, d); assigned: (N,), the clusters."""
+    everything = torch.arange(len(x), device=x.device)
+    between = coverage.squared_distances(x)
+    nearest = torch.cat([
+        between(rows, everything)
+        .masked_fill_(assigned[rows, None] == assigned, torch.inf)
+        .amin(dim=1)
+        for rows in everything.split(max(coverage.BLOCK // len(x), 1))
+    ])  # fmt: skip
+    impure = int((1 - PURITY) * len(x) + 1e-9)  # that many balls may be
+    return float(nearest.sort().values[impure].sqrt())
+
+
+RADIUS = Option(
+    "coverage_radius",
+    None,
+    "radius of ProbCover's balls, between features of unit length",
+    kind=above_zero,
+    keyword="radius",
+    shown="the largest whose balls are pure",
+)
+ROW = Method(pick, needs=("pretrained_features",), options=(RADIUS,))

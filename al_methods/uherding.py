@@ -1,0 +1,88 @@
+"""UHerding: generalised coverage weighted by uncertainty, from low to high budgets.
+
+Source: Bae, Oliveira & Sutherland, "Uncertainty herding: one active learning method for all label
+budgets", ICLR 2025: MaxHerding's greedy maximisation of E_x U(x) max_{x' in L} k_σ(x, x'), the
+uncertainty coverage of section 3, with both of its adaptations to the labels:
+
+* σ, the radius of the Gaussian kernel, is the least distance between two labeled images (features
+  of unit length): with many labels the picks become those of uncertainty alone.
+* U is one minus the margin of the probabilities at a temperature τ that calibrates them: with few
+  labels τ is large, U the same everywhere, and the picks are MaxHerding's.
+
+The paper fits τ on labels that it holds out.  A network that was trained on all labels is sure of
+them, and there are no others; so their held-out accuracy is estimated by each labeled image's
+nearest other one (between the same features), and τ is such that the mean confidence on the
+unlabeled images is that accuracy: the calibration error of a single bin, made zero.
+"""
+
+import logging
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from al_methods.maxherding import SIGMA
+from al_methods.spec import Method
+from utils import coverage
+
+log = logging.getLogger("al.uherding")
+
+APART = 1e-3  # distances below are those of duplicates, and rounding
+HALVINGS = 40
+RANGE = (1e-3, 1e3)  # of the temperatures
+
+
+def pick(
+    *,
+    pretrained_features: torch.Tensor,
+    probs: torch.Tensor,
+    labels: np.ndarray,
+    budget: int,
+    rng=None,
+) -> np.ndarray:
+    """pretrained_features: (N, d); probs: (N, C); labels: (N,) int64, -1 where unknown, all of
+    them perhaps -> (budget,) int64, in order."""
+    x = F.normalize(pretrained_features)
+    known = torch.as_tensor(np.flatnonzero(labels >= 0), device=x.device)
+    classes = torch.as_tensor(labels[labels >= 0], device=x.device)
+    sigma, accuracy = neighbors_of_labels(x[known], classes)
+    logs = probs.clamp(min=torch.finfo(probs.dtype).tiny).log()
+    unlabeled = torch.as_tensor(labels < 0, device=x.device)
+    tau = temperature(logs[unlabeled], accuracy)
+    best = (logs / tau).softmax(dim=1).topk(min(2, probs.shape[1]), dim=1).values
+    weights = 1 - (best[:, 0] - best[:, 1]) if best.shape[1] == 2 else torch.ones_like(best[:, 0])
+    log.info("uherding: radius %.4g, temperature %.4g", sigma, tau)
+    kernel = coverage.gaussian(x, sigma)
+    picks, _ = coverage.cover_images(kernel, labels, budget, x.device, weights)
+    return np.array(picks, dtype=np.int64)
+
+
+def neighbors_of_labels(x: torch.Tensor, classes: torch.Tensor) -> tuple[float, float]:
+    """The least distance between two labeled images, duplicates aside, and the part of them whose
+    nearest other one is of their class.  x: (L, d), classes: (L,); of fewer than two: SIGMA, 0."""
+    if len(x) < 2:
+        return SIGMA, 0.0
+    at, between = torch.arange(len(x), device=x.device), coverage.squared_distances(x)
+    least, right = torch.inf, 0
+    for rows in at.split(max(coverage.BLOCK // len(x), 1)):
+        apart = between(rows, at)
+        apart[torch.arange(len(rows), device=x.device), rows] = torch.inf
+        right += int((classes[apart.argmin(dim=1)] == classes[rows]).sum())
+        least = min(least, float(apart.masked_fill(apart < APART**2, torch.inf).min()))
+    return (least**0.5 if least < torch.inf else SIGMA), right / len(x)
+
+
+def temperature(logs: torch.Tensor, accuracy: float) -> float:
+    """τ at which the mean largest softmax(logs / τ) is `accuracy`, within RANGE; (M, C) -> τ, and
+    infinite where the accuracy is no better than chance."""
+    if accuracy * logs.shape[1] <= 1:
+        return torch.inf
+    low, high = RANGE
+    for _ in range(HALVINGS):
+        middle = (low * high) ** 0.5
+        sure = float((logs / middle).softmax(dim=1).amax(dim=1).mean())
+        low, high = (middle, high) if sure > accuracy else (low, middle)
+    return high
+
+
+ROW = Method(pick, needs=("pretrained_features", "probs"))
