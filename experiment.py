@@ -10,9 +10,7 @@ from pathlib import Path
 
 import torch
 
-import al_methods
 import data
-import models
 import semisup
 import unsup
 from al_methods import METHODS
@@ -21,55 +19,21 @@ from data import DATASETS, splits
 from data.batches import BATCHES, TrainingBatches
 from data.problem import BUDGET, PROBLEM, Problem, load_problem
 from data.state import State, to_plain
-from models import ARCHS, HEAD, NETWORK, create_model, require_dropout
+from declared import SEED, declared
+from models import ARCHS, HEAD, NETWORK, create_model
 from semisup import ALGORITHMS
 from semisup.spec import Algorithm
 from unsup import PRETRAINERS
 from unsup.cache import pretrained_backbone
-from utils.graph import options as graph_options
-from utils.options.declare import Option, Part, keywords
-from utils.options.kinds import natural
-from utils.options.parse import Declared, check_fits, identity_options
+from utils.options.declare import keywords
+from utils.options.parse import check_fits, identity_options
 from utils.run import finished, identity
-from utils.run import options as run_options
 from utils.run.environment import DEVICE, resolve_device
 from utils.run.folder import Run
 from utils.seeding import derive, stream
-from utils.training.learner import LEARNER, OPTIMIZER, Learner, create_optimizer
-from utils.training.outputs import NEEDS, NEEDS_DROPOUT, Outputs, extract
+from utils.training.learner import OPTIMIZER, Learner, create_optimizer
+from utils.training.outputs import NEEDS, Outputs, extract
 from utils.training.schedule import SCHEDULE
-
-
-def _check(args) -> None:
-    if NEEDS_DROPOUT & set(METHODS[args.al_method].needs):
-        require_dropout(args, f"--al-method {args.al_method}")
-
-
-LOOP = Part(
-    "training",
-    options=(
-        Option("finetuning", False, "start from the last cycle's weights", kind=bool, later=True),
-    ),
-    check=_check,
-)
-SEED = Part(
-    "run",
-    options=(Option("seed", 7, "of everything random but the splits", kind=natural, metavar="N"),),
-)
-
-
-def declared() -> Declared:
-    """All options in the order of the help, and the registries that they choose from."""
-    return Declared(
-        parts=(
-            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, BUDGET, NETWORK, HEAD),
-            *(SCHEDULE, BATCHES, OPTIMIZER, LEARNER, LOOP, Part(graph_options.TITLE)),
-            *semisup.switches(),
-            *(unsup.PRETRAINING, DEVICE, SEED, run_options.FOLDER),
-        ),
-        choices=(*(data.CHOICE, models.CHOICE, al_methods.CHOICE, semisup.CHOICE, unsup.CHOICE),),
-        repeats=(lambda args: args.al_nb_cycles > 1, "--al-nb-cycles above 1"),
-    )
 
 
 @dataclass(frozen=True)
