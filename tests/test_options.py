@@ -63,7 +63,7 @@ def read_by_hand() -> set[str]:
 
 def functions_of(row: Row) -> list:
     values = [getattr(row, name) for name in vars(row) if name not in ("check", "fits")]
-    values += [NEEDS[name] for name in getattr(row, "needs", ())]
+    values += [NEEDS[name] for name in getattr(row, "needs", ()) if name in NEEDS]
     readers = [function for part, function in READERS if part is row]
     return [value for value in values if callable(value)] + readers
 
@@ -84,7 +84,7 @@ def test_a_declared_keyword_and_default_are_the_functions_own():
 
 def test_every_keyword_argument_with_a_default_is_an_option():
     """What a row's functions take beside what they are given has been declared."""
-    given = {"amp", "resume", "after_epoch", "rng"}
+    given = {"amp", "resume", "after_epoch", "rng", "num_classes"}
     for _, row in experiment.declared().readers():
         if isinstance(row, Part):
             continue
@@ -222,6 +222,7 @@ CHANGES = {
     "arch": (MNIST, "--arch resnet18"),
     "isL2": ("", "--isL2 False"),
     "head_dropout": ("", "--head-dropout 0.5"),
+    "coverage_radius": (f"{PRE} --al-method probcover", "--coverage-radius 0.05"),
     "mc_passes": ("--al-method bald --head-dropout 0.5", "--mc-passes 2"),
     "sobel": (PRE, "--sobel"),
     "epochs": ("", "--epochs 3 --lr-rampdown-epochs 3"),
