@@ -269,7 +269,7 @@ def faiss_on_gpus(monkeypatch):
         current.pop()
 
     def search(resources, queries, rows, k, metric, device):
-        assert queries is rows and metric == faiss.METRIC_INNER_PRODUCT
+        assert queries is rows and k == 5 and metric == faiss.METRIC_INNER_PRODUCT
         searches.append((resources, device, current[-1]))
 
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)

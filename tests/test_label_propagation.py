@@ -242,6 +242,8 @@ def test_options_of_the_targets():
     targets = propagated_targets(found, pool_of(known), rng(), mode="full")
     assert targets.weights.tolist() == [1, 0.5, 0.25, 0.125] and targets.scores is None
     assert targets.class_weights.tolist() == [1, 1, 1]
+    half = propagated_targets(found, pool_of(known), rng())
+    assert (half.labels[1:] >= 0).sum() == 2  # round(3 / 2), as it is by default
     plain_ = propagated_targets(found, pool_of(known), rng(), mode="full", weighted=False)
     assert plain_.weights.tolist() == [1, 1, 1, 1]
     soft = propagated_targets(found, pool_of(known), rng(), mode="full", loss_type="kl")
@@ -265,7 +267,9 @@ def test_certainty_is_between_zero_and_one(classes):
 
 
 def test_class_balance_without_a_class():
-    np.testing.assert_allclose(class_balance(np.array([0, 0, 0, 1, -1]), 3), [4 / 9, 4 / 3, 1])
+    weights = class_balance(np.array([0, 0, 0, 1, -1]), 3)
+    np.testing.assert_allclose(weights, [4 / 9, 4 / 3, 1])
+    assert weights.dtype == np.float32
 
 
 def test_nothing_but_the_known_labels_enters():
