@@ -260,6 +260,17 @@ def test_a_late_owner_asks_for_the_next_number(tmp_path):
     assert (tmp_path / ".lease" / "4" / "owner.json").exists()
 
 
+def test_lateness_is_remembered_until_it_is_asked_for(tmp_path, monkeypatch):
+    """Its thread may renew it in time again meanwhile; two renewals in one tick are not late."""
+    lease = Lease(tmp_path, "folder")
+    lease._renewed -= 61
+    lease._renew()
+    lease._renew()
+    assert lease.held() and numbers(tmp_path) == [1, 2]
+    monkeypatch.setattr(os, "utime", lambda path: None)
+    assert lease.held() and lease.held() and numbers(tmp_path) == [1, 2]
+
+
 def test_a_released_lease_stays_as_a_mark(tmp_path):
     with Lease(tmp_path, "folder") as lease:
         assert [path.name for path in tmp_path.glob(".lease/*/*")] == ["owner.json"]
