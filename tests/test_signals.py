@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +18,14 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 
 def begin(*words, **more):
     words = [sys.executable, MAIN, *words]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(list(map(str, words)), stdout=pipe, stderr=pipe, text=True, **more)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(list(map(str, words)), preexec_fn=hear, **pipes, **more)
+
+
+def hear() -> None:
+    """Let no signal be ignored, as all are in what a shell has started in the background."""
+    for number in STATUS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def stopped(process, number):
@@ -61,7 +68,8 @@ def test_a_run_is_stopped_by_each_and_goes_on(tmp_path, whole):
 @pytest.mark.parametrize("number", STATUS)
 def test_during_the_imports(number, tmp_path):
     process = begin(*LONG, cwd=tmp_path)
-    time.sleep(0.6)
+    mapped = Path(f"/proc/{process.pid}/maps")
+    wait_for(process, lambda: "libtorch" in mapped.read_text())  # seconds before they are over
     stopped(process, number)
     assert not list(tmp_path.iterdir())
 
