@@ -260,10 +260,11 @@ def test_every_combination(training, start, tmp_path, monkeypatch, capsys):
         words += ["--pretraining-epochs", "1"]
     for method, row in METHODS.items():
         more = ["--head-dropout", "0.3"] if NEEDS_DROPOUT & set(row.needs) else []
-        refused = "pretrained_features" in row.needs and not start
-        assert main_al.main([*words, "--al-method", method, *more]) == (2 if refused else 0)
-        if refused:
+        if "pretrained_features" in row.needs and not start:
+            with pytest.raises(SystemExit):
+                main_al.main([*words, "--al-method", method])
             continue
+        assert main_al.main([*words, "--al-method", method, *more]) == 0
         flags = training.replace("--add-", "_with_") + ("_pretrained" if start else "")
         folders = list(tmp_path.glob(f"runs/digits/budget10/small_cnn/{method}{flags}/*/split0"))
         assert len(folders) == 1
