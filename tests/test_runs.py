@@ -173,10 +173,8 @@ def assert_same_run(one, other):
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-KILLED = {  # test_torture.py has more: with pre-training, with --ceal-repeat
-    "finetuning": "--epochs 60 --finetuning",
+KILLED = {  # test_torture.py has more: pre-training, CEAL, fine-tuning
     "lp": "--epochs 14 --add-lp --lp-step 3 --loss-type kl",
-    "ceal": "--epochs 25 --add-ceal --ceal-th 0.7 --al-method uncertainty_entropy",
     "averaged": "--epochs 40 --ema 0.9 --al-method coreset",
 }
 

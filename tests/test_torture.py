@@ -12,4 +12,4 @@ def test_twenty_kills():
 
 
 def test_flipped_bits():
-    assert flips(20, SEED, runs=1).startswith("20 flipped bits noticed")
+    assert flips(20, SEED, runs=0).startswith("20 flipped bits noticed")
