@@ -37,8 +37,7 @@ def pretrained_backbone(
     weights; checkpoint_epochs: epochs between checkpoints (as Checkpoints.due takes them).  A
     learning that was killed goes on from its checkpoint.  Raises UserError where the folder cannot
     be written, or holds what was learned otherwise."""
-    folder = folder_of(root, who)
-    weights = folder / "weights.pt"
+    weights = (folder := folder_of(root, who)) / "weights.pt"
     with lease_of(folder) as lease:
         if weights.exists() and not anew:
             log.info("pre-trained weights: %s", weights)
@@ -62,8 +61,8 @@ def pretrained_backbone(
             rows = row.pretrain(model, images, resume=resume, after_epoch=after_epoch, **settings)
             lease.require()
             write_atomically(folder / "config.json", json_bytes({"identity": who}))
-            table = tables.render_csv(row.columns, rows)
-            write_atomically(folder / "pretraining.csv", table.encode())
+            table = tables.render_csv(row.columns, rows).encode()
+            write_atomically(folder / "pretraining.csv", table)
             backbone = model.backbone.state_dict()
             save_checkpoint(weights, {"backbone": backbone, "identity": who})
             checkpoints.forget()
