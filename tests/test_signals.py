@@ -11,7 +11,7 @@ import pytest
 from tests.test_runs import MAIN, assert_same_run, wait_for
 from utils.run.stopping import Stopped, stoppable, uninterrupted
 
-LONG = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 300, "--device", "cpu")
+LONG = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 400, "--device", "cpu")
 PRE = ("--add-unsupervised-pretraining", "--pretraining-epochs", 12)
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 
@@ -26,6 +26,17 @@ def hear() -> None:
     """Let no signal be ignored, as all are in what a shell has started in the background."""
     for number in STATUS:
         signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture
+def heard():
+    """The same for this process."""
+    before = {number: signal.getsignal(number) for number in STATUS}
+    hear()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def stopped(process, number):
@@ -57,7 +68,7 @@ def test_a_run_is_stopped_by_each_and_goes_on(tmp_path, whole):
             assert any("going on from cycle" in line for line in process.stdout)
         else:
             wait_for(process, (folder / "checkpoint.pt").exists)
-        time.sleep(1.2)
+        time.sleep(1.2 if number == signal.SIGINT else 0.1)  # long enough for something to be kept
         stopped(process, number)
     done = begin(*words)
     told, _ = done.communicate()
@@ -94,7 +105,7 @@ def test_what_is_ignored_stays_ignored(tmp_path):
     assert process.wait() == 0
 
 
-def test_a_write_is_finished_first():
+def test_a_write_is_finished_first(heard):
     done = []
     with pytest.raises(Stopped) as caught, stoppable(), uninterrupted():
         with uninterrupted():

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -40,15 +41,18 @@ def kills(number: int, seed: int, kinds=KINDS) -> str:
     """So many kills, spread over these kinds of runs; -> what there was to see.
 
     Raises AssertionError where a run came back different or failed."""
-    rng, done, runs, writes = random.Random(seed), 0, 0, 0
-    with tempfile.TemporaryDirectory() as root:
-        while done < number:
-            kind = kinds[runs % len(kinds)]
-            wanted = min(-(-number // len(kinds)), number - done)
-            some, within = killed(Path(root, str(runs)), kind, wanted, rng)
-            done, writes, runs = done + some, writes + within, runs + 1
-            print(f"{done} kills, {kind}", file=sys.stderr, flush=True)
-    return f"{done} kills of {runs} runs ({writes} within a write): each the same to the bit"
+    shares = [number // len(kinds) + (i < number % len(kinds)) for i in range(len(kinds))]
+    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def one(i: int) -> tuple[int, int]:
+            rng = random.Random(f"{seed}, {kinds[i]}")
+            found = killed(Path(root, str(i)), kinds[i], shares[i], rng)
+            print(f"{found[0]} kills, {kinds[i]}", file=sys.stderr, flush=True)
+            return found
+
+        found = list(pool.map(one, [i for i in range(len(kinds)) if shares[i]]))
+    done, within = map(sum, zip(*found, strict=True))
+    return f"{done} kills of {len(found)} runs ({within} within a write): each the same to the bit"
 
 
 def killed(root: Path, kind: str, wanted: int, rng: random.Random) -> tuple[int, int]:
