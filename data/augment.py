@@ -7,6 +7,8 @@ own, what moves in being the reflection of the image at its border.
 import numpy as np
 import torch
 
+from data.strong import strong
+
 
 class ImageBatches:
     """All images of a part on one device, and batches of them by index.
@@ -45,8 +47,12 @@ class ImageBatches:
 
     def plain(self, indices) -> torch.Tensor:
         """(B,) indices or a slice -> (B, C, H, W) float32, normalised and not augmented."""
+        return self.normalise(self.raw(indices))
+
+    def raw(self, indices) -> torch.Tensor:
+        """(B,) indices or a slice -> (B, C, H, W) uint8, the pixels as they are."""
         chosen = indices if self.ids is None else self.ids[indices]
-        return self._normalise(self.windows[chosen, self.max_shift, self.max_shift])
+        return self.windows[chosen, self.max_shift, self.max_shift]
 
     def weak(self, indices: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         """(B,) indices -> (B, C, H, W) float32, shifted, flipped and normalised."""
@@ -57,9 +63,10 @@ class ImageBatches:
             mirrored = np.flatnonzero(rng.random(len(indices)) < 0.5)
             mirrored = torch.as_tensor(mirrored, device=batch.device)
             batch[mirrored] = batch[mirrored].flip(3)
-        return self._normalise(batch)
+        return self.normalise(batch)
 
-    def _normalise(self, batch: torch.Tensor) -> torch.Tensor:
+    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) pixels in [0, 255] -> what a network takes, float32; floats in place."""
         return batch.float().mul_(self.scale).add_(self.offset)
 
 
@@ -67,6 +74,7 @@ class ImageBatches:
 VIEWS = {
     "plain": lambda images, indices, rng: images.plain(indices),
     "weak": lambda images, indices, rng: images.weak(indices, rng),
+    "strong": strong,
 }
 
 

@@ -149,7 +149,7 @@ def test_image_batches():
         tuple(view.flatten().tolist())
         for y in range(5)
         for x in range(5)
-        for image in [images._normalise(images.windows[0:1, y, x])]
+        for image in [images.normalise(images.windows[0:1, y, x])]
         for view in (image, image.flip(3))
     }
     assert set(kinds) == expected
