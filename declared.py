@@ -5,12 +5,11 @@ import data
 import models
 import semisup
 import unsup
-from al_methods import METHODS
 from data.batches import BATCHES
 from data.problem import BUDGET, PROBLEM
 from models import HEAD, NETWORK, require_dropout
 from utils.graph import options as graph_options
-from utils.options.declare import Option, Part
+from utils.options.declare import Option, Part, keywords
 from utils.options.kinds import natural
 from utils.options.parse import Declared
 from utils.run.environment import DEVICE
@@ -20,9 +19,19 @@ from utils.training.outputs import NEEDS_DROPOUT
 from utils.training.schedule import SCHEDULE
 
 
+def needs_of(args, row) -> tuple[str, ...]:
+    """What a row of methods or algorithms needs of the network (experiment.Experiment.outputs)."""
+    needs = getattr(row, "needs", ())
+    return needs(**keywords(args, row.options, needs)) if callable(needs) else needs
+
+
 def _check(args) -> None:
-    if NEEDS_DROPOUT & set(METHODS[args.al_method].needs):
-        require_dropout(args, f"--al-method {args.al_method}")
+    for choice, key, row in declared().chosen(args):
+        needs, who = set(needs_of(args, row)), choice.chosen.format(key)
+        if NEEDS_DROPOUT & needs:
+            require_dropout(args, who)
+        if "pretrained_features" in needs:
+            unsup.require(args, who)
 
 
 LOOP = Part(
@@ -46,6 +55,15 @@ def declared() -> Declared:
             *semisup.switches(),
             *(unsup.PRETRAINING, DEVICE, SEED, FOLDER),
         ),
-        choices=(*(data.CHOICE, models.CHOICE, al_methods.CHOICE, semisup.CHOICE, unsup.CHOICE),),
+        choices=(
+            *(
+                data.CHOICE,
+                models.CHOICE,
+                al_methods.CHOICE,
+                al_methods.FIRST_CHOICE,
+                semisup.CHOICE,
+                unsup.CHOICE,
+            ),
+        ),
         repeats=(lambda args: args.al_nb_cycles > 1, "--al-nb-cycles above 1"),
     )

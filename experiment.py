@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
+import al_methods
 import data
 import semisup
 import unsup
-from al_methods import METHODS
-from al_methods.spec import Method
+from al_methods import METHODS, select
 from data import DATASETS, splits
 from data.batches import BATCHES, TrainingBatches
 from data.problem import BUDGET, PROBLEM, Problem, load_problem
 from data.state import State, to_plain
-from declared import SEED, declared
+from declared import SEED, declared, needs_of
 from models import ARCHS, HEAD, NETWORK, create_model
 from semisup import ALGORITHMS
 from semisup.spec import Algorithm
@@ -48,10 +49,6 @@ class Experiment:
     start: dict | None  # the backbone's weights that every cycle starts from
 
     @property
-    def method(self) -> Method:
-        return METHODS[self.args.al_method]
-
-    @property
     def algorithm(self) -> Algorithm:
         return ALGORITHMS[semisup.algorithm_of(self.args)]
 
@@ -61,11 +58,20 @@ class Experiment:
 
     def outputs(self, state: State) -> Outputs:
         """What the network as it is says of the training images."""
-        given = self.keywords((*self.method.options, *self.algorithm.options), *NEEDS.values())
-        lasting = {"pretrained_features": lambda: self.pretrained_features} if self.start else {}
+        chosen = declared().chosen(self.args)
+        options = dict.fromkeys(option for _, _, row in chosen for option in row.options)
+        given = self.keywords(options, *NEEDS.values())
+        lasting = {"pixels": lambda: self.pixels}
+        if self.start:
+            lasting["pretrained_features"] = lambda: self.pretrained_features
         where = {"seed": self.seed, "cycle": state.cycle, "amp": self.args.amp}
         images = self.problem.images
         return Outputs(self.learner.judge, images, **where, options=given, lasting=lasting)
+
+    @cached_property
+    def pixels(self) -> torch.Tensor:
+        """Of the training images, normalised: (N, c · H · W)."""
+        return self.problem.images.plain(slice(None)).flatten(1)
 
     @cached_property
     def pretrained_features(self) -> torch.Tensor:
@@ -74,6 +80,20 @@ class Experiment:
         network = network_maker(self.args, self.problem)().to(images.device)
         network.backbone.load_state_dict(self.start)
         return extract(network, images, amp=self.args.amp)[0]
+
+    def picks(self, name: str, state: State, budget: int, outputs, draws: str) -> np.ndarray:
+        """What a method picks, of what a network says (`outputs`): (budget,) int64, in order of
+        choice.  draws: what its random stream is derived from."""
+        method = METHODS[name]
+        return select(
+            name,
+            labels=state.pool.labels,
+            budget=budget,
+            num_classes=self.problem.num_classes,
+            rng=stream(self.seed, draws, state.cycle),
+            **outputs.of(needs_of(self.args, method), method.rather),
+            **self.keywords(method.options, method.pick),
+        )
 
     def batches(self, state: State) -> TrainingBatches:
         """The batches of the epoch that `state` has reached."""
@@ -108,16 +128,24 @@ def seed_of(args) -> int:
     return derive(args.seed, "split", args.split)
 
 
-def split_file(args) -> Path:
-    """Where the initial split is or will be."""
-    return splits.path_of(args.dataset, args.initial_size, args.split)
+def split_files(args) -> list[Path]:
+    """Where the initial split is or will be; nowhere, if the first labels are of no split."""
+    if al_methods.first_of(args):
+        return []
+    return [splits.path_of(args.dataset, args.initial_size, args.split)]
 
 
 def sources(args) -> dict:
     """Sizes and times of the files that the data and the split are read from."""
     files = DATASETS[args.dataset].files
     paths = sorted(files(args.data_root)) if files else []
-    return identity.stamps([*paths, split_file(args)])
+    return identity.stamps([*paths, *split_files(args)])
+
+
+def write_split(args, problem: Problem) -> dict:
+    """Write the split's file if it is missing; -> its size and time, if that was so."""
+    missing = [path for path in split_files(args) if splits.write_missing(path, problem)]
+    return identity.stamps(missing)
 
 
 def open_problem(args) -> Problem:
@@ -130,6 +158,7 @@ def open_problem(args) -> Problem:
         name=args.dataset,
         rng=stream(seed_of(args), "validation"),
         device=resolve_device(args.device, args.amp),
+        drawn=al_methods.first_of(args) is None,
         **keywords(args, options, load_problem),
         **keywords(args, spec.options, spec.load),
     )
@@ -175,8 +204,8 @@ def network_maker(args, problem: Problem) -> partial:
     row = ARCHS[args.arch]
     own = keywords(args, row.options, row.backbone)
     shared = keywords(args, (*NETWORK.options, *HEAD.options), create_model)
-    facts = {"num_classes": problem.num_classes, "in_channels": problem.channels}
-    return partial(create_model, **facts, **shared, **own)
+    facts = {"in_channels": problem.channels, "size": problem.size}
+    return partial(create_model, num_classes=problem.num_classes, **facts, **shared, **own)
 
 
 def new_learner(args, problem: Problem) -> Learner:

@@ -19,16 +19,15 @@ from functools import partial
 import torch
 
 import experiment
-from al_methods import select
-from data import splits
+from al_methods import first_of
 from data.state import State, from_plain
+from declared import needs_of
 from experiment import Experiment
 from utils.errors import UserError
 from utils.options.command import complain
 from utils.options.parse import build_parser, parse
 from utils.run import tables
 from utils.run.finished import report
-from utils.run.identity import stamps
 from utils.run.log import Bar, log, say, spare_terminal
 from utils.seeding import derive, stream
 from utils.training.fit import train_epoch
@@ -71,8 +70,7 @@ def active_learning(args) -> None:
         state = from_plain(run.state["state"]) if run.state else None
         if state and state.judged and state.cycle + 1 >= args.al_nb_cycles:
             return run.finish(sources, state.cycle + 1, AGAIN)
-        if splits.write_missing(split := experiment.split_file(args), problem):
-            sources |= stamps([split])
+        sources |= experiment.write_split(args, problem)
         run.start(problem.notices)
         # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
         start = experiment.pretrained(args, run, problem)
@@ -83,12 +81,12 @@ def active_learning(args) -> None:
 
 def cycles(e: Experiment, state: State | None) -> None:
     """The loop, from the start or from the state of the last checkpoint."""
-    # ---- 2. Start from a split, whose labels are asked for, or from the last checkpoint.
+    # ---- 2. Ask for the first labels, those of a split or a method's, or go on where it was.
     if state:
         e.learner.load_state_dict(e.run.state)
         log.info("going on from cycle %d, epoch %d", state.cycle + 1, state.epoch)
     else:
-        state = State.asking(e.problem.initial, len(e.problem.images))
+        state = asking(e)
 
     for cycle in range(state.cycle, e.args.al_nb_cycles):
         # ---- 3. Reveal the labels that are asked for; a run may stop before they are there.
@@ -107,10 +105,21 @@ def cycles(e: Experiment, state: State | None) -> None:
     e.save(state)
 
 
+def asking(e: Experiment) -> State:
+    """The start: the first labels are asked for, a split's or what a method picks without any."""
+    state = State.asking(e.problem.initial, len(e.problem.images))
+    if method := first_of(e.args):
+        begin(e, cycle=0)
+        with e.run.timed("all", "select"):
+            first = e.picks(method, state, e.args.initial_size, e.outputs(state), "initial")
+        state = replace(state, asked=first)
+    return state
+
+
 def revealed(e: Experiment, state: State) -> State:
     """The answers to what `state` asks for, and what there is to train on with them."""
     answers = e.problem.oracle.answers(state.asked)
-    if state.cycle:  # the first labels are in the split's file
+    if state.cycle or first_of(e.args):  # else they are in the split's file
         indices = e.problem.ids[state.asked]
         e.run.rows["acquired"] += tables.acquired_rows(state.cycle - 1, indices, answers)
         e.run.write_tables()
@@ -171,7 +180,7 @@ def renewed(e: Experiment, state: State) -> State:
         num_classes=e.problem.num_classes,
         rng=stream(e.seed, algorithm.draws, *moment),
         cycle=state.cycle,
-        **e.outputs(state).of(algorithm.needs),
+        **e.outputs(state).of(needs_of(e.args, algorithm)),
         **e.keywords(algorithm.options, algorithm.renew),
     )
     return replace(state, targets=targets)
@@ -197,17 +206,9 @@ def judged(e: Experiment, state: State) -> State:
 def picked(e: Experiment, state: State) -> State:
     """The next cycle, which asks for what the method picks; and what this cycle's network leaves
     behind for it."""
-    method, algorithm, outputs, carried = e.method, e.algorithm, e.outputs(state), {}
+    algorithm, outputs, carried = e.algorithm, e.outputs(state), {}
     with e.run.timed(state.cycle, "select"):
-        asked = select(
-            e.args.al_method,
-            labels=state.pool.labels,
-            budget=e.args.al_budget,
-            num_classes=e.problem.num_classes,
-            rng=stream(e.seed, "acquisition", state.cycle),
-            **outputs.of(method.needs, method.rather),
-            **e.keywords(method.options, method.pick),
-        )
+        asked = e.picks(e.args.al_method, state, e.args.al_budget, outputs, "acquisition")
         if algorithm.carry:
             options = e.keywords(algorithm.options, algorithm.carry)
             given = outputs.of(algorithm.carries_from)

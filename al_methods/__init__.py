@@ -23,14 +23,13 @@ from al_methods import (
 )
 from al_methods.spec import Method
 from utils.arrays import as_numpy, read_only
-from utils.errors import UserError
 from utils.graph.options import GRAPH, fits_device
 from utils.options.declare import Choice, Option, Part
 from utils.options.kinds import one_of
 from utils.training.outputs import MC_PASSES
 
 METHODS = {
-    "random": Method(random_sampling.pick),
+    "random": Method(random_sampling.pick, first=True),
     "uncertainty_entropy": Method(entropy.pick, needs=("probs",)),
     "least_confidence": Method(least_confidence.pick, needs=("probs",)),
     "margin": Method(margin.pick, needs=("probs",)),
@@ -47,23 +46,35 @@ METHODS = {
 }
 
 
-def _check(args) -> None:
-    needed = METHODS[args.al_method].needs
-    if "pretrained_features" in needed and not args.add_unsupervised_pretraining:
-        raise UserError(
-            f"--al-method {args.al_method} needs the features of a network that has seen no label "
-            "yet: add --add-unsupervised-pretraining"
-        )
+BALANCED = "balanced"
+FIRST = (BALANCED, *(name for name, row in METHODS.items() if row.first))
 
 
 AL_METHOD = Part(
     "active learning",
-    options=(Option("al_method", "random", "acquisition method", kind=one_of(METHODS)),),
-    check=_check,
+    options=(
+        Option("al_method", "random", "acquisition method", kind=one_of(METHODS)),
+        Option(
+            "initial",
+            BALANCED,
+            "the first labels: as many of each class, drawn and kept in a split's file, or chosen "
+            "by a method that needs none",
+            kind=one_of(FIRST),
+            added=True,
+        ),
+    ),
 )
 CHOICE = Choice(
     "active learning", METHODS, lambda args: args.al_method, "--al-method {}", later=True
 )
+
+
+def first_of(args) -> str | None:
+    """The method that chooses the first labels; None where they are a split's."""
+    return None if args.initial == BALANCED else args.initial
+
+
+FIRST_CHOICE = Choice("active learning", METHODS, first_of, "--initial {}")
 
 
 def select(

@@ -34,15 +34,16 @@ def pick(
     labels: np.ndarray,
     budget: int,
     rng=None,
-    k: int = 50,
+    k: int | str = 50,
     gamma: float = 3,
     alpha: float = 0.99,
     search: str = "auto",
+    kernel: str = "cosine",
 ) -> np.ndarray:
     """features: (N, d); labels: (N,) int64, -1 where unknown -> (budget,) int64, in order.
 
-    k, gamma, search: of the graph (utils.graph.affinity); alpha: of the diffusion."""
-    system = Diffusion(affinity(features, k, gamma, search), alpha)
+    k, gamma, search, kernel: of the graph (utils.graph.affinity); alpha: of the diffusion."""
+    system = Diffusion(affinity(features, k, gamma, search, kernel), alpha)
     unlabeled = labels < 0
     f = as_numpy(system.solve((~unlabeled).astype(np.float32)), np.float64)  # (N,)
     if not f[unlabeled].any():

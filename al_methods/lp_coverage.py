@@ -46,16 +46,17 @@ def pick(
     labels: np.ndarray,
     budget: int,
     rng=None,
-    k: int = 50,
+    k: int | str = 50,
     gamma: float = 3,
     alpha: float = 0.99,
     search: str = "auto",
+    kernel: str = "cosine",
 ) -> np.ndarray:
     """features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps -> (budget,)
     int64, in order.
 
-    k, gamma, search: of the graph (utils.graph.affinity); alpha: of the diffusion."""
-    W = affinity(features, k, gamma, search)
+    k, gamma, search, kernel: of the graph (utils.graph.affinity); alpha: of the diffusion."""
+    W = affinity(features, k, gamma, search, kernel)
     system = Diffusion(W, alpha)
     W = W if isinstance(W, torch.Tensor) else as_torch_csr(W)
     known = torch.as_tensor(np.flatnonzero(labels >= 0), device=W.device)
@@ -192,4 +193,5 @@ ROW = Method(
     rather={"features": "pretrained_features"},
     options=GRAPH,
     fits=fits_device,
+    first=True,
 )

@@ -26,4 +26,4 @@ def pick(
     return np.array(picks, dtype=np.int64)
 
 
-ROW = Method(pick, needs=("pretrained_features",))
+ROW = Method(pick, needs=("pretrained_features",), first=True)

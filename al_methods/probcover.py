@@ -74,4 +74,4 @@ RADIUS = Option(
     keyword="radius",
     shown="the largest whose balls are pure",
 )
-ROW = Method(pick, needs=("pretrained_features",), options=(RADIUS,))
+ROW = Method(pick, needs=("pretrained_features",), options=(RADIUS,), first=True)

@@ -11,10 +11,12 @@ class Method(Row):
     """A row of METHODS.
 
     pick: labels, budget, rng, what the method needs and its options -> picks, in order of choice;
-    needs: names of utils.training.outputs.NEEDS, or `pretrained_features`, those of the network
-    after pre-training and before any label; computed only where a method has them.
-    rather: what is taken in place of a need where the run has it."""
+    needs: names of what experiment.Experiment.outputs gives, or a function that gives them;
+    `pretrained_features` are those of the network after pre-training and before any label.
+    rather: what is taken in place of a need where the run has it.
+    first: can it choose without a single label?"""
 
     pick: Callable
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] | Callable[..., tuple[str, ...]] = ()
     rather: dict[str, str] = field(default_factory=dict)
+    first: bool = False

@@ -65,4 +65,4 @@ def by_typicality(x: torch.Tensor, members: np.ndarray) -> list[int]:
     return members[np.argsort(means[first[twin.ravel()]], kind="stable")].tolist()
 
 
-ROW = Method(pick, needs=("pretrained_features",))
+ROW = Method(pick, needs=("pretrained_features",), first=True)

@@ -123,6 +123,7 @@ def load_problem(
     name: str,
     split: int = 0,
     size: int,
+    drawn: bool = True,
     validation: bool = False,
     rng,
     device,
@@ -131,10 +132,14 @@ def load_problem(
     """Read the data set and the split number `split` of `size` labels; nothing is written but, if
     that can be, the checksums of published files beside them.
 
+    drawn: are the first labels a split's?  If not they are asked for later, and `initial` is empty.
     rng draws the validation set; options: the data set's own.  Raises UserError for whatever is
     wrong with either."""
     train, test = spec.read(root, **options)
-    chosen = splits.read_or_balance(name, train.labels, spec.num_classes, size, split)
+    chosen, said = np.empty(0, np.int64), []
+    if drawn:
+        chosen = splits.read_or_balance(name, train.labels, spec.num_classes, size, split)
+        said = splits.notices(splits.path_of(name, size, split), train.labels, size, split)
     mean, std = (spec.mean, spec.std) if spec.mean else channel_statistics(train.pixels)
     everything = ImageBatches(train.pixels.to(device), mean, std, spec.max_shift, spec.flip)
     judges = {"": (ImageBatches(test.pixels.to(device), mean, std), test.labels)}
@@ -156,10 +161,7 @@ def load_problem(
         channels=spec.channels,
         size=spec.size,
         fingerprint=fingerprint(train, test),
-        notices=(
-            *originals.notices(name, root, spec.published),
-            *splits.notices(splits.path_of(name, size, split), train.labels, size, split),
-        ),
+        notices=(*originals.notices(name, root, spec.published), *said),
     )
 
 

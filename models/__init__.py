@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from models.cnn import cifar_cnn, small_cnn
+from models.cnn import cifar_cnn, sized_cnn, small_cnn
 from models.heads import Network, linear, weight_normalised_linear
 from models.layers.sobel import Sobel
 from models.resnet import resnet18
@@ -22,6 +22,7 @@ class Arch(Row):
     features: int
     head: Callable = linear
     min_size: int = 1  # pixels a side that the backbone needs
+    sized: bool = False  # does the backbone also take the images' size, in pixels a side?
     dropout: bool = False  # has the backbone layers of dropout?
     channels_last: bool = False  # the faster layout of the two on the CPU, as measured there
 
@@ -37,6 +38,7 @@ ARCHS = {
     ),
     "resnet18": Arch(resnet18, features=512, channels_last=True),
     "small_cnn": Arch(small_cnn, features=64, min_size=2),
+    "sized_cnn": Arch(sized_cnn, features=64, sized=True, channels_last=True),
 }
 
 
@@ -44,6 +46,7 @@ def create_model(
     arch: str,
     num_classes: int,
     in_channels: int = 3,
+    size: int = 32,
     unit_length: bool = True,
     sobel: bool = False,
     head_dropout: float = 0.0,
@@ -51,12 +54,14 @@ def create_model(
 ) -> Network:
     """A network with random weights from torch's default generator.
 
-    `unit_length` makes the features unit length before the head; `sobel` feeds the backbone image
-    gradients instead of pixels; `head_dropout` is the share of the features dropped before the
-    head; options: the row's own.  Raises ValueError for an unknown network."""
+    size: pixels a side, for a network that is built for it; `unit_length` makes the features unit
+    length before the head; `sobel` feeds the backbone image gradients instead of pixels;
+    `head_dropout` is the share of the features dropped before the head; options: the row's own.
+    Raises ValueError for an unknown network."""
     if arch not in ARCHS:
         raise ValueError(f"unknown network {arch!r}: one of {', '.join(ARCHS)}")
     row = ARCHS[arch]
+    options |= {"size": size} if row.sized else {}
     backbone = row.backbone(2 if sobel else in_channels, **options)
     if sobel:
         backbone = nn.Sequential(Sobel(), backbone)

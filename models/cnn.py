@@ -1,4 +1,4 @@
-"""Convolutional networks: the 13-layer one of the paper and a small one for digits."""
+"""Convolutional networks: the 13-layer one of the paper and two small ones."""
 
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -39,6 +39,24 @@ def small_cnn(in_channels: int = 1) -> nn.Module:
         _block(nn.Conv2d(64, 64, 3, padding=1, bias=False)),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
+    )
+
+
+def sized_cnn(in_channels: int = 1, size: int = 32) -> nn.Module:
+    """As deep as the images ask, then flattened, so that it knows where a stroke is -> (B, 64).
+
+    A block of 32 channels; then poolings, each with a block of 64, until fewer than 8 pixels a side
+    are left; a last block, and a layer that sees all of them."""
+    layers, channels = [_block(nn.Conv2d(in_channels, 32, 3, padding=1, bias=False))], 32
+    while size >= 8:
+        layers += [nn.MaxPool2d(2), _block(nn.Conv2d(channels, 64, 3, padding=1, bias=False))]
+        size, channels = size // 2, 64
+    return nn.Sequential(
+        *layers,
+        _block(nn.Conv2d(channels, 64, 3, padding=1, bias=False)),
+        nn.Flatten(),
+        nn.Linear(64 * size**2, 64, bias=False),
+        nn.BatchNorm1d(64),
     )
 
 

@@ -7,6 +7,9 @@ Source: Iscen, Tolias, Avrithis & Chum, "Label propagation for deep semi-supervi
     Z (N, C)   (I − αW) Z = Y, negatives set to zero, rows made to sum to one
     ŷ_i        argmax_c z_ic
     ω_i        1 − H(z_i) / log C, divided by the largest
+               with a balance, first z_ic <- c_c z_ic, so that the rows, made to sum to one again,
+               have the class masses Σ_i z_ic that are wanted (Sinkhorn & Knopp, Pacific Journal of
+               Mathematics 21, 1967)
     ζ_c        (images in use / C) / images in use of class c                      (class weights)
 """
 
@@ -22,6 +25,9 @@ from utils.graph import affinity
 from utils.ranking import top
 
 MODES = ("full", "certain", "prob", "uniform")
+BALANCES = ("none", "uniform", "labels")
+CLOSE, STEPS = 1e-3, 1000  # of a balance: the relative error of a class's mass, and the most steps
+LEAST_SCALE = 1e-6  # beside the largest: no balance takes a class from the images it alone reaches
 
 
 class Propagation(NamedTuple):
@@ -33,12 +39,14 @@ class Propagation(NamedTuple):
 
 
 def propagate(
-    features, labels, num_classes, *, k=50, gamma=3, alpha=0.99, search="auto"
+    features, labels, num_classes, *, alpha=0.99, balance="none", search="auto", **graph
 ) -> Propagation:
     """Propagate the known labels to all images.
 
-    features: (N, d); labels: (N,) int64, -1 where unknown -> Propagation, in which the labeled
-    images keep their label with weight 1.  Raises ValueError where a label is not a class."""
+    features: (N, d), or a sequence of such views; labels: (N,) int64, -1 where unknown; graph,
+    search: of utils.graph.affinity; balance: do the classes get masses that are all the same
+    ("uniform"), or as those of the labels ("labels")? -> Propagation, in which the labeled images
+    keep their label with weight 1.  Raises ValueError where a label is not a class."""
     labels = as_numpy(labels, np.int64)
     if labels.max(initial=-1) >= num_classes:
         raise ValueError(f"label {labels.max()} is not one of {num_classes} classes")
@@ -46,7 +54,10 @@ def propagate(
     members = np.bincount(labels[labeled], minlength=num_classes)  # n_c
     Y = np.zeros((len(labels), num_classes), dtype=np.float32)
     Y[labeled, labels[labeled]] = 1 / members[labels[labeled]]
-    Z = np.maximum(as_numpy(diffuse(affinity(features, k, gamma, search), Y, alpha)), 0)
+    W = affinity(features, search=search, **graph)
+    Z = np.maximum(as_numpy(diffuse(W, Y, alpha)), 0)
+    if balance != "none":
+        Z = balanced(Z, members if balance == "labels" else members > 0)
     mass = Z.sum(axis=1, keepdims=True)
     reached = mass[:, 0] > 0
     scores = np.divide(Z, mass, out=np.zeros_like(Z), where=mass > 0)
@@ -55,6 +66,27 @@ def propagate(
     pseudo = np.where(reached, scores.argmax(axis=1), -1)
     pseudo[labeled], weights[labeled] = labels[labeled], 1
     return Propagation(pseudo, weights, scores)
+
+
+def balanced(Z: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Columns rescaled until the rows, each divided by its sum, have class masses ∝ prior.
+
+    Z: (N, C) float32, not negative; prior: (C,), 0 for a class without a label -> (N, C) float32.
+    Where no rescaling can do it the last step's is the answer."""
+    rows = Z[Z.any(axis=1)].astype(np.float64)
+    classes = np.flatnonzero((prior > 0) & rows.any(axis=0))
+    wanted = prior[classes] / prior[classes].sum()
+    scale = np.ones(len(classes))
+    for _ in range(STEPS if len(classes) else 0):
+        scaled = rows[:, classes] * scale
+        found = (scaled / scaled.sum(axis=1, keepdims=True)).mean(axis=0)
+        if np.abs(found / wanted - 1).max() < CLOSE:
+            break
+        scale *= wanted / np.maximum(found, np.finfo(float).tiny)
+        scale = np.maximum(scale / scale.max(), LEAST_SCALE)
+    result = np.zeros_like(Z)
+    result[:, classes] = Z[:, classes] * scale
+    return result
 
 
 def propagated_targets(

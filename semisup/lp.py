@@ -7,13 +7,13 @@ import numpy as np
 
 from data.batches import cycled, one_stream, require_listable
 from data.pool import Pool, Targets
-from semisup.label_propagation import MODES, propagate, propagated_targets
+from semisup.label_propagation import BALANCES, MODES, propagate, propagated_targets
 from semisup.spec import Algorithm
 from semisup.told import tell_if_none
 from utils.errors import UserError
-from utils.graph.options import GRAPH, fits_device
+from utils.graph.options import GRAPH, VIEWS, fits_device, graph_needs
 from utils.options.declare import Option
-from utils.options.kinds import number, one_of, portion, positive
+from utils.options.kinds import number, one_of, otherwise, portion, positive
 
 LABELED_BATCH_SIZES = {64: 10, 128: 50}  # batch size: labeled images of it, where none is given
 
@@ -25,15 +25,17 @@ def due(cycle: int, epoch: int, *, step: int = 1) -> bool:
 
 def renew(
     *,
-    features,
     pool: Pool,
     num_classes: int,
     rng: np.random.Generator,
     cycle: int,
-    k: int = 50,
+    views: str = "features",
+    k: int | str = 50,
     gamma: float = 3,
     alpha: float = 0.99,
     search: str = "auto",
+    kernel: str = "cosine",
+    balance: str = "none",
     mode: str = "prob",
     percent: float = 0.5,
     tau: float = 0.0,
@@ -41,11 +43,15 @@ def renew(
     class_weighted: bool = False,
     loss_type: str = "ce",
     by_weight: bool = False,
+    **seen,
 ) -> Targets:
-    """Propagate, and choose what to train on: `propagate` and `propagated_targets`."""
-    graph = {"k": k, "gamma": gamma, "alpha": alpha, "search": search}
+    """Propagate, and choose what to train on: `propagate` and `propagated_targets`.
+
+    seen: (N, d) of each of the views, by name."""
+    graph = {"k": k, "gamma": gamma, "alpha": alpha, "search": search, "kernel": kernel}
+    shown = [seen[view] for view in views.split(",")]
     targets = propagated_targets(
-        propagate(features, pool.labels, num_classes, **graph),
+        propagate(shown, pool.labels, num_classes, balance=balance, **graph),
         pool,
         rng,
         mode=mode,
@@ -118,6 +124,15 @@ def _fits(args, problem) -> None:
 
 
 OPTIONS = (
+    VIEWS,
+    Option(
+        "lp_balance",
+        "none",
+        "class masses that the propagated labels are rescaled to: all the same, or the labels'",
+        kind=otherwise(one_of(BALANCES), true="uniform", false="none"),
+        keyword="balance",
+        added=True,
+    ),
     Option(
         "labeled_batch_size",
         None,
@@ -167,7 +182,7 @@ ROW = Algorithm(
     fits=_fits,
     due=due,
     renew=renew,
-    needs=("features",),
+    needs=graph_needs,
     streams=streams,
     draws="propagation",
 )

@@ -29,7 +29,7 @@ class Algorithm(Row):
     start: pool, num_classes, carried -> the Targets that a cycle starts with.
     due: cycle, epoch -> are the targets made anew before this epoch (0 for the first)?
     renew: pool, num_classes, rng, cycle and what it needs -> Targets, from the network as it is.
-    needs: names of utils.training.outputs.NEEDS.
+    needs: names of what experiment.Experiment.outputs gives, or a function that gives them.
     carry: cycle and what it carries_from -> arrays by name, what the last network leaves behind
     for the next cycle's `start`; carries_from: names as in needs.
     streams: targets, pool, rng, batch_size, steps -> the batches of an epoch, as
@@ -42,7 +42,7 @@ class Algorithm(Row):
     start: Callable[..., Targets] = known_labels
     due: Callable[..., bool] = never
     renew: Callable[..., Targets] | None = None
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] | Callable[..., tuple[str, ...]] = ()
     carry: Callable[..., dict] | None = None
     carries_from: tuple[str, ...] = ()
     streams: Callable[..., list] = used_images

@@ -37,9 +37,9 @@ def digits(count=300):
     return images, train.labels[:count]
 
 
-def network(arch="small_cnn", **more):
+def network(arch="small_cnn", size=8, **more):
     torch.manual_seed(0)
-    return create_model(arch, 10, 1, **more)
+    return create_model(arch, 10, 1, size, **more)
 
 
 def test_kmeans():
@@ -102,7 +102,7 @@ def test_the_clusters_come_to_agree_with_the_hidden_classes(monkeypatch):
 def test_every_network(arch, sobel):
     pixels = digits(40)[0].pixels.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     images = ImageBatches(pixels, [0.5], [0.5], 1)
-    model = network(arch, sobel=sobel)
+    model = network(arch, 16, sobel=sobel)
     before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
     options = SETTINGS | {"clusters": 8, "epochs": 2, "batch_size": 20}
     rows = pretrain(model, images, **options)

@@ -252,7 +252,7 @@ def test_neighbours_where_faiss_has_no_gpu(cuda, monkeypatch):
 def test_the_graph_of_features_there_is_made_there(cuda, monkeypatch):
     monkeypatch.setattr(build, "affinity_on_device", lambda *words: words)
     features = torch.empty(30, 8, device=cuda)
-    assert affinity(features, 7, 2, "auto") == (features, 7, 2)
+    assert affinity(features, 7, 2, "auto") == ((features,), 7, 2, "cosine")
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from models import ARCHS, create_model
 @pytest.mark.parametrize("channels", [1, 3])
 def test_contract(arch, channels):
     torch.manual_seed(0)
-    model = create_model(arch, 7, channels)
     size = max(8, ARCHS[arch].min_size)
+    model = create_model(arch, 7, channels, size)
     images = torch.randn(3, channels, size, size)
     logits, features = model.eval()(images)
     assert logits.shape == (3, 7) and features.shape == (3, ARCHS[arch].features)
@@ -19,10 +19,10 @@ def test_contract(arch, channels):
     loss = torch.nn.functional.cross_entropy(model.train()(images)[0], torch.tensor([0, 1, 2]))
     loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-    other = create_model(arch, 7, channels)
+    other = create_model(arch, 7, channels, size)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other.eval()(images)[0], model.eval()(images)[0])
-    free = create_model(arch, 7, channels, unit_length=False).eval()(images)[1]
+    free = create_model(arch, 7, channels, size, unit_length=False).eval()(images)[1]
     assert (free.norm(dim=1) - 1).abs().min() > 1e-3
 
 
@@ -53,3 +53,14 @@ def test_a_fresh_head(arch):
 def test_unknown_network():
     with pytest.raises(ValueError, match="one of cifar_cnn"):
         create_model("vgg", 10)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 12, 28, 31, 32, 64])
+def test_a_network_that_fits_its_images(size):
+    model = create_model("sized_cnn", 3, 1, size).eval()
+    images = torch.randn(2, 1, size, size)
+    assert model(images)[1].shape == (2, 64)
+    poolings = [m for m in model.modules() if isinstance(m, torch.nn.MaxPool2d)]
+    assert 2 ** len(poolings) * 8 > size >= 2 ** len(poolings) * 4 * bool(poolings)
+    with pytest.raises(RuntimeError):
+        model(torch.randn(2, 1, 2 * size + 6, 2 * size + 6))

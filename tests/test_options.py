@@ -51,7 +51,10 @@ def parsed(words: str):
 def read_by_hand() -> set[str]:
     """The options that the commands themselves read, as args.NAME."""
     trees = [ast.parse((ROOT / name).read_text()) for name in ("main_al.py", "experiment.py")]
-    trees += [ast.parse((ROOT / p / "__init__.py").read_text()) for p in ("semisup", "unsup")]
+    trees += [
+        ast.parse((ROOT / p / "__init__.py").read_text())
+        for p in ("al_methods", "semisup", "unsup")
+    ]
     attributes = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
     return {
         node.attr
@@ -63,7 +66,8 @@ def read_by_hand() -> set[str]:
 
 def functions_of(row: Row) -> list:
     values = [getattr(row, name) for name in vars(row) if name not in ("check", "fits")]
-    values += [NEEDS[name] for name in getattr(row, "needs", ()) if name in NEEDS]
+    needs = getattr(row, "needs", ())
+    values += [] if callable(needs) else [NEEDS[name] for name in needs if name in NEEDS]
     readers = [function for part, function in READERS if part is row]
     return [value for value in values if callable(value)] + readers
 
@@ -217,6 +221,7 @@ CHANGES = {
     "split": ("", "--split 1"),
     "use_val_set": ("", "--use-val-set"),
     "al_method": ("", "--al-method coreset"),
+    "initial": ("", "--initial random"),
     "al_budget": ("", "--al-budget 12 --initial-size 10"),
     "initial_size": ("", "--initial-size 12"),
     "arch": (MNIST, "--arch resnet18"),
@@ -238,6 +243,9 @@ CHANGES = {
     "ema": ("--steps-per-epoch 3", "--ema 0.5"),
     "finetuning": ("", "--finetuning"),
     "lp_k": ("--add-lp", "--lp-k 5"),
+    "lp_affinity": (LP, "--lp-affinity gaussian"),
+    "lp_views": (LP, "--lp-views features,pixels"),
+    "lp_balance": (LP, "--lp-balance True"),
     "lp_gamma": (LP, "--lp-gamma 1"),
     "lp_alpha": (LP, "--lp-alpha 0.5"),
     "knn": (LP, "--knn approx"),
@@ -259,13 +267,17 @@ CHANGES = {
     "pretraining_epochs": (PRE, "--pretraining-epochs 2"),
     "pretraining_lr": (PRE, "--pretraining-lr 0.5"),
     "pretraining_batch_size": (PRE, "--pretraining-batch-size 64"),
+    "pretraining_method": (PRE, "--pretraining-method simclr"),
+    "pretraining_temperature": (
+        f"{PRE} --pretraining-method simclr",
+        "--pretraining-temperature 1",
+    ),
     "pretraining_clusters": (PRE, "--pretraining-clusters 20"),
     "seed": ("", "--seed 8"),
 }
 ELSEWHERE = {
     "amp",  # refused without a GPU: test_bad_input.py
     "compile",  # changes rounding alone: test_training.py
-    "pretraining_method",  # there is one: test_rows.py has another
 }
 
 

@@ -1,12 +1,13 @@
 """Unsupervised pre-training: one a file, one row each in PRETRAINERS, and their cache."""
 
-from unsup import deepcluster
+from unsup import deepcluster, simclr
 from utils.errors import UserError
 from utils.options.declare import Choice, Option, Part
 from utils.options.kinds import one_of
 
 PRETRAINERS = {
     "deepcluster": deepcluster.ROW,
+    "simclr": simclr.ROW,
 }
 
 TITLE = "unsupervised pre-training"
@@ -16,6 +17,15 @@ def _check(args) -> None:
     if args.learn_unsupervised_pretraining and not args.add_unsupervised_pretraining:
         raise UserError(
             "--learn-unsupervised-pretraining is read only with --add-unsupervised-pretraining True"
+        )
+
+
+def require(args, who: str) -> None:
+    """Raises UserError where `who` needs pre-training and the run has none."""
+    if not args.add_unsupervised_pretraining:
+        raise UserError(
+            f"{who} needs the features of a network that has seen no label yet: add "
+            "--add-unsupervised-pretraining"
         )
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from data.augment import ImageBatches
+from unsup.health import watched
 from unsup.spec import Pretrainer
 from utils.run import tables
 from utils.run.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
@@ -58,7 +59,8 @@ def pretrained_backbone(
                     checkpoints.save(whole)
                 checkpoints.keep(lambda: whole)
 
-            rows = row.pretrain(model, images, resume=resume, after_epoch=after_epoch, **settings)
+            settings |= {"resume": resume, "after_epoch": after_epoch}
+            rows = watched(row.pretrain, model, images, **settings)
             lease.require()
             write_atomically(folder / "config.json", json_bytes({"identity": who}))
             table = tables.render_csv(row.columns, rows).encode()

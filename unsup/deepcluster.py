@@ -64,7 +64,9 @@ def pretrain(
     with Bar(range(len(rows), epochs), "pre-training") as shown:
         for epoch in shown:
             before = assigned
-            features = unit_length(as_numpy(extract(model, images, amp=amp, **told(epoch))[0]))
+            features = unit_length(
+                as_numpy(extract(model, images, amp=amp, **options.told(epoch))[0])
+            )
             assigned = cluster(features, clusters, derive(seed, "kmeans", 0, epoch))
             torch.manual_seed(derive(seed, "head", 0, epoch))
             fresh_head(model, clusters, optimizer)
@@ -72,18 +74,15 @@ def pretrain(
             rng = stream(seed, "augment", 0, epoch)
             batches = TrainingBatches(images, cluster_targets(assigned, clusters), streams, rng)
             torch.manual_seed(derive(seed, "dropout", 0, epoch))
-            more = {"rate": lambda done: lr, "amp": amp, **told(epoch)}
+            more = {"rate": lambda done: lr, "amp": amp, **options.told(epoch)}
             mean = train_epoch(model, optimizer, batches, loss, **more)
             rows.append({"epoch": epoch, "loss": mean, "nmi": agreement(before, assigned)})
             shown.set_postfix_str(words(rows[-1]))
             after_epoch(epoch + 1, state_of(model, optimizer, rows, assigned))
-    extract(model, images, amp=amp, **told(epochs - 1))  # weights that give no numbers are not kept
+    extract(
+        model, images, amp=amp, **options.told(epochs - 1)
+    )  # weights that give no numbers are not kept
     return rows
-
-
-def told(epoch: int) -> dict:
-    """What an error says where the numbers are not finite any more."""
-    return {"where": f"pre-training, epoch {epoch + 1}", "advice": options.ADVICE}
 
 
 def fresh_head(model, clusters: int, optimizer) -> None:

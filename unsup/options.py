@@ -15,3 +15,8 @@ BATCH_SIZE = Option(
     keyword="batch_size",
     metavar="N",
 )
+
+
+def told(epoch: int) -> dict:
+    """What an error says where the numbers are not finite any more."""
+    return {"where": f"pre-training, epoch {epoch + 1}", "advice": ADVICE}

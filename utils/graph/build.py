@@ -5,16 +5,27 @@ Source: Iscen et al., "Label propagation for deep semi-supervised learning", CVP
 
     X  (N, d)  features            v_i in the paper
     A  (N, N)  A_ij = max(x_i·x_j, 0)^γ for the k nearest neighbours j of i, else 0
+               or, "gaussian", exp(−‖x_i − x_j‖² / (σ_i σ_j)), σ_i the distance of the k-th one
+               (Zelnik-Manor & Perona, "Self-tuning spectral clustering", NIPS 2004)
     W  (N, N)  D^-1/2 (A + Aᵀ) D^-1/2, zero diagonal, D the row sums of A + Aᵀ
+
+Several views of the same images give one graph: each A is divided by the sum of its entries, so
+that none outweighs another, and their sum is the A of the images.
 """
+
+from functools import reduce
+from operator import add
 
 import numpy as np
 import scipy.sparse
 
 from utils.arrays import as_numpy, unit_length
 from utils.graph.neighbors import search_neighbors
-from utils.graph.on_device import affinity_on_device
+from utils.graph.on_device import TINY, affinity_on_device, views_of
 from utils.torch_faiss import torch
+
+KERNELS = ("cosine", "gaussian")
+LEAST_K, PAPERS_K, IMAGES_A_NEIGHBOR = 5, 50, 1000  # of k = "auto"
 
 
 def knn(features, k: int, search: str = "exact") -> tuple[np.ndarray, np.ndarray]:
@@ -40,31 +51,54 @@ def knn(features, k: int, search: str = "exact") -> tuple[np.ndarray, np.ndarray
 
 
 def affinity(
-    features, k: int = 50, gamma: float = 3, search: str = "exact"
+    features, k: int | str = 50, gamma: float = 3, search: str = "exact", kernel: str = "cosine"
 ) -> scipy.sparse.csr_matrix:
     """The symmetric normalised affinity W of the module docstring.
 
-    features: (N, d), made unit length here -> CSR (N, N) float32; search: as in `knn`.  An isolated
-    row stays zero.  k is cut to N-1, where the graph is complete.  Features on a GPU stay there:
-    the search is exact and W a torch CSR tensor."""
-    if isinstance(features, torch.Tensor) and features.is_cuda:
-        return affinity_on_device(features, k, gamma)
-    x = unit_length(as_numpy(features, np.float32))
-    n = len(x)
-    k = min(k, n - 1)
-    similarities, neighbors = knn(x, k, search)
-    with np.errstate(over="ignore"):
-        strengths = np.maximum(similarities, 0) ** gamma  # (N, k)
-    strengths[np.isinf(strengths)] = 1  # a duplicate, whose similarity was rounded above one
+    features: (N, d), made unit length here, or a sequence of such views -> CSR (N, N) float32;
+    search: as in `knn`; kernel: of KERNELS.  An isolated row stays zero.  k is cut to N-1, where
+    the graph is complete; "auto" is `neighbors_of` N.  Features on a GPU stay there: the search is
+    exact and W a torch CSR tensor."""
+    views = views_of(features)
+    n = len(views[0])
+    k = min(neighbors_of(n) if k == "auto" else k, n - 1)
+    if isinstance(views[0], torch.Tensor) and views[0].is_cuda:
+        return affinity_on_device(views, k, gamma, kernel)
+    edges = [_edges(x, k, gamma, search, kernel) for x in views]
+    if len(edges) > 1:
+        edges = [(a / float(a.sum(dtype=np.float64)), neighbors) for a, neighbors in edges]
     # Row sums of A + Aᵀ; normalising A before the sum touches fewer entries than after it.
-    degrees = strengths.sum(axis=1, dtype=np.float64)
-    degrees += np.bincount(neighbors.ravel(), weights=strengths.ravel(), minlength=n)
+    degrees = np.zeros(n)
+    for strengths, neighbors in edges:
+        degrees += strengths.sum(axis=1, dtype=np.float64)
+        degrees += np.bincount(neighbors.ravel(), weights=strengths.ravel(), minlength=n)
     scale = np.zeros(n, dtype=np.float32)
     np.divide(1, np.sqrt(degrees), out=scale, where=degrees > 0)
-    strengths *= scale[:, None]
-    strengths *= scale[neighbors]
-    starts = np.arange(0, n * k + 1, k)
-    a = scipy.sparse.csr_matrix((strengths.ravel(), neighbors.ravel(), starts), shape=(n, n))
+    starts, parts = np.arange(0, n * k + 1, k), []
+    for strengths, neighbors in edges:
+        scaled = strengths * scale[:, None]
+        scaled *= scale[neighbors]
+        part = (scaled.ravel(), neighbors.ravel(), starts)
+        parts.append(scipy.sparse.csr_matrix(part, shape=(n, n)))
+    a = reduce(add, parts)
     w = (a + a.T).tocsr()
     w.eliminate_zeros()
     return w
+
+
+def _edges(features, k: int, gamma: float, search: str, kernel: str):
+    """A of one view: its entries (N, k) and where they are, the neighbours (N, k)."""
+    similarities, neighbors = knn(unit_length(as_numpy(features, np.float32)), k, search)
+    if kernel == "gaussian":
+        apart = np.maximum(2 - 2 * similarities, 0)  # squared
+        reach = np.maximum(np.sqrt(apart[:, -1]), TINY)  # σ
+        return np.exp(-apart / (reach[:, None] * reach[neighbors])), neighbors
+    with np.errstate(over="ignore"):
+        strengths = np.maximum(similarities, 0) ** gamma  # (N, k)
+    strengths[np.isinf(strengths)] = 1  # a duplicate, whose similarity was rounded above one
+    return strengths, neighbors
+
+
+def neighbors_of(images: int) -> int:
+    """k = "auto": the paper's 50 at its 50,000 images, fewer where a class has few."""
+    return min(max(round(images / IMAGES_A_NEIGHBOR), LEAST_K), PAPERS_K)

@@ -2,13 +2,45 @@
 
 Written for GPUs and never run on one; a test runs it on the CPU."""
 
+from collections.abc import Sequence
+
 from utils.diffusion import torch_csr
 from utils.graph.neighbors import exact_neighbors
 from utils.torch_faiss import torch
 
+TINY = 1e-6  # where all neighbours are duplicates, as near as float32 can tell
 
-def affinity_on_device(features: torch.Tensor, k: int, gamma: float) -> torch.Tensor:
-    """features: (N, d) on any device -> W (N, N), torch CSR float32 on that device."""
+
+def views_of(features) -> Sequence:
+    """Several views of the images, or the one."""
+    return features if isinstance(features, tuple | list) else (features,)
+
+
+def affinity_on_device(features, k: int, gamma: float, kernel: str = "cosine") -> torch.Tensor:
+    """features: (N, d) on any device, or a sequence of such views -> W (N, N), torch CSR float32 on
+    that device."""
+    views = views_of(features)
+    edges = [edges_on_device(x, k, gamma, kernel) for x in views]
+    n, device = len(views[0]), views[0].device
+    totals = [
+        values.sum(dtype=torch.float64).float() if len(views) > 1 else 1 for _, values in edges
+    ]
+    both = torch.cat([torch.cat([at, at.flip(0)], dim=1) for at, _ in edges], dim=1)
+    values = [(a / total).repeat(2) for (_, a), total in zip(edges, totals, strict=True)]
+    w = torch.sparse_coo_tensor(both, torch.cat(values), (n, n), check_invariants=False).coalesce()
+    there = w.values() > 0  # an edge of no strength would join parts that do not touch
+    (i, j), values = w.indices()[:, there], w.values()[there]
+    degrees = torch.zeros(n, dtype=torch.float64, device=device).index_add_(0, i, values.double())
+    scale = torch.where(degrees > 0, degrees, torch.inf).rsqrt()
+    counts = torch.zeros(n + 1, dtype=torch.int64, device=device).index_add_(
+        0, i + 1, torch.ones_like(i)
+    )
+    starts = counts.cumsum(0).int()
+    return torch_csr(starts, j.int(), (values * scale[i] * scale[j]).float(), (n, n))
+
+
+def edges_on_device(features, k: int, gamma: float, kernel: str):
+    """A of one view: row and column (2, N k) of its entries, and the entries (N k,)."""
     x = torch.nn.functional.normalize(features.float())
     n = len(x)
     k = min(k, n - 1)
@@ -18,19 +50,12 @@ def affinity_on_device(features: torch.Tensor, k: int, gamma: float) -> torch.Te
     last = torch.full_like(rows, k)
     dropped = torch.where(own.any(dim=1), own.int().argmax(dim=1), last)
     kept = torch.arange(k + 1, device=x.device) != dropped[:, None]
-    strengths = similarities[kept].clamp(min=0) ** gamma
+    similarities, neighbors = similarities[kept].view(n, k), neighbors[kept].view(n, k)
+    edges = torch.stack([rows.repeat_interleave(k), neighbors.flatten()])
+    if kernel == "gaussian":
+        apart = (2 - 2 * similarities).clamp(min=0)  # squared
+        reach = apart[:, -1].sqrt().clamp(min=TINY)  # σ
+        return edges, (-apart / (reach[:, None] * reach[neighbors])).exp().flatten()
+    strengths = similarities.clamp(min=0).flatten() ** gamma
     strengths[strengths.isinf()] = 1  # a duplicate, whose similarity was rounded above one
-    edges = torch.stack([rows.repeat_interleave(k), neighbors[kept]])
-    both = torch.cat([edges, edges.flip(0)], dim=1)
-    w = torch.sparse_coo_tensor(
-        both, strengths.repeat(2), (n, n), check_invariants=False
-    ).coalesce()
-    there = w.values() > 0  # an edge of no strength would join parts that do not touch
-    (i, j), values = w.indices()[:, there], w.values()[there]
-    degrees = torch.zeros(n, dtype=torch.float64, device=x.device).index_add_(0, i, values.double())
-    scale = torch.where(degrees > 0, degrees, torch.inf).rsqrt()
-    counts = torch.zeros(n + 1, dtype=torch.int64, device=x.device).index_add_(
-        0, i + 1, torch.ones_like(i)
-    )
-    starts = counts.cumsum(0).int()
-    return torch_csr(starts, j.int(), (values * scale[i] * scale[j]).float(), (n, n))
+    return edges, strengths

@@ -1,9 +1,10 @@
 """The options of the graph and its diffusion, for every row that builds one."""
 
 from utils.errors import UserError
+from utils.graph.build import KERNELS, LEAST_K, PAPERS_K
 from utils.graph.neighbors import EXACT_UP_TO, SEARCHES
 from utils.options.declare import Option
-from utils.options.kinds import above_zero, fraction, one_of, positive
+from utils.options.kinds import above_zero, fraction, one_of, otherwise, positive, some_of
 
 TITLE = "graph (of label propagation and jLP)"
 
@@ -16,9 +17,42 @@ def fits_device(args, problem) -> None:
         )
 
 
+SEEN = ("features", "pretrained_features", "pixels")  # what a graph can be of
+
+
+def graph_needs(*, views: str = "features") -> tuple[str, ...]:
+    """What VIEWS asks for, for a row's `needs`."""
+    return tuple(views.split(","))
+
+
+VIEWS = Option(
+    "lp_views",
+    "features",
+    "what the graph is of, several with commas between them: the network's features as it is, "
+    "those after pre-training and before any label, pixels",
+    kind=some_of(SEEN),
+    keyword="views",
+    added=True,
+    section=TITLE,
+)
 GRAPH = (
     Option(
-        "lp_k", 50, "neighbours of an image", kind=positive, keyword="k", metavar="N", section=TITLE
+        "lp_k",
+        50,
+        f"neighbours of an image; auto: a thousandth of the images, from {LEAST_K} to {PAPERS_K}",
+        kind=otherwise(positive, auto="auto"),
+        keyword="k",
+        metavar="N",
+        section=TITLE,
+    ),
+    Option(
+        "lp_affinity",
+        "cosine",
+        "how near neighbours are: a power of the cosine, or a Gaussian of local width",
+        kind=one_of(KERNELS),
+        keyword="kernel",
+        added=True,
+        section=TITLE,
     ),
     Option(
         "lp_gamma",
@@ -27,6 +61,7 @@ GRAPH = (
         kind=above_zero,
         keyword="gamma",
         section=TITLE,
+        when=(lambda args: args.lp_affinity == "cosine", "--lp-affinity cosine"),
     ),
     Option("lp_alpha", 0.99, "α of the diffusion", kind=fraction, keyword="alpha", section=TITLE),
     Option(

@@ -20,6 +20,7 @@ class Option:
     keyword: the keyword argument that it becomes, its name unless given.
     kind: bool, or a function from text to value that raises argparse.ArgumentTypeError.
     identity: can it change a result?
+    added: was it added when runs had been kept?  At its default it is no part of their identity.
     when: (holds, words): it is read only where holds(options), which the words describe.
     later: it is read only after the first cycle."""
 
@@ -33,6 +34,7 @@ class Option:
     shown: str = ""  # what help and README show as the default, where None would tell nothing
     section: str = ""  # of the help; else that of the part that lists it first
     identity: bool = True
+    added: bool = False
     derive: Callable | None = None
     when: tuple[Callable, str] | None = None
     later: bool = False

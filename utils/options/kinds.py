@@ -59,6 +59,28 @@ def one_of(names):
     return convert
 
 
+def some_of(names):
+    """As one_of, for several with commas between them; the value has them in the order of names."""
+    each = one_of(names)
+
+    def convert(text: str) -> str:
+        found = [each(word.strip()) for word in text.split(",")]
+        return ",".join(name for name in names if name in found)
+
+    convert.names = names
+    return convert
+
+
+def otherwise(kind, **words):
+    """As kind, or one of these words, which stand for these values."""
+
+    def convert(text: str):
+        return words[text.lower()] if text.lower() in words else kind(text)
+
+    convert.names = getattr(kind, "names", None)
+    return convert
+
+
 def not_empty(text: str) -> str:
     """A path or a name; an empty one is a mistake in a script."""
     if not text.strip():

@@ -162,6 +162,7 @@ def identity_options(declared: Declared, args, rows=None) -> dict:
         for row in rows
         for option in row.options
         if option.identity and (option.when is None or option.when[0](args))
+        if not option.added or getattr(args, option.name) != option.default
     }
 
 

@@ -1,0 +1,118 @@
+"""SimCLR: the loss against a loop, the classes found without a label, and going on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from data.augment import ImageBatches, channel_statistics
+from models import ARCHS, create_model
+from tests.test_deepcluster import copy_of, digits
+from unsup import health
+from unsup.health import Health
+from unsup.simclr import ContrastiveLoss, pretrain
+from utils.run.log import log
+from utils.training.losses import Batch
+
+SETTINGS = {"epochs": 4, "lr": 0.002, "batch_size": 64, "temperature": 0.5, "seed": 1}
+
+
+def network(arch="sized_cnn", size=8, channels=1):
+    torch.manual_seed(0)
+    return create_model(arch, 10, channels, size)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_the_loss_is_the_formula(temperature):
+    """Equation 1, pair by pair, of what the network makes of either view."""
+    torch.manual_seed(0)
+    views = torch.randn(2, 5, 1, 2, 2)
+    batches = [Batch(view, torch.zeros(5), torch.ones(5)) for view in views]
+    flat = lambda x: torch.nn.functional.normalize(x.flatten(1))  # noqa: E731
+    found = ContrastiveLoss(temperature)(flat, tuple(batches))
+    z = flat(torch.cat(list(views))).double().numpy()
+    terms = []
+    for i in range(10):
+        others = [math.exp(z[i] @ z[j] / temperature) for j in range(10) if j != i]
+        terms.append(-math.log(math.exp(z[i] @ z[(i + 5) % 10] / temperature) / sum(others)))
+    assert float(found) == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_network_learns_in_place(arch, channels):
+    size = max(8, ARCHS[arch].min_size)
+    pixels = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (24, channels, size, size), dtype=np.uint8)
+    )
+    images = ImageBatches(pixels, *channel_statistics(pixels), 1, flip=True)
+    model = network(arch, size, channels)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rows = pretrain(model, images, **SETTINGS | {"epochs": 2, "batch_size": 12})
+    assert [row["epoch"] for row in rows] == [0, 1]
+    after = model.state_dict()
+    assert all(torch.equal(before[n], after[n]) for n in before if n.startswith("head"))
+    assert any(not torch.equal(before[n], after[n]) for n in before if n.startswith("backbone"))
+
+
+def test_neighbours_come_to_share_their_class():
+    """The classes are hidden: they only judge."""
+    images, hidden = digits(600)
+    model = network()
+
+    @torch.inference_mode()
+    def purity():
+        x = health._features(model.eval(), images, np.arange(600), np.random.default_rng(0))
+        near = health._neighbours(x, 5).numpy()
+        return (hidden[near] == hidden[:, None]).mean()
+
+    before, looked = purity(), health.health(model, images, seed=0)
+    rows = pretrain(model, images, **SETTINGS | {"epochs": 30})
+    assert purity() > before + 0.02 and rows[-1]["loss"] < rows[0]["loss"] - 0.3
+    assert health.health(model, images, seed=0).agreement > looked.agreement
+
+
+def test_resuming_is_the_same_training():
+    images, _ = digits(150)
+    whole, states = network(), []
+    rows = pretrain(whole, images, after_epoch=lambda p, s: states.append(copy_of(s)), **SETTINGS)
+    again = network()
+    assert pretrain(again, images, resume=states[1], **SETTINGS) == rows
+    for name, value in whole.backbone.state_dict().items():
+        assert torch.equal(value, again.backbone.state_dict()[name]), name
+
+
+def test_the_health_of_features_that_are_known():
+    """Pixels that no view changes agree wholly; a network that gives one answer has rank one."""
+    images, _ = digits(200)
+    images.max_shift = 0
+
+    class Same(torch.nn.Module):
+        def forward(self, batch):
+            flat = batch.flatten(1)
+            return flat, flat
+
+    class One(torch.nn.Module):
+        def forward(self, batch):
+            flat = torch.ones(len(batch), 5)
+            return flat, flat
+
+    found = health.health(Same(), images, seed=0)
+    assert found.agreement == 1 and 5 < found.rank < 64
+    assert health.health(One(), images, seed=0).rank == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "after, words",
+    [
+        (Health(0.5, 9), None),
+        (Health(0.2, 9), "agreement 0.2 instead of 0.3"),
+        (Health(0.5, 2), "rank 2 instead of 5"),
+    ],
+)
+def test_what_is_worse_than_before_is_warned_of(caplog, after, words):
+    log.propagate = True
+    health.tell(Health(0.3, 5), after)
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert bool(told) == bool(words) and (not words or words in told[0].getMessage())

@@ -1,0 +1,110 @@
+"""Graphs of several views, local width, k by a rule, and classes of the masses that are wanted."""
+
+import numpy as np
+import pytest
+import torch
+
+from semisup.label_propagation import balanced, propagate
+from tests.test_graph import clustered
+from utils.graph import affinity, knn
+from utils.graph.build import neighbors_of
+from utils.graph.on_device import affinity_on_device
+
+
+def dense(x, k, kernel="cosine", gamma=3):
+    """A + Aᵀ of one view, entry by entry."""
+    similarities, neighbors = knn(x, k)
+    width = np.sqrt(np.maximum(2 - 2 * similarities[:, -1], 0))
+    a = np.zeros((len(x), len(x)))
+    for i in range(len(x)):
+        for s, j in zip(similarities[i], neighbors[i], strict=True):
+            near = max(s, 0) ** gamma
+            a[i, j] = near if kernel == "cosine" else np.exp(-(2 - 2 * s) / (width[i] * width[j]))
+    return a + a.T
+
+
+def normalised(a):
+    degrees = a.sum(axis=1)
+    return a / np.sqrt(np.outer(degrees, degrees))
+
+
+@pytest.mark.parametrize("kernel", ["cosine", "gaussian"])
+@pytest.mark.parametrize("there", [False, True], ids=["csr", "on device"])
+def test_a_graph_of_views_is_the_formula(kernel, there):
+    views = [clustered(120, 8, seed=0), clustered(120, 5, seed=1)]
+    parts = [dense(x, 6, kernel) for x in views]
+    wanted = normalised(sum(a / a.sum() for a in parts))
+    given = [torch.from_numpy(3 * x).float() for x in views]
+    make = affinity_on_device if there else affinity
+    found = make(given, 6, 3, kernel=kernel)
+    found = found.to_dense().numpy() if there else found.toarray()
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    one = make(given[:1], 6, 3, kernel=kernel)
+    one = one.to_dense().numpy() if there else one.toarray()
+    np.testing.assert_allclose(one, normalised(parts[0]), rtol=1e-4, atol=1e-6)
+
+
+def test_a_view_weighs_the_same_at_any_strength():
+    """A power that makes all similarities of a view tiny does not take it out of the graph."""
+    x = clustered(80)
+    strong = affinity((x, x), 6, 3)
+    np.testing.assert_allclose(strong.toarray(), affinity(x, 6, 3).toarray(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [affinity, affinity_on_device])
+def test_a_width_of_zero_where_all_neighbours_are_duplicates(make):
+    x = np.repeat(clustered(10), 8, axis=0).astype(np.float32)
+    W = make(torch.from_numpy(x), 4, 3, kernel="gaussian")
+    W = W.toarray() if make is affinity else W.to_dense().numpy()
+    assert np.isfinite(W).all() and (W.sum(axis=1) > 0).all()
+
+
+def test_k_by_the_number_of_images():
+    numbers = {2: 5, 1437: 5, 4000: 5, 5600: 6, 20_000: 20, 50_000: 50, 10**6: 50}
+    assert {n: neighbors_of(n) for n in numbers} == numbers
+    x = clustered(70)
+    np.testing.assert_array_equal(affinity(x, "auto").toarray(), affinity(x, 5).toarray())
+
+
+@pytest.mark.parametrize("prior", [[1, 1, 1, 1], [4, 1, 2, 3]])
+def test_balanced_classes_have_the_masses_that_are_wanted(prior):
+    rng = np.random.default_rng(0)
+    Z = (rng.gamma(0.3, size=(200, 4)) * [8, 1, 1, 0.1]).astype(np.float32)
+    Z[17] = 0  # no label reaches it
+    found = balanced(Z, np.array(prior))
+    assert not found[17].any() and found.dtype == np.float32
+    rows = np.delete(found, 17, axis=0).astype(float)
+    mass = (rows / rows.sum(axis=1, keepdims=True)).mean(axis=0)
+    np.testing.assert_allclose(mass, np.array(prior) / sum(prior), rtol=2e-3)
+    ratios = np.delete(found, 17, axis=0) / np.delete(Z, 17, axis=0)
+    np.testing.assert_allclose(ratios, np.broadcast_to(ratios[0], ratios.shape), rtol=1e-4)
+
+
+def test_a_balance_that_cannot_be_has_an_end():
+    """Two classes that no image shares, and one that has no label."""
+    Z = np.zeros((10, 3), np.float32)
+    Z[:7, 0], Z[7:, 2] = 1, 1
+    found = balanced(Z, np.array([1, 0, 1]))
+    assert np.isfinite(found).all() and not found[:, 1].any()
+    np.testing.assert_array_equal(found > 0, Z > 0)
+    assert not balanced(np.zeros_like(Z), np.array([1, 1, 1])).any()
+
+
+@pytest.mark.parametrize("balance", ["uniform", "labels"])
+def test_propagation_with_a_balance(balance):
+    """Three groups of the same size; the label of the first lies between it and the second."""
+    rng = np.random.default_rng(0)
+    centers = np.eye(3)[np.arange(150) % 3]
+    x = centers + 0.25 * rng.normal(size=(150, 3))
+    labels = np.full(150, -1)
+    labels[:3] = [0, 1, 2]
+    labels[3:9:3] = 0  # of the first class three
+    plain = propagate(x, labels, 4, k=8)
+    found = propagate(x, labels, 4, k=8, balance=balance)
+    mass = found.scores.mean(axis=0)
+    wanted = [1 / 3] * 3 if balance == "uniform" else [3 / 5, 1 / 5, 1 / 5]
+    np.testing.assert_allclose(mass[:3], wanted, rtol=2e-3)
+    assert mass[3] == 0 and abs(plain.scores.mean(axis=0)[0] - wanted[0]) > 0.01
+    assert (found.labels[labels >= 0] == labels[labels >= 0]).all()
+    both = propagate((x, x), labels, 4, k=8, balance=balance)
+    np.testing.assert_array_equal(both.labels, found.labels)
