@@ -48,9 +48,13 @@ SPEC = DatasetSpec(
     defaults={
         "arch": "small_cnn",
         "lp_k": 10,
-        "pretraining_epochs": 60,
-        "pretraining_lr": 1.0,
-        "pretraining_batch_size": 32,
     },
-    beside={"lp": {"epochs": 30}},
+    beside={
+        "lp": {"epochs": 30},
+        "deepcluster": {
+            "pretraining_epochs": 60,
+            "pretraining_lr": 1.0,
+            "pretraining_batch_size": 32,
+        },
+    },
 )

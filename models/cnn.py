@@ -45,9 +45,12 @@ def small_cnn(in_channels: int = 1) -> nn.Module:
 def sized_cnn(in_channels: int = 1, size: int = 32) -> nn.Module:
     """As deep as the images ask, then flattened, so that it knows where a stroke is -> (B, 64).
 
-    A block of 32 channels; then poolings, each with a block of 64, until fewer than 8 pixels a side
-    are left; a last block, and a layer that sees all of them."""
-    layers, channels = [_block(nn.Conv2d(in_channels, 32, 3, padding=1, bias=False))], 32
+    A block of 32 channels, which from 16 pixels a side on takes every second; then poolings, each
+    with a block of 64, until fewer than 8 pixels are left; a last block, and a layer that sees all
+    of them."""
+    first, channels = (3, 1) if size < 16 else (5, 2), 32  # kernel, stride
+    layers = [_block(nn.Conv2d(in_channels, channels, *first, padding=first[0] // 2, bias=False))]
+    size = -(-size // first[1])
     while size >= 8:
         layers += [nn.MaxPool2d(2), _block(nn.Conv2d(channels, 64, 3, padding=1, bias=False))]
         size, channels = size // 2, 64

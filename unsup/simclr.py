@@ -126,5 +126,9 @@ ROW = Pretrainer(
     pretrain,
     columns=("epoch", "loss"),
     options=(options.EPOCHS, options.LR, options.BATCH_SIZE, TEMPERATURE),
-    defaults={"pretraining_lr": 0.002, "pretraining_batch_size": 256},
+    defaults={
+        "pretraining_epochs": 100,
+        "pretraining_lr": 0.002,
+        "pretraining_batch_size": 256,
+    },
 )

@@ -34,6 +34,9 @@ KINDS = [
     f"{CEAL} --ceal-repeat --finetuning",
     f"{PRE} {LP}",
     f"{PRE} {CEAL} --al-method uncertainty_entropy",
+    "--initial lp_coverage --al-method badge",
+    f"{PRE} --pretraining-method simclr --initial typiclust --al-method lp_coverage {LP} "
+    "--lp-views pretrained_features,pixels --lp-balance True",
 ]
 
 
