@@ -5,7 +5,11 @@ labeled image's label to the others by its column of K = (I − αW)⁻¹, so th
 are those whose columns reach far and overlap little.  Facility location (utils.coverage) in the
 normalised kernel: the image that raises most
 
-    C(S) = Σ_j max_{i in S} K_ij / √(K_ii K_jj)        S: labeled and chosen images
+    C(S) = Σ_j w_j max_{i in S} K_ij / √(K_ii K_jj)        S: labeled and chosen images
+
+w_j is how much the labels that are known leave open about j: the margin m_j between the two classes
+of which the diffusion gives it most makes it 1 − m_j, of which a quarter is for all alike; 1 where
+no label is known (UHerding weighs MaxHerding likewise: Bae et al., ICLR 2025).
 
 K is positive definite without a negative entry, so that the kernel is within [0, 1].  Up to DENSE
 images K is inverted, and the picks are those of the greedy algorithm.  Beyond,
@@ -37,6 +41,7 @@ DENSE = 4096  # images up to which K is a matrix
 WORK = 125_000_000  # entries of all columns solved, half a gigabyte: 2,500 columns of 50,000
 WIDEST = 4 * BLOCK  # columns solved in a round
 PROBES = 64  # images whose diagonal is known to the estimate
+ALIKE = 0.25  # part of the weights that is the same for all images
 SPREAD = 4  # steps of the longer walks
 
 
@@ -61,7 +66,8 @@ def pick(
     W = W if isinstance(W, torch.Tensor) else as_torch_csr(W)
     known = torch.as_tensor(np.flatnonzero(labels >= 0), device=W.device)
     choose = _dense if len(labels) <= DENSE else _by_columns
-    picks, cover = choose(W, system, known, budget)
+    weights = torch.as_tensor(open_questions(system, labels), device=W.device)
+    picks, cover = choose(W, system, known, budget, weights)
     log.info(
         "lp_coverage: %d labels and %d picks cover %.4f of %d images",
         *(len(known), budget, float(cover.double().mean()), len(labels)),
@@ -69,8 +75,26 @@ def pick(
     return np.array(picks, dtype=np.int64)
 
 
-def _dense(W, system: Diffusion, known: torch.Tensor, budget: int):
-    """-> picks, cover (N,).  W: torch CSR (N, N); known: indices of the labeled images."""
+def open_questions(system: Diffusion, labels: np.ndarray) -> np.ndarray:
+    """The weights w of the module: of the diffusion's shares of the classes, a row's largest less
+    its second largest is m; 0 where no label reaches.  labels: (N,), -1 where unknown -> (N,)
+    float32."""
+    known = np.flatnonzero(labels >= 0)
+    classes, at, sizes = np.unique(labels[known], return_inverse=True, return_counts=True)
+    if len(classes) < 2:
+        return np.ones(len(labels), np.float32)
+    sides = np.zeros((len(labels), len(classes)), np.float32)
+    sides[known, at] = 1 / sizes[at]
+    shares = np.maximum(as_numpy(system.solve(sides)), 0)
+    mass = shares.sum(axis=1, keepdims=True)
+    shares = np.divide(shares, mass, out=np.zeros_like(shares), where=mass > 0)
+    second, largest = np.partition(shares, -2, axis=1)[:, -2:].T
+    return ALIKE + (1 - ALIKE) * (1 - (largest - second))
+
+
+def _dense(W, system: Diffusion, known: torch.Tensor, budget: int, weights: torch.Tensor):
+    """-> picks, cover (N,).  W: torch CSR (N, N); known: indices of the labeled images; weights:
+    (N,)."""
     kernel = torch.eye(len(W), device=W.device).sub_(W.to_dense(), alpha=system.alpha)
     kernel = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
     scale = kernel.diagonal().rsqrt()
@@ -83,17 +107,17 @@ def _dense(W, system: Diffusion, known: torch.Tensor, budget: int):
     def entries(images, columns):
         return kernel[images] if len(columns) == len(rows) else kernel[images[:, None], columns]
 
-    return greedy(entries, cover, rows[unknown], budget)
+    return greedy(entries, cover, rows[unknown], budget, weights)
 
 
-def _by_columns(W, system: Diffusion, known: torch.Tensor, budget: int):
+def _by_columns(W, system: Diffusion, known: torch.Tensor, budget: int, weights: torch.Tensor):
     """The same from the columns of promising images."""
     n = len(W)
     columns = max(WORK // n, budget + budget // 4)  # in all
     width = min(max(columns // budget // BLOCK, 1) * BLOCK, WIDEST)  # in a round
     each = -(-width * budget // columns)  # picks of a round
     scale = _scale(W, system)
-    cover, ones = torch.zeros_like(scale), torch.ones_like(scale)
+    cover = torch.zeros_like(scale)
     for some in known.split(BLOCK) if len(known) else ():
         cover = torch.maximum(cover, _rows(system, some, scale).amax(dim=0))
     pool, picks = {}, []  # pool: image -> its row and a bound of its gain
@@ -101,13 +125,13 @@ def _by_columns(W, system: Diffusion, known: torch.Tensor, budget: int):
         taken = torch.zeros(n, dtype=torch.bool, device=W.device)
         taken[known] = True
         taken[[*picks, *pool]] = True
-        new = _promising(W, system, scale, cover, taken, width)
+        new = _promising(W, system, scale, cover, weights, taken, width)
         if len(new):
             rows = _rows(system, new, scale)
-            gains = added(rows, cover, ones).tolist()
+            gains = added(rows, cover, weights).tolist()
             pool |= {image: (rows[i], gains[i]) for i, image in enumerate(new.tolist())}
         wanted = min(each if len(new) else len(pool), len(pool), budget - len(picks))
-        chosen, cover = _best(pool, cover, wanted)
+        chosen, cover = _best(pool, cover, weights, wanted)
         picks += chosen
         for image in sorted(pool, key=lambda image: -pool[image][1])[max(WORK // n, width) :]:
             del pool[image]  # it may be solved once more
@@ -145,12 +169,12 @@ def _scale(W, system: Diffusion) -> torch.Tensor:
     return (1 + twice + longer.clamp_(min=0)).rsqrt_()
 
 
-def _promising(W, system: Diffusion, scale, cover, taken, count: int) -> torch.Tensor:
+def _promising(W, system: Diffusion, scale, cover, weights, taken, count: int) -> torch.Tensor:
     """Up to `count` images whose columns to solve next, of those that are not taken."""
     if cover.any():
-        once = walk = 1 - cover
+        once = walk = (1 - cover) * weights
         once = once + system.alpha * (W @ walk)
-        spread = walk = (-cover / cover.mean()).exp()
+        spread = walk = (-cover / cover.mean()).exp() * weights
         for _ in range(SPREAD):
             walk = system.alpha * (W @ walk)
             spread = spread + walk
@@ -166,14 +190,14 @@ def _promising(W, system: Diffusion, scale, cover, taken, count: int) -> torch.T
     return torch.tensor(sorted(images), dtype=torch.int64, device=W.device)
 
 
-def _best(pool: dict, cover: torch.Tensor, count: int) -> tuple[list[int], torch.Tensor]:
+def _best(pool: dict, cover, weights, count: int) -> tuple[list[int], torch.Tensor]:
     """The `count` best images of the pool, one after another; they leave it."""
-    images, ones, picks = sorted(pool), torch.ones_like(cover), []
+    images, picks = sorted(pool), []
     bounds = torch.tensor([pool[image][1] for image in images])
 
     def gains_of(some):
         rows = torch.stack([pool[images[i]][0] for i in some.tolist()])
-        return added(rows, cover, ones).cpu()
+        return added(rows, cover, weights).cpu()
 
     for _ in range(count):
         chosen = lazy_best(bounds, gains_of, len(bounds))

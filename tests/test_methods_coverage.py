@@ -51,6 +51,19 @@ def assert_greedy(kernel, known, picks, weights=None):
         assert pick <= np.flatnonzero(gain >= gain.max() * (1 - 1e-7) - 1e-9)[0]
 
 
+def open_questions(x, labels, k, gamma, alpha):
+    """The weights of lp_coverage, image by image."""
+    W = affinity(x, k, gamma).toarray().astype(float)
+    K, classes = np.linalg.inv(np.eye(len(W)) - alpha * W), sorted(set(labels[labels >= 0]))
+    if len(classes) < 2:
+        return np.ones(len(x))
+    weights = []
+    for row in K:
+        shares = sorted(np.mean([row[i] for i in np.flatnonzero(labels == c)]) for c in classes)
+        weights.append(0.25 + 0.75 * (1 - (shares[-1] - shares[-2]) / sum(shares)))
+    return np.array(weights)
+
+
 def diffusion_kernel(x, k, gamma, alpha):
     W = affinity(x, k, gamma).toarray().astype(float)
     K = np.linalg.inv(np.eye(len(W)) - alpha * W)
@@ -68,13 +81,26 @@ def test_lp_coverage_is_greedy_facility_location(monkeypatch, how, known):
     kernel = diffusion_kernel(x, **LP)
     if how == "by columns":
         monkeypatch.setattr(lp_coverage, "DENSE", 10)
-    given = {"features": x, "labels": some_labels(150, known)}
-    picks = select("lp_coverage", **given, budget=40, rng=None, **LP)
-    expected, _ = facility_location(kernel, list(known), 40)
+    labels = some_labels(150, known)
+    weights = open_questions(x, labels, **LP)
+    picks = select("lp_coverage", features=x, labels=labels, budget=40, rng=None, **LP)
+    expected, _ = facility_location(kernel, list(known), 40, weights)
     if how == "dense":
-        assert_greedy(kernel, known, picks)
-    both = [kernel[[*known, *some]].max(axis=0).sum() for some in (picks, expected)]
-    assert both[0] >= 0.99 * both[1]
+        assert_greedy(kernel, known, picks, weights)
+    both = [kernel[[*known, *some]].max(axis=0) @ weights for some in (picks, expected)]
+    assert both[0] >= 0.99 * both[1] and (len(set(weights)) > 1) == bool(known)
+
+
+def test_one_class_leaves_all_questions_open():
+    x = clumps()
+    system = lp_coverage.Diffusion(affinity(x, 8), 0.95)
+    labels = some_labels(150, [3, 70], classes=2)
+    assert set(labels) == {-1, 0} and (lp_coverage.open_questions(system, labels) == 1).all()
+    apart = np.eye(3, dtype=np.float32)[[0] * 4 + [1] * 6 + [2]]
+    system = lp_coverage.Diffusion(affinity(apart, 3), 0.95)
+    labels = np.array([0] + [-1] * 3 + [1] + [-1] * 6)
+    weights = lp_coverage.open_questions(system, labels)
+    np.testing.assert_allclose(weights, [0.25] * 10 + [1])  # no doubt, and none reaches the last
 
 
 def test_lp_coverage_from_few_columns(monkeypatch):
