@@ -9,7 +9,7 @@ from data.batches import BATCHES
 from data.problem import BUDGET, PROBLEM
 from models import HEAD, NETWORK, require_dropout
 from utils.graph import options as graph_options
-from utils.options.declare import Option, Part, keywords
+from utils.options.declare import Option, Part, asked, keywords
 from utils.options.kinds import natural
 from utils.options.parse import Declared
 from utils.run.environment import DEVICE
@@ -22,7 +22,7 @@ from utils.training.schedule import SCHEDULE
 def needs_of(args, row) -> tuple[str, ...]:
     """What a row of methods or algorithms needs of the network (experiment.Experiment.outputs)."""
     needs = getattr(row, "needs", ())
-    return needs(**keywords(args, row.options, needs)) if callable(needs) else needs
+    return asked(needs, keywords(args, row.options, needs)) if callable(needs) else needs
 
 
 def _check(args) -> None:

@@ -21,6 +21,7 @@ from data.batches import BATCHES, TrainingBatches
 from data.problem import BUDGET, PROBLEM, Problem, load_problem
 from data.state import State, to_plain
 from declared import SEED, declared, needs_of
+from lasting import lasting
 from models import ARCHS, HEAD, NETWORK, create_model
 from semisup import ALGORITHMS
 from semisup.spec import Algorithm
@@ -33,7 +34,7 @@ from utils.run.environment import DEVICE, resolve_device
 from utils.run.folder import Run
 from utils.seeding import derive, stream
 from utils.training.learner import OPTIMIZER, Learner, create_optimizer
-from utils.training.outputs import NEEDS, Outputs, extract
+from utils.training.outputs import NEEDS, Outputs
 from utils.training.schedule import SCHEDULE
 
 
@@ -61,25 +62,15 @@ class Experiment:
         chosen = declared().chosen(self.args)
         options = dict.fromkeys(option for _, _, row in chosen for option in row.options)
         given = self.keywords(options, *NEEDS.values())
-        lasting = {"pixels": lambda: self.pixels}
-        if self.start:
-            lasting["pretrained_features"] = lambda: self.pretrained_features
         where = {"seed": self.seed, "cycle": state.cycle, "amp": self.args.amp}
         images = self.problem.images
-        return Outputs(self.learner.judge, images, **where, options=given, lasting=lasting)
+        return Outputs(self.learner.judge, images, **where, options=given, lasting=self.lasting)
 
     @cached_property
-    def pixels(self) -> torch.Tensor:
-        """Of the training images, normalised: (N, c · H · W)."""
-        return self.problem.images.plain(slice(None)).flatten(1)
-
-    @cached_property
-    def pretrained_features(self) -> torch.Tensor:
-        """Of the training images, by the network before any label: (N, d), once a run."""
-        images = self.problem.images
-        network = network_maker(self.args, self.problem)().to(images.device)
-        network.backbone.load_state_dict(self.start)
-        return extract(network, images, amp=self.args.amp)[0]
+    def lasting(self) -> dict:
+        """What is the same in every cycle (the module of that name)."""
+        make = network_maker(self.args, self.problem)
+        return lasting(self.problem, make, self.start, self.seed, self.args.amp)
 
     def picks(self, name: str, state: State, budget: int, outputs, draws: str) -> np.ndarray:
         """What a method picks, of what a network says (`outputs`): (budget,) int64, in order of

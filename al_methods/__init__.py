@@ -23,8 +23,8 @@ from al_methods import (
 )
 from al_methods.spec import Method
 from utils.arrays import as_numpy, read_only
-from utils.graph.options import GRAPH, fits_device
-from utils.options.declare import Choice, Option, Part
+from utils.graph.options import GRAPH, GRAPHS_NEED, fits_device
+from utils.options.declare import Choice, Option, Part, asked
 from utils.options.kinds import one_of
 from utils.training.outputs import MC_PASSES
 
@@ -97,15 +97,21 @@ def select(
     if not 1 <= budget <= unlabeled:
         raise ValueError(f"budget must be between 1 and {unlabeled} unlabeled images, not {budget}")
     given = {"features": features, "probs": probs, **more}
-    known = {name for other in METHODS.values() for name in (*other.needs, *other.rather.values())}
-    inputs = {name: _needed(method, name, given, len(labels)) for name in row.needs}
-    options = {name: value for name, value in more.items() if name not in known}
+    inputs = {name: _needed(method, name, given, len(labels)) for name in asked(row.needs, more)}
+    options = {name: value for name, value in more.items() if name not in known()}
     if "num_classes" in inspect.signature(row.pick).parameters:
         inputs["num_classes"] = num_classes
     unread = set(options) - {option.keyword for option in row.options}
     if unread:
         raise ValueError(f"{method} does not read {', '.join(sorted(unread))}")
     return row.pick(labels=labels, budget=int(budget), rng=rng, **inputs, **options)
+
+
+def known() -> set[str]:
+    """All that any method may need of the network."""
+    fixed = [row.needs for row in METHODS.values() if not callable(row.needs)]
+    better = [row.rather.values() for row in METHODS.values()]
+    return {*GRAPHS_NEED, *(name for names in (*fixed, *better) for name in names)}
 
 
 def _needed(method: str, name: str, given: dict, count: int) -> torch.Tensor:
@@ -115,6 +121,6 @@ def _needed(method: str, name: str, given: dict, count: int) -> torch.Tensor:
     if array is None:
         raise ValueError(f"{method} needs {name}")
     tensor = torch.as_tensor(array, dtype=torch.float32)
-    if len(tensor) != count or not tensor.isfinite().all():
+    if (tensor.ndim and len(tensor) != count) or not tensor.isfinite().all():
         raise ValueError(f"{name} must be finite, one row for each of {count} labels")
     return tensor

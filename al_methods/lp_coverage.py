@@ -33,7 +33,7 @@ from utils.arrays import as_numpy
 from utils.coverage import added, greedy, lazy_best
 from utils.diffusion import BLOCK, Diffusion, as_torch_csr, torch_csr
 from utils.graph import affinity
-from utils.graph.options import GRAPH, fits_device
+from utils.graph.options import GRAPH, VIEWS, fits_device, graph_needs, shown
 
 log = logging.getLogger("al.lp_coverage")
 
@@ -47,21 +47,24 @@ SPREAD = 4  # steps of the longer walks
 
 def pick(
     *,
-    features: torch.Tensor,
     labels: np.ndarray,
     budget: int,
     rng=None,
+    views: str = "features",
+    view_weights: str = "equal",
     k: int | str = 50,
     gamma: float = 3,
     alpha: float = 0.99,
     search: str = "auto",
     kernel: str = "cosine",
+    **seen: torch.Tensor,
 ) -> np.ndarray:
-    """features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps -> (budget,)
-    int64, in order.
+    """labels: (N,) int64, -1 where unknown, all of them perhaps; seen: what graph_needs asks for,
+    by name, (N, d) each -> (budget,) int64, in order.
 
     k, gamma, search, kernel: of the graph (utils.graph.affinity); alpha: of the diffusion."""
-    W = affinity(features, k, gamma, search, kernel)
+    graph = shown(seen, views, view_weights)
+    W = affinity(k=k, gamma=gamma, search=search, kernel=kernel, **graph)
     system = Diffusion(W, alpha)
     W = W if isinstance(W, torch.Tensor) else as_torch_csr(W)
     known = torch.as_tensor(np.flatnonzero(labels >= 0), device=W.device)
@@ -213,9 +216,9 @@ def _best(pool: dict, cover, weights, count: int) -> tuple[list[int], torch.Tens
 
 ROW = Method(
     pick,
-    needs=("features",),
+    needs=graph_needs,
     rather={"features": "pretrained_features"},
-    options=GRAPH,
+    options=(*VIEWS, *GRAPH),
     fits=fits_device,
     first=True,
 )

@@ -65,6 +65,10 @@ class ImageBatches:
             batch[mirrored] = batch[mirrored].flip(3)
         return self.normalise(batch)
 
+    def strong(self, indices: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+        """(B,) indices -> (B, C, H, W) float32, as data.strong changes them, and normalised."""
+        return strong(self, indices, rng)
+
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) pixels in [0, 255] -> what a network takes, float32; floats in place."""
         return batch.float().mul_(self.scale).add_(self.offset)
@@ -74,7 +78,7 @@ class ImageBatches:
 VIEWS = {
     "plain": lambda images, indices, rng: images.plain(indices),
     "weak": lambda images, indices, rng: images.weak(indices, rng),
-    "strong": strong,
+    "strong": lambda images, indices, rng: images.strong(indices, rng),
 }
 
 

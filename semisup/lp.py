@@ -11,7 +11,7 @@ from semisup.label_propagation import BALANCES, MODES, propagate, propagated_tar
 from semisup.spec import Algorithm
 from semisup.told import tell_if_none
 from utils.errors import UserError
-from utils.graph.options import GRAPH, VIEWS, fits_device, graph_needs
+from utils.graph.options import GRAPH, VIEWS, fits_device, graph_needs, shown
 from utils.options.declare import Option
 from utils.options.kinds import number, one_of, otherwise, portion, positive
 
@@ -30,6 +30,7 @@ def renew(
     rng: np.random.Generator,
     cycle: int,
     views: str = "features",
+    view_weights: str = "equal",
     k: int | str = 50,
     gamma: float = 3,
     alpha: float = 0.99,
@@ -47,11 +48,13 @@ def renew(
 ) -> Targets:
     """Propagate, and choose what to train on: `propagate` and `propagated_targets`.
 
-    seen: (N, d) of each of the views, by name."""
-    graph = {"k": k, "gamma": gamma, "alpha": alpha, "search": search, "kernel": kernel}
-    shown = [seen[view] for view in views.split(",")]
+    seen: what graph_needs asks for, by name."""
+    graph = {"k": k, "gamma": gamma, "search": search, "kernel": kernel}
+    graph |= shown(seen, views, view_weights)
     targets = propagated_targets(
-        propagate(shown, pool.labels, num_classes, balance=balance, **graph),
+        propagate(
+            labels=pool.labels, num_classes=num_classes, alpha=alpha, balance=balance, **graph
+        ),
         pool,
         rng,
         mode=mode,
@@ -124,7 +127,7 @@ def _fits(args, problem) -> None:
 
 
 OPTIONS = (
-    VIEWS,
+    *VIEWS,
     Option(
         "lp_balance",
         "none",
@@ -182,7 +185,8 @@ ROW = Algorithm(
     # of 5,000 MNIST digits, with the same for both.
     beside={
         "simclr": {
-            "lp_views": "pretrained_features",
+            "lp_views": "pretrained_features,pixels",
+            "lp_view_weights": "agreement",
             "lp_k": "auto",
             "lp_balance": "uniform",
             "lp_mode": "full",

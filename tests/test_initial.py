@@ -9,6 +9,7 @@ import pytest
 import main_al
 from al_methods import BALANCED, FIRST, METHODS, select
 from tests.test_methods_coverage import clumps
+from utils.options.declare import asked
 from utils.run.checkpoint import load_checkpoint
 
 SHORT = "--al-budget 10 --al-nb-cycles 2 --epochs 2 --device cpu"
@@ -23,7 +24,7 @@ def run(folder, words: str) -> list[dict]:
 @pytest.mark.parametrize("name", [name for name in FIRST if name != BALANCED])
 def test_a_method_chooses_without_a_label(name):
     x, labels = clumps(), np.full(150, -1)
-    given = {need: x for need in METHODS[name].needs}
+    given = {need: x for need in asked(METHODS[name].needs, {})}
     picks = select(name, **given, labels=labels, budget=12, rng=np.random.default_rng(0))
     assert len(set(picks.tolist())) == 12 and picks.min() >= 0
     assert (

@@ -245,6 +245,7 @@ CHANGES = {
     "lp_k": ("--add-lp", "--lp-k 5"),
     "lp_affinity": (LP, "--lp-affinity gaussian"),
     "lp_views": (LP, "--lp-views features,pixels"),
+    "lp_view_weights": (f"{LP} --lp-views features,pixels", "--lp-view-weights agreement"),
     "lp_balance": (LP, "--lp-balance True"),
     "lp_gamma": (LP, "--lp-gamma 1"),
     "lp_alpha": (LP, "--lp-alpha 0.5"),

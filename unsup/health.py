@@ -1,10 +1,13 @@
 """What can be seen of features without a label: whether pre-training has spoiled them.
 
-agreement  an image's K nearest neighbours in one augmented view of all images and in another: the
-           part that is the same.  Features that have lost what is in an image give chance.
+agreement  utils.graph.agreement: neighbours that stay neighbours under strong augmentation.
 rank       the effective rank, exp of the entropy of the normalised singular values (Roy & Vetterli,
            EUSIPCO 2007; as a measure of features: Garrido et al., "RankMe", ICML 2023).  Features
            that have collapsed give one.
+
+Of DeepCluster and SimCLR on digits and 5,000 MNIST digits, those that ended with fewer neighbours
+of their own class than the untrained network had multiplied its agreement by 0.9 to 1.1, the others
+by 1.4 to 5; ranks told nothing but a collapse.
 """
 
 from collections.abc import Callable
@@ -13,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from data.augment import VIEWS, ImageBatches
+from data.augment import ImageBatches
+from utils.graph.agreement import BATCH, IMAGES, agreement
 from utils.run.log import log
-from utils.seeding import stream
 
-IMAGES, K, BATCH = 2000, 10, 512  # looked at, neighbours, at a time
+LEAST_GAIN, LEAST_RANK = 1.25, 0.5  # of the untrained network's
 
 
 class Health(NamedTuple):
@@ -36,45 +39,25 @@ def watched(pretrain: Callable, model, images: ImageBatches, *, seed: int, **set
 
 @torch.inference_mode()
 def health(model, images: ImageBatches, seed: int) -> Health:
-    """Of a network's features, on at most IMAGES images spread over all."""
+    """Of a network's features, on images spread over all."""
     model.eval()
     chosen = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(np.int64)
-    views = [_features(model, images, chosen, stream(seed, "health", i)) for i in range(2)]
-    k = min(K, len(chosen) - 1)
-    near = [_neighbours(view, k) for view in views]
-    same = (near[0][:, :, None] == near[1][:, None]).any(dim=2).float().mean()
-    lengths = torch.linalg.svdvals(views[0].double())
-    shares = lengths / lengths.sum()
-    return Health(float(same), float(torch.special.entr(shares).sum().exp()))
-
-
-def _features(model, images, chosen, rng) -> torch.Tensor:
-    """(n, d) of unit length, of weakly augmented images."""
-    found = []
-    for some in np.array_split(chosen, -(-len(chosen) // BATCH)):
-        found.append(model(VIEWS["weak"](images, some, rng))[1])
-    return torch.nn.functional.normalize(torch.cat(found))
-
-
-def _neighbours(x: torch.Tensor, k: int) -> torch.Tensor:
-    """Indices (n, k) of each row's nearest others."""
-    return (x @ x.T).fill_diagonal_(-torch.inf).topk(k).indices
+    parts = np.array_split(chosen, -(-len(chosen) // BATCH))
+    lengths = torch.linalg.svdvals(torch.cat([model(images.plain(p))[1] for p in parts]).double())
+    rank = torch.special.entr(lengths / lengths.sum()).sum().exp()
+    found = agreement(lambda batch: model(batch)[1], images, seed)
+    return Health(float(found), float(rank))
 
 
 def tell(before: Health, after: Health) -> None:
-    """Log both, and warn where pre-training has made either worse."""
+    """Log both, and warn where pre-training has not made the features better."""
     log.info(
-        "features: neighbours of two views agree %.3f (%.3f before), effective rank %.1f (%.1f)",
+        "features: %.3f of the neighbours stay in a strong view (%.3f before), effective rank %.1f "
+        "(%.1f)",
         *(after.agreement, before.agreement, after.rank, before.rank),
     )
-    worse = [
-        f"{name} {new:.3g} instead of {old:.3g}"
-        for name, old, new in zip(("agreement", "rank"), before, after, strict=True)
-        if new < old
-    ]
-    if worse:
+    if after.agreement < LEAST_GAIN * before.agreement or after.rank < LEAST_RANK * before.rank:
         log.warning(
-            "pre-training has made the features worse than the untrained network's (%s): "
-            "try other --pretraining-* options",
-            ", ".join(worse),
+            "pre-training has not made the features better than the untrained network's: try other "
+            "--pretraining-* options, or --pretraining-method"
         )

@@ -9,10 +9,11 @@ Source: Iscen et al., "Label propagation for deep semi-supervised learning", CVP
                (Zelnik-Manor & Perona, "Self-tuning spectral clustering", NIPS 2004)
     W  (N, N)  D^-1/2 (A + Aᵀ) D^-1/2, zero diagonal, D the row sums of A + Aᵀ
 
-Several views of the same images give one graph: each A is divided by the sum of its entries, so
-that none outweighs another, and their sum is the A of the images.
+Several views of the same images give one graph: each A is divided by the sum of its entries and
+multiplied by the view's weight, and their sum is the A of the images.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import add
 
@@ -21,7 +22,7 @@ import scipy.sparse
 
 from utils.arrays import as_numpy, unit_length
 from utils.graph.neighbors import search_neighbors
-from utils.graph.on_device import TINY, affinity_on_device, views_of
+from utils.graph.on_device import TINY, affinity_on_device, factors_of, views_of
 from utils.torch_faiss import torch
 
 KERNELS = ("cosine", "gaussian")
@@ -51,22 +52,24 @@ def knn(features, k: int, search: str = "exact") -> tuple[np.ndarray, np.ndarray
 
 
 def affinity(
-    features, k: int | str = 50, gamma: float = 3, search: str = "exact", kernel: str = "cosine"
-) -> scipy.sparse.csr_matrix:
+    features, k: int | str = 50, gamma: float = 3, search: str = "exact", kernel: str = "cosine",
+    weights: Sequence[float] | None = None,
+) -> scipy.sparse.csr_matrix:  # fmt: skip
     """The symmetric normalised affinity W of the module docstring.
 
     features: (N, d), made unit length here, or a sequence of such views -> CSR (N, N) float32;
-    search: as in `knn`; kernel: of KERNELS.  An isolated row stays zero.  k is cut to N-1, where
-    the graph is complete; "auto" is `neighbors_of` N.  Features on a GPU stay there: the search is
-    exact and W a torch CSR tensor."""
+    search: as in `knn`; kernel: of KERNELS; weights: of the views, all one unless given.  An
+    isolated row stays zero.  k is cut to N-1, where the graph is complete; "auto" is `neighbors_of`
+    N.  Features on a GPU stay there: the search is exact and W a torch CSR tensor."""
     views = views_of(features)
     n = len(views[0])
     k = min(neighbors_of(n) if k == "auto" else k, n - 1)
     if isinstance(views[0], torch.Tensor) and views[0].is_cuda:
-        return affinity_on_device(views, k, gamma, kernel)
+        return affinity_on_device(views, k, gamma, kernel, weights)
     edges = [_edges(x, k, gamma, search, kernel) for x in views]
     if len(edges) > 1:
-        edges = [(a / float(a.sum(dtype=np.float64)), neighbors) for a, neighbors in edges]
+        factors = factors_of([a.sum(dtype=np.float64) for a, _ in edges], weights)
+        edges = [(a * factor, at) for (a, at), factor in zip(edges, factors, strict=True)]
     # Row sums of A + Aᵀ; normalising A before the sum touches fewer entries than after it.
     degrees = np.zeros(n)
     for strengths, neighbors in edges:

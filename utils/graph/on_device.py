@@ -16,17 +16,27 @@ def views_of(features) -> Sequence:
     return features if isinstance(features, tuple | list) else (features,)
 
 
-def affinity_on_device(features, k: int, gamma: float, kernel: str = "cosine") -> torch.Tensor:
-    """features: (N, d) on any device, or a sequence of such views -> W (N, N), torch CSR float32 on
-    that device."""
+def factors_of(sums, weights=None) -> list[float]:
+    """What the entries of each view are multiplied by: its weight, over the sum of its entries."""
+    weights = [1] * len(sums) if weights is None else weights
+    if not sum(weights) > 0:  # no view is better than another
+        weights = [1] * len(sums)
+    return [w / max(float(s), TINY) for s, w in zip(sums, weights, strict=True)]
+
+
+def affinity_on_device(
+    features, k: int, gamma: float, kernel: str = "cosine", weights=None
+) -> torch.Tensor:
+    """features: (N, d) on any device, or a sequence of such views, of these weights -> W (N, N),
+    torch CSR float32 on that device."""
     views = views_of(features)
     edges = [edges_on_device(x, k, gamma, kernel) for x in views]
     n, device = len(views[0]), views[0].device
-    totals = [
-        values.sum(dtype=torch.float64).float() if len(views) > 1 else 1 for _, values in edges
-    ]
     both = torch.cat([torch.cat([at, at.flip(0)], dim=1) for at, _ in edges], dim=1)
-    values = [(a / total).repeat(2) for (_, a), total in zip(edges, totals, strict=True)]
+    factors = [1.0]
+    if len(views) > 1:
+        factors = factors_of([a.sum(dtype=torch.float64) for _, a in edges], weights)
+    values = [(a * factor).repeat(2) for (_, a), factor in zip(edges, factors, strict=True)]
     w = torch.sparse_coo_tensor(both, torch.cat(values), (n, n), check_invariants=False).coalesce()
     there = w.values() > 0  # an edge of no strength would join parts that do not touch
     (i, j), values = w.indices()[:, there], w.values()[there]

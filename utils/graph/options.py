@@ -18,22 +18,49 @@ def fits_device(args, problem) -> None:
 
 
 SEEN = ("features", "pretrained_features", "pixels")  # what a graph can be of
+GRAPHS_NEED = (*SEEN, *(f"{view}_agreement" for view in SEEN))
+WEIGHTS = ("equal", "agreement")
 
 
-def graph_needs(*, views: str = "features") -> tuple[str, ...]:
-    """What VIEWS asks for, for a row's `needs`."""
-    return tuple(views.split(","))
+def graph_needs(*, views: str = "features", view_weights: str = "equal") -> tuple[str, ...]:
+    """What the options VIEWS ask for, for a row's `needs`."""
+    names = tuple(views.split(","))
+    more = tuple(f"{view}_agreement" for view in names) if view_weights == "agreement" else ()
+    return names + more
 
 
-VIEWS = Option(
-    "lp_views",
-    "features",
-    "what the graph is of, several with commas between them: the network's features as it is, "
-    "those after pre-training and before any label, pixels",
-    kind=some_of(SEEN),
-    keyword="views",
-    added=True,
-    section=TITLE,
+def shown(seen: dict, views: str, view_weights: str) -> dict:
+    """What the graph is of, as keyword arguments of utils.graph.affinity; seen: by name, what
+    graph_needs asks for."""
+    names = views.split(",")
+    weights = (
+        [float(seen[f"{view}_agreement"]) for view in names] if len(seen) > len(names) else None
+    )
+    return {"features": [seen[view] for view in names], "weights": weights}
+
+
+VIEWS = (
+    Option(
+        "lp_views",
+        "features",
+        "what the graph is of, several with commas between them: the network's features as it is, "
+        "those after pre-training and before any label, pixels",
+        kind=some_of(SEEN),
+        keyword="views",
+        added=True,
+        section=TITLE,
+    ),
+    Option(
+        "lp_view_weights",
+        "equal",
+        "how much each of several counts: as much as the others, or as far as neighbours stay "
+        "neighbours in it when images are augmented",
+        kind=one_of(WEIGHTS),
+        keyword="view_weights",
+        added=True,
+        section=TITLE,
+        when=(lambda args: "," in args.lp_views, "several --lp-views"),
+    ),
 )
 GRAPH = (
     Option(

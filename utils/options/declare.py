@@ -99,3 +99,11 @@ def keywords(args, options: Iterable[Option], *functions: Callable) -> dict:
     args: the options' values.  What none of the functions has a parameter for is left out."""
     taken = {name for function in functions for name in inspect.signature(function).parameters}
     return {o.keyword: getattr(args, o.name) for o in options if o.keyword in taken}
+
+
+def asked(needs: tuple | Callable, options: dict) -> tuple[str, ...]:
+    """What a row needs, where that may follow from its options: a function of some of them."""
+    if not callable(needs):
+        return needs
+    taken = inspect.signature(needs).parameters
+    return needs(**{name: value for name, value in options.items() if name in taken})

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.swa_utils import AveragedModel
 
+from utils.graph.agreement import agreement
 from utils.options.declare import Option
 from utils.options.kinds import positive
 from utils.run.log import log
@@ -100,6 +101,13 @@ def _dropped_classes(network, images, amp: bool) -> dict:
     return found | {"dropped_classes": torch.stack(logits, dim=1).argmax(dim=2)}
 
 
+def _features_agreement(network, images, amp: bool) -> dict:
+    """How far images and their strong views agree on who is near whom: a number."""
+    network.eval()
+    found = agreement(lambda batch: network(batch)[1], images, seed=0)
+    return {"features_agreement": found}
+
+
 # What a method or an algorithm may need, and how it is computed: network, images, amp and, as
 # keyword arguments, options of who needs it -> names and tensors of N rows, on the images' device.
 # What one computation gives besides is kept too.
@@ -108,6 +116,7 @@ NEEDS = {
     "probs": _one_pass,
     "stochastic_probs": _stochastic_probs,
     "dropped_classes": _dropped_classes,
+    "features_agreement": _features_agreement,
 }
 NEEDS_DROPOUT = {"stochastic_probs"}  # the same passes again where the network has no dropout
 
