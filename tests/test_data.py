@@ -113,6 +113,7 @@ def test_pool():
         later.reveal(np.array([3]), np.array([0]))  # of class 0
     assert later.reveal(np.array([]), np.array([])).order.tolist() == [2, 0, 3]
     targets = supervised_targets(pool, 4)
+    assert targets.weights.dtype == targets.class_weights.dtype == np.float32
     assert targets.weights.tolist() == [1, 0, 1, 0] and targets.class_weights.tolist() == [1] * 4
 
 

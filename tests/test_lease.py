@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,8 @@ from tests.torture.fight import fight
 from unsup import cache
 from utils.errors import UserError
 from utils.reports.runs import read_folder
+from utils.run import lease as lease_module
+from utils.run import processes
 from utils.run.folder import Run
 from utils.run.lease import InUse, Lease, _living
 from utils.run.processes import here, lives, started
@@ -171,6 +174,97 @@ def test_who_is_gone_does_not_live():
     assert not lives(process.pid, None) and not lives(process.pid, 1) and not lives(2**70, None)
     assert lives(os.getpid(), None) and lives(os.getpid(), started(os.getpid()))
     assert not lives(os.getpid(), started(os.getpid()) + 1) and started(process.pid) is None
+
+
+def test_a_thread_renews_it(tmp_path, monkeypatch):
+    """Also after a file system that was away; it ends with the lease, and with its collection."""
+    monkeypatch.setattr(lease_module, "RENEW", 0.01)
+    away, real, seen = threading.Event(), Lease._renew, []
+
+    def renew(lease):
+        seen.append(threading.current_thread())
+        if away.is_set():
+            raise OSError("away")
+        real(lease)
+
+    monkeypatch.setattr(Lease, "_renew", renew)
+    lease = Lease(tmp_path, "folder")
+    path = tmp_path / ".lease" / "1" / "owner.json"
+
+    def renewed() -> bool:
+        os.utime(path, (0, 0))
+        until = time.monotonic() + 20
+        while path.stat().st_mtime == 0 and time.monotonic() < until:
+            time.sleep(0.01)
+        return path.stat().st_mtime > 0
+
+    assert renewed() and renewed()
+    away.set()
+    count = len(seen)
+    while len(seen) < count + 3:
+        time.sleep(0.01)
+    away.clear()
+    assert renewed()
+    thread = next(thread for thread in seen if thread is not threading.main_thread())
+    assert thread.daemon
+    del lease
+    thread.join(20)
+    assert not thread.is_alive() and (path.parent / "released.json").exists()
+
+
+def test_another_was_faster(tmp_path, monkeypatch):
+    """At a number, and by undoing the folder: it looks again."""
+    take, make, calls = Lease._take, Lease._make, []
+
+    def slow(lease):
+        calls.append("take")
+        return len(calls) > 1 and take(lease)
+
+    def undone(lease):
+        calls.append("make")
+        if calls.count("make") == 1:
+            raise FileNotFoundError
+        return make(lease)
+
+    monkeypatch.setattr(Lease, "_take", slow)
+    monkeypatch.setattr(Lease, "_make", undone)
+    assert Lease(tmp_path, "folder").held() and calls == ["take", "take", "make", "take", "make"]
+
+
+def test_what_was_never_renamed_is_swept_when_it_is_old(tmp_path):
+    root = tmp_path / ".lease"
+    for name in ("new-old", "new-fresh"):
+        (root / name).mkdir(parents=True)
+    (root / "new-gone").symlink_to("nowhere")  # removed between two looks
+    os.utime(root / "new-old", (0, 0))
+    lease = Lease(tmp_path, "folder")
+    assert lease.held() and not (root / "new-old").exists() and (root / "new-fresh").exists()
+
+
+def test_a_host_that_does_not_tell(monkeypatch):
+    def refuse(*words):
+        raise OSError
+
+    monkeypatch.setattr(processes.os, "stat", refuse)
+    assert here() == {"host": socket.gethostname(), "boot": "", "pids": 0}
+
+
+@pytest.mark.parametrize(
+    "name, state, threads, expected",
+    [
+        ("a", "S", 1, 77),
+        ("a) b (c", "R", 1, 77),
+        ("a", "Z", 1, 0),
+        ("a", "Z", 2, 77),
+        ("", "X", 1, 0),
+    ],
+)
+def test_what_proc_says_of_a_process(monkeypatch, name, state, threads, expected):
+    fields = ["0"] * 50
+    fields[0], fields[17], fields[19] = state, str(threads), "77"
+    text = f"12 ({name}) {' '.join(fields)}"
+    monkeypatch.setattr(processes.Path, "read_text", lambda path: text)
+    assert started(12) == expected
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"pid": 1}', '{"pid": "x"}'])
