@@ -68,7 +68,7 @@ def refused(capsys, tmp_path, monkeypatch, home):
         (["--initial-lr", "0.1"], "--initial-lr is read only with --lr-rampup above 0"),
         (["--lr-rampup", "300"], "--lr-rampup 300 is above --epochs 200"),
         (["--al-method", "bald"],
-         "--al-method bald needs dropout, which --arch small_cnn does not have: give its head one "
+         "--al-method bald needs dropout, which --arch sized_cnn does not have: give its head one "
          "with --head-dropout, or use one of cifar_cnn"),
         (["--head-dropout", "1"], "--head-dropout: '1' is not a number above 0 and below 1"),
         (["--mc-passes", "5"], "--mc-passes is read only with --al-method bald"),
@@ -114,7 +114,8 @@ def refused(capsys, tmp_path, monkeypatch, home):
         (["--sobel"], "--sobel is read only with --add-unsupervised-pretraining"),
         (["--pretraining-lr", "1"], "--pretraining-lr is read only with --add-unsup"),
         (
-            ["--add-unsupervised-pretraining", "--pretraining-clusters", "5000", *SHORT],
+            ["--add-unsupervised-pretraining", "--pretraining-method", "deepcluster",
+             "--pretraining-clusters", "5000", *SHORT],
             "--pretraining-clusters 5000 is more than the 1437 training images of digits",
         ),
     ],
@@ -135,6 +136,7 @@ def test_options(refused, words, expected):
         (f"--lr-rampup {2**64}", WHOLE),
         (f"--checkpoint-epochs {10**30}", WHOLE),
         (f"--add-unsupervised-pretraining --pretraining-clusters {2**63}", WHOLE),
+        ("--add-unsupervised-pretraining --pretraining-lr 1e38", "is beyond what AdamW can count"),
         (f"--epochs {10**18}", f"--epochs: '1000000000000000000' {COUNT}"),
         (f"--al-budget {2**31}", COUNT),
         (f"--al-nb-cycles {2**31}", COUNT),

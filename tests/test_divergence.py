@@ -43,9 +43,11 @@ def test_a_rate_that_is_too_large(line):
     assert "error: cycle 1, epoch 1, " in said and said.endswith("--lr, or --lr-rampup")
 
 
-@pytest.mark.parametrize("rate", ["1e20", "1e38"])
-def test_pretraining_names_its_own_option(line, tmp_path, rate):
-    said = line(PRE, "--pretraining-lr", rate)
+@pytest.mark.parametrize(
+    "method, rate", [("deepcluster", "1e20"), ("deepcluster", "1e38"), ("simclr", "1e20")]
+)
+def test_pretraining_names_its_own_option(line, tmp_path, method, rate):
+    said = line(PRE, "--pretraining-method", method, "--pretraining-lr", rate)
     assert "error: pre-training, epoch 1, " in said
     assert said.endswith("use a smaller --pretraining-lr")
     assert not list(tmp_path.rglob("weights.pt"))

@@ -65,7 +65,7 @@ def test_pretrained_weights_of_other_data_are_not_handed_out(run, tmp_path, monk
     assert "pre-trained weights: " in run(f"{words} --split 1")[1]  # shared by the splits
     other_pixels(monkeypatch)
     assert "pre-training on all images" in run(words)[1]
-    assert len(list(tmp_path.glob("runs/pretrained/digits/small_cnn/*/weights.pt"))) == 2
+    assert len(list(tmp_path.glob("runs/pretrained/digits/sized_cnn/*/weights.pt"))) == 2
 
 
 def test_a_changed_split_file_is_another_run(run, home):

@@ -131,7 +131,7 @@ def test_the_keywords_of_a_function():
 @pytest.mark.parametrize(
     "words, expected",
     [
-        ("", {"epochs": 200, "lr_rampdown_epochs": 210, "batch_size": 32, "arch": "small_cnn"}),
+        ("", {"epochs": 200, "lr_rampdown_epochs": 210, "batch_size": 32, "arch": "sized_cnn"}),
         ("--epochs 300", {"lr_rampdown_epochs": 315}),
         ("--epochs 2", {"lr_rampdown_epochs": 2}),
         ("--add-lp", {"epochs": 30, "lr_rampdown_epochs": 31, "batch_size": 128}),
@@ -268,12 +268,15 @@ CHANGES = {
     "pretraining_epochs": (PRE, "--pretraining-epochs 2"),
     "pretraining_lr": (PRE, "--pretraining-lr 0.5"),
     "pretraining_batch_size": (PRE, "--pretraining-batch-size 64"),
-    "pretraining_method": (PRE, "--pretraining-method simclr"),
+    "pretraining_method": (PRE, "--pretraining-method deepcluster"),
     "pretraining_temperature": (
         f"{PRE} --pretraining-method simclr",
         "--pretraining-temperature 1",
     ),
-    "pretraining_clusters": (PRE, "--pretraining-clusters 20"),
+    "pretraining_clusters": (
+        f"{PRE} --pretraining-method deepcluster",
+        "--pretraining-clusters 20",
+    ),
     "seed": ("", "--seed 8"),
 }
 ELSEWHERE = {

@@ -21,6 +21,7 @@ from al_methods import METHODS
 from data import problem
 from data.state import from_plain
 from tests.conftest import ROOT
+from utils.options.declare import asked
 from utils.run.checkpoint import load_checkpoint
 from utils.run.stopping import Stopped
 from utils.training.outputs import NEEDS_DROPOUT
@@ -260,14 +261,14 @@ def test_every_combination(training, start, tmp_path, monkeypatch, capsys):
     if start:
         words += ["--pretraining-epochs", "1"]
     for method, row in METHODS.items():
-        more = ["--head-dropout", "0.3"] if NEEDS_DROPOUT & set(row.needs) else []
-        if "pretrained_features" in row.needs and not start:
+        more = ["--head-dropout", "0.3"] if NEEDS_DROPOUT & set(asked(row.needs, {})) else []
+        if "pretrained_features" in asked(row.needs, {}) and not start:
             with pytest.raises(SystemExit):
                 main_al.main([*words, "--al-method", method])
             continue
         assert main_al.main([*words, "--al-method", method, *more]) == 0
         flags = training.replace("--add-", "_with_") + ("_pretrained" if start else "")
-        folders = list(tmp_path.glob(f"runs/digits/budget10/small_cnn/{method}{flags}/*/split0"))
+        folders = list(tmp_path.glob(f"runs/digits/budget10/sized_cnn/{method}{flags}/*/split0"))
         assert len(folders) == 1
         results = rows(folders[0] / "results.csv")
         assert len(results) == 2 and ((int(results[0]["pseudo_labels"]) > 0) == ("lp" in training))

@@ -22,6 +22,7 @@ from data.batches import TrainingBatches, one_stream
 from data.pool import Targets
 from unsup import options
 from unsup.spec import Pretrainer
+from utils.errors import UserError
 from utils.options.declare import Option
 from utils.options.kinds import above_zero
 from utils.run.log import Bar
@@ -31,6 +32,7 @@ from utils.training.outputs import extract
 
 WEIGHT_DECAY = 1e-4
 PROJECTION = 64  # outputs of the projection
+LARGEST_RATE = 1e30  # its steps are some times the rate, in float32
 
 
 class Projected(nn.Module):
@@ -117,6 +119,14 @@ def pretrain(
     return rows
 
 
+def _check(args) -> None:
+    if args.pretraining_lr > LARGEST_RATE:
+        raise UserError(
+            f"--pretraining-lr {args.pretraining_lr} is beyond what AdamW can count with: use a "
+            "smaller --pretraining-lr"
+        )
+
+
 TEMPERATURE = Option(
     "pretraining_temperature", 0.5, "temperature of the contrastive loss", kind=above_zero,
     keyword="temperature",
@@ -126,6 +136,7 @@ ROW = Pretrainer(
     pretrain,
     columns=("epoch", "loss"),
     options=(options.EPOCHS, options.LR, options.BATCH_SIZE, TEMPERATURE),
+    check=_check,
     defaults={
         "pretraining_epochs": 100,
         "pretraining_lr": 0.002,

@@ -20,7 +20,7 @@ from utils.run.checkpoint import load_checkpoint
 
 MAIN = Path(__file__).resolve().parents[2] / "main_al.py"
 COMMON = "--al-budget 10 --al-nb-cycles 3 --epochs 6 --checkpoint-epochs 1 --device cpu"
-PRE = "--add-unsupervised-pretraining --pretraining-epochs 4"
+PRE = "--add-unsupervised-pretraining --pretraining-method deepcluster --pretraining-epochs 4"
 CEAL = "--add-ceal --ceal-th 0.7"
 LP = "--add-lp --lp-step 2"
 METHODS = ("random", "uncertainty_entropy", "coreset", "jlp")
@@ -35,7 +35,7 @@ KINDS = [
     f"{PRE} {LP}",
     f"{PRE} {CEAL} --al-method uncertainty_entropy",
     "--initial lp_coverage --al-method badge",
-    f"{PRE} --pretraining-method simclr --initial typiclust --al-method lp_coverage {LP} "
+    f"{PRE.replace('deepcluster', 'simclr')} --initial typiclust --al-method lp_coverage {LP} "
     "--lp-views pretrained_features,pixels --lp-balance True",
 ]
 
