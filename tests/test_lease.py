@@ -18,6 +18,8 @@ import pytest
 import torch
 
 import main_al
+from data.augment import ImageBatches
+from models import create_model
 from tests.conftest import ROOT
 from tests.torture.fight import fight
 from unsup import cache
@@ -440,11 +442,12 @@ def test_a_run_anew_keeps_its_lease(tmp_path):
 
 
 def learn(root, pretrain):
-    model = SimpleNamespace(backbone=torch.nn.Linear(1, 1))
+    model = create_model("small_cnn", 3, 1, 8)
+    images = ImageBatches(torch.zeros(12, 1, 8, 8, dtype=torch.uint8), [0.5], [0.5])
     row = SimpleNamespace(pretrain=pretrain, columns=("epoch", "loss"))
     who = {"options": {"dataset": "d", "arch": "a"}}
     return cache.folder_of(root, who), lambda: cache.pretrained_backbone(
-        str(root), model, None, row, who, checkpoint_epochs=1
+        str(root), model, images, row, who, checkpoint_epochs=1
     )
 
 
@@ -461,7 +464,10 @@ def test_a_wait_for_weights_is_told_once(hold, tmp_path, monkeypatch):
     start()
     assert time.monotonic() - begin > 0.4 and (folder / "weights.pt").exists()
     assert f"in use by process {process.pid} " in told[0] and "waiting" in told[0]
-    assert [line.split()[0] for line in told] == ["waiting", "pre-training", "pre-trained:"]
+    assert [line.split()[0] for line in told] == [
+        *("waiting", "pre-training", "features:"),
+        *("pre-training", "pre-trained:"),  # which made nothing better
+    ]
 
 
 @pytest.mark.parametrize("epochs", [0, 1])

@@ -28,24 +28,24 @@ class Health(NamedTuple):
     rank: float  # in [1, d]
 
 
-def watched(pretrain: Callable, model, images: ImageBatches, *, seed: int, **settings) -> list:
+def watched(pretrain: Callable, model, images: ImageBatches, **settings) -> list:
     """What `pretrain` (of a row of PRETRAINERS) gives; the features before and after are compared,
     in the log."""
-    before = health(model, images, seed)
-    rows = pretrain(model, images, seed=seed, **settings)
-    tell(before, health(model, images, seed))
+    before = health(model, images)
+    rows = pretrain(model, images, **settings)
+    tell(before, health(model, images))
     return rows
 
 
 @torch.inference_mode()
-def health(model, images: ImageBatches, seed: int) -> Health:
+def health(model, images: ImageBatches) -> Health:
     """Of a network's features, on images spread over all."""
     model.eval()
     chosen = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(np.int64)
     parts = np.array_split(chosen, -(-len(chosen) // BATCH))
     lengths = torch.linalg.svdvals(torch.cat([model(images.plain(p))[1] for p in parts]).double())
     rank = torch.special.entr(lengths / lengths.sum()).sum().exp()
-    found = agreement(lambda batch: model(batch)[1], images, seed)
+    found = agreement(lambda batch: model(batch)[1], images, seed=0)
     return Health(float(found), float(rank))
 
 
