@@ -6,7 +6,7 @@ import torch
 
 from semisup.label_propagation import balanced, propagate
 from tests.test_graph import clustered
-from utils.graph import affinity, knn
+from utils.graph import affinity, build, knn
 from utils.graph.build import neighbors_of
 from utils.graph.on_device import affinity_on_device
 
@@ -108,3 +108,22 @@ def test_propagation_with_a_balance(balance):
     assert (found.labels[labels >= 0] == labels[labels >= 0]).all()
     both = propagate((x, x), labels, 4, k=8, balance=balance)
     np.testing.assert_array_equal(both.labels, found.labels)
+
+
+def test_neighbours_of_a_view_that_lasts_are_searched_once(monkeypatch):
+    searched, x = [], torch.from_numpy(clustered(60)).float()
+    search = build.search_neighbors
+    monkeypatch.setattr(
+        build, "search_neighbors", lambda *words: searched.append(1) or search(*words)
+    )
+    first = affinity((x, x.clone()), 6)
+    assert len(searched) == 2
+    assert (affinity((x, x.clone()), 6) != first).nnz == 0 and len(searched) == 3
+    affinity(x, 7)
+    assert len(searched) == 4
+    x[0] = x[1]  # it is another view now
+    again = affinity(x, 6)
+    assert len(searched) == 5 and (again != affinity(x.numpy().copy(), 6)).nnz == 0
+    held = len(build._KEPT)
+    del x
+    assert len(build._KEPT) < held

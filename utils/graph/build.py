@@ -19,13 +19,15 @@ from operator import add
 
 import numpy as np
 import scipy.sparse
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from utils.arrays import as_numpy, unit_length
+from utils.arrays import as_numpy, read_only, unit_length
 from utils.graph.neighbors import search_neighbors
 from utils.graph.on_device import TINY, affinity_on_device, factors_of, views_of
 from utils.torch_faiss import torch
 
 KERNELS = ("cosine", "gaussian")
+_KEPT = WeakTensorKeyDictionary()  # edges by tensor, as long as that lives
 LEAST_K, PAPERS_K, IMAGES_A_NEIGHBOR = 5, 50, 1000  # of k = "auto"
 
 
@@ -89,7 +91,18 @@ def affinity(
     return w
 
 
-def _edges(features, k: int, gamma: float, search: str, kernel: str):
+def _edges(features, *how):
+    """`edges_of`, computed once for a tensor that is given again and again, as the views are that
+    last for a whole run."""
+    if not isinstance(features, torch.Tensor):
+        return edges_of(features, *how)
+    kept, key = _KEPT.setdefault(features, {}), (features._version, *how)
+    if key not in kept:
+        kept[key] = tuple(map(read_only, edges_of(features, *how)))
+    return kept[key]
+
+
+def edges_of(features, k: int, gamma: float, search: str, kernel: str):
     """A of one view: its entries (N, k) and where they are, the neighbours (N, k)."""
     similarities, neighbors = knn(unit_length(as_numpy(features, np.float32)), k, search)
     if kernel == "gaussian":
