@@ -60,10 +60,10 @@ def pick(
     **seen: torch.Tensor,
 ) -> np.ndarray:
     """labels: (N,) int64, -1 where unknown, all of them perhaps; seen: what graph_needs asks for,
-    by name, (N, d) each -> (budget,) int64, in order.
+    by name, (N, d) each; views, view_weights: of it -> (budget,) int64, in order.
 
     k, gamma, search, kernel: of the graph (utils.graph.affinity); alpha: of the diffusion."""
-    graph = shown(seen, views, view_weights)
+    graph = shown(seen, views)
     W = affinity(k=k, gamma=gamma, search=search, kernel=kernel, **graph)
     system = Diffusion(W, alpha)
     W = W if isinstance(W, torch.Tensor) else as_torch_csr(W)

@@ -30,7 +30,6 @@ def renew(
     rng: np.random.Generator,
     cycle: int,
     views: str = "features",
-    view_weights: str = "equal",
     k: int | str = 50,
     gamma: float = 3,
     alpha: float = 0.99,
@@ -50,7 +49,7 @@ def renew(
 
     seen: what graph_needs asks for, by name."""
     graph = {"k": k, "gamma": gamma, "search": search, "kernel": kernel}
-    graph |= shown(seen, views, view_weights)
+    graph |= shown(seen, views)
     targets = propagated_targets(
         propagate(
             labels=pool.labels, num_classes=num_classes, alpha=alpha, balance=balance, **graph

@@ -101,21 +101,13 @@ def pretrain(
                 return lr * (1 + math.cos(math.pi * (epoch + done) / epochs)) / 2
 
             more = {"rate": rate, "amp": amp, **options.told(epoch)}
-            rows.append(
-                {"epoch": epoch, "loss": train_epoch(network, optimizer, batches, loss, **more)}
-            )
-            shown.set_postfix_str(f"loss {rows[-1]['loss']:.3f}")
-            after_epoch(
-                epoch + 1,
-                {
-                    "network": network.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "rows": rows,
-                },
-            )
-    extract(
-        model, images, amp=amp, **options.told(epochs - 1)
-    )  # weights that give no numbers are not kept
+            mean = train_epoch(network, optimizer, batches, loss, **more)
+            rows.append({"epoch": epoch, "loss": mean})
+            shown.set_postfix_str(f"loss {mean:.3f}")
+            states = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+            after_epoch(epoch + 1, {**states, "rows": rows})
+    # Weights that give no numbers are not kept.
+    extract(model, images, amp=amp, **options.told(epochs - 1))
     return rows
 
 

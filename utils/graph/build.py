@@ -96,7 +96,8 @@ def _edges(features, *how):
     last for a whole run."""
     if not isinstance(features, torch.Tensor):
         return edges_of(features, *how)
-    kept, key = _KEPT.setdefault(features, {}), (features._version, *how)
+    version = None if features.is_inference() else features._version
+    kept, key = _KEPT.setdefault(features, {}), (version, *how)
     if key not in kept:
         kept[key] = tuple(map(read_only, edges_of(features, *how)))
     return kept[key]

@@ -25,18 +25,16 @@ WEIGHTS = ("equal", "agreement")
 def graph_needs(*, views: str = "features", view_weights: str = "equal") -> tuple[str, ...]:
     """What the options VIEWS ask for, for a row's `needs`."""
     names = tuple(views.split(","))
-    more = tuple(f"{view}_agreement" for view in names) if view_weights == "agreement" else ()
-    return names + more
+    weighed = view_weights == "agreement" and len(names) > 1
+    return names + tuple(f"{view}_agreement" for view in names if weighed)
 
 
-def shown(seen: dict, views: str, view_weights: str) -> dict:
+def shown(seen: dict, views: str) -> dict:
     """What the graph is of, as keyword arguments of utils.graph.affinity; seen: by name, what
     graph_needs asks for."""
     names = views.split(",")
-    weights = (
-        [float(seen[f"{view}_agreement"]) for view in names] if len(seen) > len(names) else None
-    )
-    return {"features": [seen[view] for view in names], "weights": weights}
+    weights = [float(seen[name]) for view in names if (name := f"{view}_agreement") in seen]
+    return {"features": [seen[view] for view in names], "weights": weights or None}
 
 
 VIEWS = (
