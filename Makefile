@@ -16,8 +16,9 @@ study: $(REPORT_ENV)
 	PYTHON=$(PY) sh scripts/study.sh study
 	$(PY) report.py study --figure study/study.png --table study/study.md
 
+# A thread a process, so that they do not wait for each other.
 test: $(TEST_ENV) lint
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 torture: $(TEST_ENV)
 	$(PY) -m tests.torture

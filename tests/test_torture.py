@@ -1,13 +1,13 @@
 """A short form of `make torture`."""
 
 from tests.torture.flips import flips
-from tests.torture.kills import CEAL, LP, PRE, kills
+from tests.torture.kills import CEAL, KINDS, kills
 
 SEED = 7
 
 
 def test_twenty_kills():
-    kinds = (f"{PRE} {LP}", f"{CEAL} --ceal-repeat --finetuning --al-method coreset")
+    kinds = (KINDS[-1], f"{CEAL} --ceal-repeat --finetuning --al-method coreset")
     assert kills(20, SEED, kinds).startswith("20 kills of 2 runs")
 
 
