@@ -80,8 +80,8 @@ class TrainingBatches:
     """An epoch of batches, augmented, on the images' device: a Batch a view each.
 
     images: ImageBatches of N; targets: Targets over the same N; streams: a batch each, index
-    arrays, or tuples of as many of them as there are views; rng: for the augmentation; views: the
-    names of augment.VIEWS that a batch shows."""
+    arrays, or tuples with one for each view, or for the first views alone; rng: for the
+    augmentation; views: the names of augment.VIEWS that a batch shows."""
 
     def __init__(self, images: ImageBatches, targets: Targets, streams: list, rng, views=("weak",)):
         self.images, self.streams, self.rng, self.views = images, streams, rng, views

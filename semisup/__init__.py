@@ -1,6 +1,6 @@
 """Training on the unlabeled images: one algorithm a file, one row each in ALGORITHMS."""
 
-from semisup import ceal, lp, supervised
+from semisup import ceal, fixmatch, lp, supervised
 from semisup.spec import Algorithm
 from utils.errors import UserError
 from utils.options.declare import Choice, Option, Part
@@ -9,6 +9,7 @@ ALGORITHMS = {
     "supervised": supervised.ROW,
     "lp": lp.ROW,
     "ceal": ceal.ROW,
+    "fixmatch": fixmatch.ROW,
 }
 
 

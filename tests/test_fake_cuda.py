@@ -8,6 +8,8 @@ autocast and gradients (torch's autograd asks the driver), which are taken on "m
 import inspect
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -26,6 +28,7 @@ from data.pool import Pool, Targets
 from models import ARCHS, create_model
 from models.layers.dropout import HalfDropout
 from semisup import ALGORITHMS
+from semisup.fixmatch import FixMatchLoss
 from tests.guests import algorithm as guest
 from utils.graph import affinity, build
 from utils.graph.neighbors import exact_neighbors
@@ -33,7 +36,11 @@ from utils.torch_faiss import faiss, gpu_resources
 from utils.training.losses import WeightedLoss
 from utils.training.outputs import NEEDS, extract
 
-LOSSES = {**ALGORITHMS, "guest": guest.ROW}  # the guest's has a buffer and two views
+LOSSES = {
+    **ALGORITHMS,
+    "fixmatch adaptive": replace(ALGORITHMS["fixmatch"], loss=partial(FixMatchLoss, adaptive=True)),
+    "guest": guest.ROW,  # it has a buffer and two views
+}
 
 
 @pytest.fixture

@@ -52,6 +52,15 @@ def test_no_label_reaches_anything(tmp_path, method, graph):
     assert log.count("jlp: no label reaches an unlabeled image") == (method == "jlp")
 
 
+@pytest.mark.parametrize("threshold", ["--fixmatch-threshold 0.2", "--self-adaptive-threshold"])
+def test_fixmatch_when_no_image_is_left(tmp_path, threshold):
+    """Its pseudo-labels are a step's, and no column counts them."""
+    rows, log = run(tmp_path / "run", "--add-fixmatch", threshold, ALL_LABELED)
+    assert [row["labeled"] for row in rows] == ["37", "737", "1437"]
+    assert [(row["steps"], row["pseudo_labels"]) for row in rows] == [("4", "0")] * 3
+    assert log.count("no pseudo-labels: no image is left; training goes on") == 1
+
+
 def test_ceal_when_no_image_is_left(tmp_path):
     """All that the last network was sure of has its label by now."""
     rows, log = run(tmp_path / "run", "--add-ceal --ceal-th 1 --ceal-repeat", ALL_LABELED)

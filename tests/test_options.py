@@ -137,6 +137,8 @@ def test_the_keywords_of_a_function():
         ("--add-lp", {"epochs": 30, "lr_rampdown_epochs": 31, "batch_size": 128}),
         ("--add-lp --epochs 40", {"lr_rampdown_epochs": 42}),
         ("--add-lp --epochs 40 --lr-rampdown-epochs 99", {"lr_rampdown_epochs": 99}),
+        ("--add-fixmatch", {"epochs": 60, "lr_rampdown_epochs": 63, "batch_size": 8, "ema": 0.99}),
+        ("--dataset cifar10 --add-fixmatch", {"epochs": 200, "batch_size": 32, "ema": 0.999}),
         ("--dataset cifar10 --add-lp", {"epochs": 200, "lr_rampdown_epochs": 210, "lp_k": 50}),
         ("--add-lp --b 64", {"batch_size": 64, "labeled_batch_size": 10}),
         ("--momentum 0", {"nesterov": False}),
@@ -212,6 +214,7 @@ def test_what_a_declaration_can_say():
 
 SHORT = "--al-budget 10 --al-nb-cycles 2 --epochs 2 --device cpu"
 LP, CEAL = "--add-lp --lp-k 10", "--add-ceal --ceal-th 1"
+FIXMATCH = "--add-fixmatch --steps-per-epoch 3 --mu 2 --fixmatch-threshold 0.01"
 PRE = "--add-unsupervised-pretraining --pretraining-epochs 1"
 MNIST = "--dataset mnist --data-root {root} --arch small_cnn"
 
@@ -264,6 +267,11 @@ CHANGES = {
     "ceal_th": ("--add-ceal", "--ceal-th 1"),
     "ceal_decay": (f"{CEAL} --al-nb-cycles 3", "--ceal-decay 0.9"),
     "ceal_repeat": (CEAL, "--ceal-repeat"),
+    "add_fixmatch": ("", "--add-fixmatch"),
+    "mu": (FIXMATCH, "--mu 1"),
+    "fixmatch_threshold": (FIXMATCH, "--fixmatch-threshold 0.9"),
+    "fixmatch_weight": (FIXMATCH, "--fixmatch-weight 0.5"),
+    "self_adaptive_threshold": ("--add-fixmatch --mu 2", "--self-adaptive-threshold"),
     "add_unsupervised_pretraining": ("", PRE),
     "pretraining_epochs": (PRE, "--pretraining-epochs 2"),
     "pretraining_lr": (PRE, "--pretraining-lr 0.5"),
