@@ -120,7 +120,10 @@ def refused(capsys, tmp_path, monkeypatch, home):
          "--fixmatch-threshold is read only with --self-adaptive-threshold False"),
         (["--add-fixmatch", "--fixmatch-threshold", "0"], "'0' is not a number above 0 and at mos"),
         (["--add-fixmatch", "--b", "1438"], "--batch-size 1438 is more than the 1437 training im"),
-        (["--add-fixmatch", "--b", "32", "--steps-per-epoch", "1000000"], "--mu 7 times --batch-size 32: to l"),
+        (
+            ["--add-fixmatch", "--b", "32", "--steps-per-epoch", "1000000"],
+            "--mu 7 times --batch-size 32: to l",
+        ),
         (["--sobel"], "--sobel is read only with --add-unsupervised-pretraining"),
         (["--pretraining-lr", "1"], "--pretraining-lr is read only with --add-unsup"),
         (
