@@ -10,12 +10,12 @@ PYTHON=${PYTHON:-python3} # a relative path is taken from where the study is sta
 SPLITS=${SPLITS:-0 1 2 3 4}
 CYCLES=${CYCLES:-5}
 export OMP_NUM_THREADS=1 # a run a core: small networks do not fill two
+pre="--add-unsupervised-pretraining --pretraining-method deepcluster" # the paper's
 for split in $SPLITS; do
     for method in random uncertainty_entropy coreset jlp; do
-        for more in "" "--add-unsupervised-pretraining" "--add-lp" "--add-ceal" \
-            "--add-unsupervised-pretraining --add-lp"; do
+        for more in "" "$pre" "--add-lp" "--add-ceal" "$pre --add-lp"; do
             echo "--al-method $method --split $split $more"
         done
     done
 done | xargs -P "${JOBS:-2}" -I{} sh -c '"$@" {}' run \
-    "$PYTHON" "$here/main_al.py" --dataset digits --al-budget 10 --al-nb-cycles "$CYCLES" --out "$out"
+    "$PYTHON" "$here/main_al.py" --dataset digits --arch small_cnn --al-budget 10 --al-nb-cycles "$CYCLES" --out "$out"
