@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from al_methods import lp_coverage, probcover, select, typiclust, uherding
-from utils import coverage
+from utils import balls, coverage
 from utils.graph import affinity
 from utils.kmeans import cluster
 
@@ -219,7 +219,8 @@ def test_probcover_takes_the_largest_balls_that_are_pure():
     def purity(radius):
         return (same | (apart >= radius)).all(axis=1).mean()
 
-    radius = probcover.pure_radius(torch.from_numpy(unit(x)), torch.from_numpy(assigned))
+    between = balls.between_clusters(torch.from_numpy(unit(x)), torch.from_numpy(assigned))
+    radius = probcover.pure_radius(between)
     assert purity(radius * (1 - 1e-6)) >= 0.95 > purity(radius * (1 + 1e-6))
     given = {"pretrained_features": x, "labels": np.full(200, -1), "budget": 20, "rng": None}
     picks = select("probcover", **given, num_classes=5)
@@ -279,7 +280,7 @@ def test_typiclust_takes_the_most_typical(monkeypatch, known, most, budget):
 def test_duplicates_are_equally_typical():
     x = clumps(60)
     twice = torch.from_numpy(np.concatenate([x, x[:1], x[:1]]))
-    order = typiclust.by_typicality(twice, np.arange(62))
+    order = typiclust.by_typicality(twice, np.arange(62)).tolist()
     assert order.index(60) == order.index(0) + 1 and order.index(61) == order.index(0) + 2
 
 

@@ -7,6 +7,14 @@ from pathlib import Path
 from statistics import median
 
 
+def processor() -> str:
+    """The make of the processor, as the system says it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return "a processor without a name"
+
+
 def resident() -> float:
     """MiB of this process now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
@@ -73,8 +81,9 @@ def compare(name, ours, twin, *, runs=3, twin_part=1.0, check=None, wanted="", w
 
 
 def write_csv(path: str, rows: list[dict]) -> None:
-    """A table of rows that have the same columns."""
+    """A table with all columns that a row has."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
