@@ -230,6 +230,26 @@ def test_probcover_takes_the_largest_balls_that_are_pure():
     assert len(select("probcover", **given | {"labels": seen})) == 20
 
 
+@pytest.mark.parametrize("tile", [2**20, 200])
+def test_what_balls_hold(monkeypatch, tile):
+    """Within clusters and across them where they touch, as without clusters."""
+    monkeypatch.setattr(balls, "TILE", tile)
+    x = torch.from_numpy(unit(clumps(copies=4)))
+    assigned = torch.from_numpy(cluster(x.numpy().astype(np.float32), 4, 0))
+    apart = distances(x.numpy())
+    other = np.where(assigned.numpy()[:, None] == assigned.numpy(), np.inf, apart).min(axis=1)
+    between = balls.between_clusters(x, assigned)
+    np.testing.assert_allclose(between, other, rtol=1e-6)
+    some = torch.arange(150) % 3 == 0
+    for radius in (0.3, 0.8, np.inf):
+        expected = (apart < radius)[:, some.numpy()].sum(axis=1)
+        for known in ((), (assigned, between)):
+            held = balls.Balls(x, radius, *known).holding(some)
+            np.testing.assert_array_equal(held, expected)
+    one = balls.Balls(x.float(), 1e-9).holding(some)  # its own image, whatever is rounded
+    assert (one[some] > 0).all()
+
+
 def test_one_cluster_of_duplicates():
     """Nothing to tell apart: whatever the method, the picks are in order."""
     x, probs = np.ones((12, 4), dtype=np.float32), np.full((12, 3), 1 / 3)

@@ -5,11 +5,12 @@ in the row.
 """
 
 import multiprocessing
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from tests.benchmarks.harness import now
 from tests.benchmarks.problem import features_and_classes, some_labels
 
 MINUTE, GIB = 60, 1024
@@ -54,22 +55,21 @@ def measure(queue, method: str, n: int, d: int, classes: int, picks: int) -> Non
     inputs = {"features": features, "pretrained_features": features, "probs": probs}
     inputs = {name: (inputs | {"dropped_classes": dropped})[name] for name in METHODS[method]}
     inputs["labels"] = some_labels(truth, 100)
-    before, begin = peak(afresh=True), time.perf_counter()
+    before, begin = peak(afresh=True), now()
     select(method, **inputs, budget=picks, rng=np.random.default_rng(0))
-    queue.put((time.perf_counter() - begin, peak() - before))
+    queue.put((now() - begin, peak() - before))
 
 
-def bench_alone(n: int) -> list[dict]:
-    context, rows = multiprocessing.get_context("spawn"), []
+def bench_alone(n: int) -> Iterator[dict]:
+    context = multiprocessing.get_context("spawn")
     for method, count, d, classes, picks, *wanted in tasks(n):
         queue = context.Queue()
         process = context.Process(target=measure, args=(queue, method, count, d, classes, picks))
         process.start()
         seconds, added = queue.get()
         process.join()
-        rows.append({
+        yield {
             "row": f"{method} alone, {count} × {d}, {classes} classes, {picks} picks",
             "ours_s": round(seconds, 2), "ours_mib": round(added),
             "wanted": "{} s, {} MiB".format(*wanted),
-        })  # fmt: skip
-    return rows
+        }  # fmt: skip

@@ -13,7 +13,7 @@ each stands which way is better:
 
 import importlib.util
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from statistics import mean
@@ -176,13 +176,14 @@ def cover_by_balls(problem: Problem, strategy) -> Pair:
     )
 
 
-def bench_peer(n: int) -> list[dict]:
+def bench_peer(n: int) -> Iterator[dict]:
     """A row a method; none where the peer is not installed."""
     if not INSTALLED:
         print("scikit-activeml is not installed (requirements-bench.txt): not compared")
-        return []
+        return
     problem = Problem(min(n, AT_MOST))
-    return [row(name, pair, len(problem.x)) for name, pair in pairs(problem).items()]
+    for name, pair in pairs(problem).items():
+        yield row(name, pair, len(problem.x))
 
 
 def row(name: str, pair: Pair, n: int) -> dict:

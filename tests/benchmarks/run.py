@@ -223,10 +223,8 @@ def as_table(rows) -> str:
     """The rows as a markdown table."""
     columns = ("row", "ours_s", "twin_s", "ratio", "wanted", "ours_mib", "twin_mib", "agreement")
     lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
-    lines += [
-        "| " + " | ".join(str(row.get(column, "")) for column in columns) + " |" for row in rows
-    ]
-    return "\n".join(lines)
+    cells = [[str(row.get(column, "")) for column in columns] for row in rows]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells)])
 
 
 def main(argv=None) -> int:
