@@ -6,6 +6,7 @@ RUN_ENV := $(VENV)/.requirements
 TEST_ENV := $(VENV)/.requirements-tests
 REPORT_ENV := $(VENV)/.requirements-report
 MUTANTS_ENV := $(VENV)/.requirements-mutants
+BENCH_ENV := $(VENV)/.requirements-bench
 
 .PHONY: run test torture mutants study bench growth readme lint format clean
 
@@ -26,7 +27,7 @@ torture: $(TEST_ENV)
 mutants: $(MUTANTS_ENV)
 	$(PY) -m tests.mutants $(FILES)
 
-bench: $(RUN_ENV)
+bench: $(BENCH_ENV)
 	@mkdir -p bench
 	$(PY) -m tests.benchmarks.run --csv bench/bench.csv
 
@@ -60,6 +61,10 @@ $(TEST_ENV): requirements-tests.txt $(REPORT_ENV)
 
 $(REPORT_ENV): requirements-report.txt $(RUN_ENV)
 	$(PY) -m pip install --disable-pip-version-check -r requirements-report.txt
+	@touch $@
+
+$(BENCH_ENV): requirements-bench.txt $(RUN_ENV)
+	$(PY) -m pip install --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
 $(MUTANTS_ENV): requirements-mutants.txt $(TEST_ENV)

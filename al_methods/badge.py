@@ -9,7 +9,9 @@ distance from the nearest center.  Only the first is, as in the authors' code, t
 largest gradient, where k-means++ would draw uniformly: it may be one that the network is sure of.
 
 Embeddings, C·d numbers an image, are never formed: with a = p − e_ŷ their products factorise,
-‖a⊗x − b⊗y‖² = |a|²|x|² + |b|²|y|² − 2 (a·b)(x·y), in C + d numbers an image.
+‖a⊗x − b⊗y‖² = |a|²|x|² + |b|²|y|² − 2 (a·b)(x·y), in C + d numbers an image.  A new center is
+compared by the shorter of both factors alone first: |x·y| <= |x||y|, and where that says that it is
+farther than an older one, the longer is not looked at.
 
 Where every image left stands on a center (duplicates, certain predictions) there is nothing to draw
 by, and the picks are the lowest indices.
@@ -38,21 +40,35 @@ def pick(
     errors, features = probs[rows].double(), features[rows].double()  # (U, C), (U, d)
     predicted = errors.argmax(dim=1)
     errors[torch.arange(len(rows), device=rows.device), predicted] -= 1
+    factors = sorted((errors, features), key=lambda factor: factor.shape[1])
     lengths = errors.square().sum(dim=1) * features.square().sum(dim=1)  # (U,) squared
+    norms = factors[1].norm(dim=1)
     nearest = torch.full_like(lengths, torch.inf)  # squared distance to a center
     left = np.ones(len(unlabeled), dtype=bool)
     picks = [int(lengths.argmax())]
     while len(picks) < budget:
         left[picks[-1]] = False
-        torch.minimum(nearest, _distances(errors, features, lengths, picks[-1]), out=nearest)
+        near = _perhaps_nearer(nearest, factors[0], norms, lengths, picks[-1])
+        found = _distances(*factors, lengths, picks[-1], near)
+        nearest[near] = torch.minimum(nearest[near], found)
         picks.append(_drawn(as_numpy(nearest), left, rng))
     return unlabeled[picks]
 
 
-def _distances(errors, features, lengths, center: int) -> torch.Tensor:
-    """Squared distances of all embeddings to one of them: (U, C), (U, d), (U,) -> (U,)."""
+def _perhaps_nearer(nearest, errors, norms, lengths, center: int) -> torch.Tensor:
+    """Indices of the embeddings that one of them may be nearer to than `nearest` (U,).
+
+    errors: (U, C), one factor; norms: (U,), of the other."""
     terms = lengths + lengths[center]
-    squares = terms - 2 * (errors @ errors[center]) * (features @ features[center])
+    most = (errors @ errors[center]).abs_().mul_(norms).mul_(2 * norms[center])
+    return (terms * (1 - ROUNDING) - most < nearest).nonzero().flatten()
+
+
+def _distances(errors, features, lengths, center: int, rows=slice(None)) -> torch.Tensor:
+    """Squared distances of some embeddings, or all, to one: (U, C), (U, d), (U,) -> (rows,)."""
+    terms = lengths[rows] + lengths[center]
+    products = (errors[rows] @ errors[center]) * (features[rows] @ features[center])
+    squares = terms - 2 * products
     return torch.where(squares > ROUNDING * terms, squares, 0)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 CENTERS = 128  # labeled centers per product when the minima are first computed
-CANDIDATES = 64  # images per product when picking
+CANDIDATES = 64  # images per product when picking, and fewer for a budget that has no use for them
 
 
 def pick(*, features: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
@@ -24,12 +24,12 @@ def pick(*, features: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -
     for centers in labeled.split(CENTERS) if len(labeled) else ():
         torch.minimum(nearest, distances(features, lengths, centers).amin(dim=0), out=nearest)
     nearest[labeled] = -torch.inf
-    picks, rows = [], {}
+    picks, rows, width = [], {}, min(CANDIDATES, max(budget // 4, 16))
     for i in range(budget):
         chosen = _farthest(nearest, features)
         picks.append(chosen)
         if chosen not in rows:
-            candidates = nearest.topk(min(CANDIDATES, budget - i)).indices.tolist()
+            candidates = nearest.topk(min(width, budget - i)).indices.tolist()
             candidates = [chosen, *(image for image in candidates if image != chosen)]
             centers = torch.tensor(candidates, device=features.device)
             rows = dict(zip(candidates, distances(features, lengths, centers), strict=True))

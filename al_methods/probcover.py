@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from al_methods.spec import Method
-from utils import coverage
+from utils import balls
 from utils.arrays import as_numpy
 from utils.kmeans import cluster
 from utils.options.declare import Option
@@ -41,29 +41,25 @@ def pick(
     """pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps;
     num_classes: those seen, and at least two, unless given; radius: δ -> (budget,) int64."""
     x = F.normalize(pretrained_features)
+    known = {}
     if radius is None:
         classes = num_classes or max(2, int(labels.max()) + 1)
         assigned = cluster(as_numpy(x, np.float32), min(classes, len(x)), SEED)
-        radius = pure_radius(x, torch.as_tensor(assigned, device=x.device))
-    picks, cover = coverage.cover_images(coverage.ball(x, radius), labels, budget, x.device)
-    log.info("probcover: balls of radius %.4g cover %.4f of the images", radius, cover.mean())
+        assigned = torch.as_tensor(assigned, device=x.device)
+        between = balls.between_clusters(x, assigned)
+        radius, known = pure_radius(between), {"assigned": assigned, "between": between}
+    picks, held = balls.cover(balls.Balls(x, radius, **known), labels, budget)
+    share = held.double().mean()
+    log.info("probcover: balls of radius %.4g cover %.4f of the images", radius, share)
     return np.array(picks, dtype=np.int64)
 
 
-def pure_radius(x: torch.Tensor, assigned: torch.Tensor) -> float:
+def pure_radius(between: torch.Tensor) -> float:
     """The largest δ at which PURITY of the open balls are pure; inf where there is one cluster.
 
-    x: (N, d); assigned: (N,), the clusters."""
-    everything = torch.arange(len(x), device=x.device)
-    between = coverage.squared_distances(x)
-    nearest = torch.cat([
-        between(rows, everything)
-        .masked_fill_(assigned[rows, None] == assigned, torch.inf)
-        .amin(dim=1)
-        for rows in everything.split(max(coverage.BLOCK // len(x), 1))
-    ])  # fmt: skip
-    impure = int((1 - PURITY) * len(x) + 1e-9)  # that many balls may be
-    return float(nearest.sort().values[impure].sqrt())
+    between: (N,), distance of an image to the nearest of another cluster."""
+    impure = int((1 - PURITY) * len(between) + 1e-9)  # that many balls may be
+    return float(between.sort().values[impure])
 
 
 RADIUS = Option(

@@ -20,6 +20,7 @@ from utils.kmeans import cluster
 NEIGHBORS = 20  # K in the paper
 MOST = 500  # clusters
 SMALLEST = 5  # images of a cluster that is worth a pick
+TOUCHING = 1e-4  # squared distance, which is rounded to 1e-6: duplicates are nearer
 
 
 def pick(
@@ -37,32 +38,38 @@ def pick(
     ranked, picks = {}, []
     while len(picks) < budget:
         open_ = np.flatnonzero(free > 0)
-        order = np.lexsort((-sizes[open_], held[open_], sizes[open_] < SMALLEST))
-        chosen = open_[order[0]]
+        turns = np.lexsort((-sizes[open_], held[open_], sizes[open_] < SMALLEST))
+        chosen = open_[turns[0]]
         if chosen not in ranked:
             members = np.flatnonzero(assigned == chosen)
-            ranked[chosen] = iter([i for i in by_typicality(x, members) if labels[i] < 0])
+            order = by_typicality(x, members)
+            ranked[chosen] = iter(order[labels[order] < 0].tolist())
         picks.append(next(ranked[chosen]))
         held[chosen] += 1
         free[chosen] -= 1
     return np.array(picks, dtype=np.int64)
 
 
-def by_typicality(x: torch.Tensor, members: np.ndarray) -> list[int]:
+def by_typicality(x: torch.Tensor, members: np.ndarray) -> np.ndarray:
     """The members of a cluster, ascending indices (m,), the most typical first; duplicates are as
     typical as the first of them, whatever their distances were rounded to."""
     own = x[torch.as_tensor(members, device=x.device)]
     if len(own) == 1:
-        return members.tolist()
+        return members
     k, at = min(NEIGHBORS, len(own) - 1), torch.arange(len(own), device=x.device)
-    between, means = coverage.squared_distances(own), []
+    between, parts = coverage.squared_distances(own), []
     for rows in at.split(max(coverage.BLOCK // len(own), 1)):
         apart = between(rows, at)
-        apart[torch.arange(len(rows), device=x.device), rows] = torch.inf
-        means.append(apart.topk(k, largest=False).values.sqrt().mean(dim=1))
-    means = as_numpy(torch.cat(means))
-    _, first, twin = np.unique(as_numpy(own), axis=0, return_index=True, return_inverse=True)
-    return members[np.argsort(means[first[twin.ravel()]], kind="stable")].tolist()
+        apart[at[: len(rows)], rows] = torch.inf
+        parts.append(apart.topk(k, largest=False).values)
+    squares = torch.cat(parts)  # (m, k), ascending
+    means = as_numpy(squares.sqrt().mean(dim=1))
+    close = np.flatnonzero(as_numpy(squares[:, 0] < TOUCHING))
+    if len(close):
+        twins = {"return_index": True, "return_inverse": True}
+        _, first, twin = np.unique(as_numpy(own)[close], axis=0, **twins)
+        means[close] = means[close[first[twin.ravel()]]]
+    return members[np.argsort(means, kind="stable")]
 
 
 ROW = Method(pick, needs=("pretrained_features",), first=True)

@@ -1,13 +1,15 @@
 """The benchmarks run, and what they compare agrees; their times are for `make bench`, not here."""
 
 import csv
+from types import SimpleNamespace
 
+import pytest
 import torch
 
 from models import create_model
 from models.layers import winograd
 from models.layers.dropout import HalfDropout
-from tests.benchmarks import growth, run, twins
+from tests.benchmarks import alone, growth, peer, run, twins
 
 
 def test_every_row_on_a_little(tmp_path):
@@ -50,3 +52,37 @@ def test_growth(tmp_path, capsys):
 
 def test_the_exponent():
     assert abs(growth.exponent([10, 100, 1000], [3, 300, 30000]) - 2) < 1e-9
+
+
+@pytest.mark.skipif(not peer.INSTALLED, reason="scikit-activeml is not installed")
+def test_the_peer(monkeypatch, tmp_path):
+    """Both sides pick, and ours covers as well; core-set has no choice but the same picks."""
+    monkeypatch.setattr(peer, "RUNS", 1)
+    assert run.main(["peer", "--images", "600", "--csv", str(tmp_path / "p.csv")]) == 0
+    with open(tmp_path / "p.csv") as file:
+        table = {row["row"].split(",")[0]: row["agreement"].split() for row in csv.DictReader(file)}
+    values = {name: (float(words[1]), float(words[3])) for name, words in table.items()}
+    assert len(values) == 6 and all(ours > 0 < other for ours, other in values.values())
+    assert values["core-set"][0] == values["core-set"][1]
+    for name in ("ProbCover", "MaxHerding"):
+        assert values[name][0] >= 0.999 * values[name][1]
+
+
+def test_without_the_peer(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(peer, "INSTALLED", False)
+    assert run.main(["peer", "--csv", str(tmp_path / "p.csv")]) == 0
+    assert "scikit-activeml is not installed" in capsys.readouterr().out
+
+
+def test_alone(monkeypatch, capsys):
+    monkeypatch.setattr(alone, "tasks", lambda n: [("dropquery", n, 8, 3, 5, 60, 2048)])
+    assert run.main(["alone", "--images", "300"]) == 0
+    assert "dropquery alone, 300 × 8, 3 classes, 5 picks: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", alone.METHODS)
+def test_what_each_is_given_alone(method):
+    told = []
+    queue = SimpleNamespace(put=told.append)
+    alone.measure(queue, method, 200, 8, 3, 5)
+    assert told[0][0] > 0 and told[0][1] >= 0

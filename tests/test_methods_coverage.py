@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from al_methods import lp_coverage, probcover, select, typiclust, uherding
-from utils import coverage
+from utils import balls, coverage
 from utils.graph import affinity
 from utils.kmeans import cluster
 
@@ -219,7 +219,8 @@ def test_probcover_takes_the_largest_balls_that_are_pure():
     def purity(radius):
         return (same | (apart >= radius)).all(axis=1).mean()
 
-    radius = probcover.pure_radius(torch.from_numpy(unit(x)), torch.from_numpy(assigned))
+    between = balls.between_clusters(torch.from_numpy(unit(x)), torch.from_numpy(assigned))
+    radius = probcover.pure_radius(between)
     assert purity(radius * (1 - 1e-6)) >= 0.95 > purity(radius * (1 + 1e-6))
     given = {"pretrained_features": x, "labels": np.full(200, -1), "budget": 20, "rng": None}
     picks = select("probcover", **given, num_classes=5)
@@ -227,6 +228,26 @@ def test_probcover_takes_the_largest_balls_that_are_pure():
     seen = some_labels(200, [0, 5, 9], classes=6)  # five classes by their largest number
     seen[9] = 4
     assert len(select("probcover", **given | {"labels": seen})) == 20
+
+
+@pytest.mark.parametrize("tile", [2**20, 200])
+def test_what_balls_hold(monkeypatch, tile):
+    """Within clusters and across them where they touch, as without clusters."""
+    monkeypatch.setattr(balls, "TILE", tile)
+    x = torch.from_numpy(unit(clumps(copies=4)))
+    assigned = torch.from_numpy(cluster(x.numpy().astype(np.float32), 4, 0))
+    apart = distances(x.numpy())
+    other = np.where(assigned.numpy()[:, None] == assigned.numpy(), np.inf, apart).min(axis=1)
+    between = balls.between_clusters(x, assigned)
+    np.testing.assert_allclose(between, other, rtol=1e-6)
+    some = torch.arange(150) % 3 == 0
+    for radius in (0.3, 0.8, np.inf):
+        expected = (apart < radius)[:, some.numpy()].sum(axis=1)
+        for known in ((), (assigned, between)):
+            held = balls.Balls(x, radius, *known).holding(some)
+            np.testing.assert_array_equal(held, expected)
+    one = balls.Balls(x.float(), 1e-9).holding(some)  # its own image, whatever is rounded
+    assert (one[some] > 0).all()
 
 
 def test_one_cluster_of_duplicates():
@@ -279,7 +300,7 @@ def test_typiclust_takes_the_most_typical(monkeypatch, known, most, budget):
 def test_duplicates_are_equally_typical():
     x = clumps(60)
     twice = torch.from_numpy(np.concatenate([x, x[:1], x[:1]]))
-    order = typiclust.by_typicality(twice, np.arange(62))
+    order = typiclust.by_typicality(twice, np.arange(62)).tolist()
     assert order.index(60) == order.index(0) + 1 and order.index(61) == order.index(0) + 2
 
 

@@ -123,17 +123,6 @@ def gaussian(x: torch.Tensor, sigma: float) -> Callable:
     return lambda rows, columns: apart(rows, columns).div_(-(sigma**2)).exp_()
 
 
-def ball(x: torch.Tensor, radius: float) -> Callable:
-    """The kernel that is 1 where ‖x_i − x_j‖ < radius, and for i = j; else 0."""
-    apart = squared_distances(x)
-
-    def kernel(rows, columns):
-        near = apart(rows, columns) < radius**2
-        return (near | (rows[:, None] == columns)).float()
-
-    return kernel
-
-
 def squared_distances(x: torch.Tensor) -> Callable:
     """rows (r,), columns (c,) of (N, d) features -> (r, c), never below zero."""
     lengths = x.square().sum(dim=1)

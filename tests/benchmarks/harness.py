@@ -1,4 +1,8 @@
-"""Time ours and a twin in one process, alternating; the ratio of each pair, and the peak memory."""
+"""Time ours and a twin in one process, alternating; the ratio of each pair, and the peak memory.
+
+On one thread time is the processor's, which is the same whatever else runs; on more it is the
+clock's.
+"""
 
 import csv
 import threading
@@ -6,10 +10,25 @@ import time
 from pathlib import Path
 from statistics import median
 
+import torch
+
+
+def processor() -> str:
+    """The make of the processor, as the system says it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return "a processor without a name"
+
 
 def resident() -> float:
     """MiB of this process now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+
+def now() -> float:
+    """Seconds, of which differences count."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 class Peak:
@@ -35,9 +54,9 @@ class Peak:
 def timed(function) -> tuple[float, float, object]:
     """Seconds, MiB added, result."""
     with Peak() as peak:
-        begin = time.perf_counter()
+        begin = now()
         result = function()
-        seconds = time.perf_counter() - begin
+        seconds = now() - begin
     return seconds, peak.added, result
 
 
@@ -73,8 +92,9 @@ def compare(name, ours, twin, *, runs=3, twin_part=1.0, check=None, wanted="", w
 
 
 def write_csv(path: str, rows: list[dict]) -> None:
-    """A table of rows that have the same columns."""
+    """A table with all columns that a row has."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

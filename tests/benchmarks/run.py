@@ -1,7 +1,8 @@
 """Ours against textbook twins: python -m tests.benchmarks.run [ROW ...] [--images N] [--csv F]
 
 50,000 images of 128 features unless --images says otherwise.  Ours and the twin run in one process
-on the same data, alternating; a ratio is the twin's time divided by ours.
+on the same data, alternating; a ratio is the twin's time divided by ours.  "peer" compares with
+scikit-activeml where it is installed, "alone" has neither twin nor peer, but a limit.
 """
 
 import sys
@@ -12,19 +13,17 @@ import torch
 
 from al_methods import coreset, jlp
 from data.augment import ImageBatches
-from models import create_model
 from semisup.label_propagation import propagate
 from tests.benchmarks import twins
-from tests.benchmarks.harness import compare, write_csv
+from tests.benchmarks.alone import bench_alone
+from tests.benchmarks.harness import compare, processor, write_csv
+from tests.benchmarks.peer import bench_peer
 from tests.benchmarks.problem import features_and_classes, some_labels
+from tests.benchmarks.training import bench_training
 from utils.graph import build
 from utils.options.command import OneLineParser
 from utils.options.kinds import one_of, positive
 from utils.torch_faiss import faiss
-from utils.training.fit import train_epoch
-from utils.training.learner import create_optimizer
-from utils.training.losses import Batch, WeightedLoss
-from utils.training.outputs import extract
 
 # The released code stops early; a solve that is finished is what the formula means.
 TWIN_SOLVES = {
@@ -202,49 +201,6 @@ def bench_input(n):
     return [compare(row, ours, twin, wanted="50", runs=5, twin_part=0.1)]
 
 
-def bench_training(n):
-    return [row for batch_size in (32, 128) for row in training_rows(batch_size)]
-
-
-def training_rows(batch_size):
-    torch.manual_seed(0)
-    twin_model, model = create_model("cifar_cnn", 10), create_model("cifar_cnn", 10)
-    twins.library_layers(twin_model)
-    options = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 2e-4}
-    optimizers = [create_optimizer(m, **options) for m in (model, twin_model)]
-    pixels = torch.randint(256, (512, 3, 32, 32), dtype=torch.uint8)
-    images = ImageBatches(pixels, [0.5] * 3, [0.25] * 3)
-    batch, weights = images.plain(slice(0, batch_size)), torch.ones(batch_size)
-    labels, loss = torch.randint(10, (batch_size,)), WeightedLoss(10)
-
-    def ours():
-        batches = [(Batch(batch, labels, weights),)]
-        return train_epoch(model, optimizers[0], batches, loss, rate=lambda _: 0.01)
-
-    def twin():
-        return twins.train_step(twin_model, optimizers[1], batch, labels, weights)
-
-    what = f"cifar_cnn, batch {batch_size}"
-    step = compare(f"training step of {what}", ours, twin, wanted="1.5", runs=9)
-
-    twin_model.load_state_dict(model.state_dict())
-    twin_model.eval()
-
-    def features():
-        return extract(model, images, batch_size=batch_size)[0]
-
-    @torch.no_grad()
-    def twin_features():
-        parts = torch.arange(512).split(batch_size)
-        return torch.cat([twin_model(images.plain(part))[1] for part in parts])
-
-    def agree(ours, twin):
-        return f"within {(ours - twin).abs().max():.0e} at length one"
-
-    row = compare(f"features of {what}", features, twin_features, check=agree, wanted="1.5", runs=7)
-    return [step, row]
-
-
 ROWS = {
     "coreset": bench_coreset,
     "jlp": bench_jlp,
@@ -252,15 +208,23 @@ ROWS = {
     "knn": bench_knn,
     "input": bench_input,
     "training": bench_training,
+    "peer": bench_peer,
+    "alone": bench_alone,
 }
+
+
+def in_words(row) -> str:
+    if "ratio" in row:
+        return f"{row['ratio']} times ({row['ratio_min']} to {row['ratio_max']})"
+    return f"{row['ours_s']} s, {row['ours_mib']} MiB"
 
 
 def as_table(rows) -> str:
     """The rows as a markdown table."""
     columns = ("row", "ours_s", "twin_s", "ratio", "wanted", "ours_mib", "twin_mib", "agreement")
     lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
-    lines += ["| " + " | ".join(str(row[column]) for column in columns) + " |" for row in rows]
-    return "\n".join(lines)
+    cells = [[str(row.get(column, "")) for column in columns] for row in rows]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells)])
 
 
 def main(argv=None) -> int:
@@ -270,15 +234,14 @@ def main(argv=None) -> int:
     parser.add_argument("--csv", default=None, help="write the table here")
     args = parser.parse_args(argv)
     warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad")
-    print(f"{torch.get_num_threads()} threads, {args.images} images, torch {torch.__version__}")
+    print(f"{torch.get_num_threads()} threads of {processor()}, torch {torch.__version__}")
     rows = []
     for name in args.rows or ROWS:
         for row in ROWS[name](args.images):
             rows.append(row)
-            spread = f"{row['ratio_min']} to {row['ratio_max']}"
-            print(f"{row['row']}: {row['ratio']} times ({spread})", flush=True)
+            print(f"{row['row']}: {in_words(row)}", flush=True)
     print("\n" + as_table(rows))
-    if args.csv:
+    if args.csv and rows:
         write_csv(args.csv, rows)
     return 0
 
