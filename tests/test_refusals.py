@@ -131,7 +131,9 @@ def test_an_immutable_folder(run, tmp_path):
 
 def test_a_full_disk_in_the_cache_of_pretraining(run, tmp_path):
     disk = tmp_path / "disk"
-    pre = ("--add-unsupervised-pretraining", "--pretraining-epochs", 3)
+    # What fills the disk after the first of its checkpoints.
+    pre = ("--add-unsupervised-pretraining", "--pretraining-method", "deepcluster")
+    pre += ("--pretraining-epochs", 3, "--arch", "small_cnn")
     words = (*WORDS, *pre, "--run-dir", "run", "--out", disk)
     with tiny_disk(disk, 700000):
         refused(run(*words), disk / "pretrained", "No space left on device (")
