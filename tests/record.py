@@ -34,7 +34,10 @@ from tests.archives import WRITERS
 
 COMMON = "--device cpu --lr-rampdown-epochs 210 --al-budget 10 --al-nb-cycles 3"
 SHORT = "--epochs 2"
-LP, PRE = "--add-lp", "--add-unsupervised-pretraining --pretraining-epochs 2"
+DIGITS = "--arch small_cnn"  # runs that name no data set
+LP = "--add-lp"
+PRE = "--add-unsupervised-pretraining --pretraining-method deepcluster --pretraining-epochs 2"
+SIMCLR = PRE.replace("deepcluster", "simclr")
 # So many steps and so high a threshold that there are pseudo-labels in all of these runs.
 CEAL = "--add-ceal --ceal-th 0.95 --lr 0.05 --steps-per-epoch 20"
 FULL = f"{LP} --lp-mode full"
@@ -80,6 +83,10 @@ RUNS |= {
         "isL2 off": "--isL2 False --al-method coreset",
         "isL2 off lp": f"--isL2 False {LP}",
         "optimizer": "--lr 0.05 --lr-rampup 1 --initial-lr 0.01 --momentum 0 --nesterov False",
+        "simclr lp": f"{SIMCLR} {LP} --initial lp_coverage --al-method lp_coverage",
+        "simclr": f"{SIMCLR} --initial typiclust --al-method uherding",
+        "fixmatch": "--add-fixmatch --al-method badge",
+        "fixmatch adaptive": "--add-fixmatch --self-adaptive-threshold --al-method margin",
         "split, seed": "--split 1 --seed 3 --initial-size 25 --weight-decay 0",
         "cifar_cnn": "--dataset cifar10 --arch cifar_cnn --al-method coreset",
         "resnet18": "--dataset cifar10 --arch resnet18 --al-method uncertainty_entropy",
@@ -143,6 +150,7 @@ def one_run(project: Path, root: Path, name: str) -> dict:
     out = root / "runs" / name.replace(" ", "_")
     out.mkdir(parents=True)
     words = [*COMMON.split(), *RUNS[name].split(), "--out", str(out)]
+    words += DIGITS.split() if "--dataset" not in words else []
     command = [sys.executable, str(project / "main_al.py"), *words]
     variables = {"AL_DATA_ROOT": root / "data", "AL_LABELS_ROOT": root / "labels"}
     variables |= {"OMP_NUM_THREADS": 1}

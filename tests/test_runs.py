@@ -252,10 +252,12 @@ def test_a_run_killed_while_pretraining_goes_on(tmp_path):
     assert done.returncode == 0 and "pre-trained weights: " in done.stdout
 
 
-@pytest.mark.parametrize("training", ["", "--add-lp", "--add-ceal"])
+@pytest.mark.parametrize(
+    "training", ["", "--add-lp", "--add-ceal", "--add-fixmatch --steps-per-epoch 3"]
+)
 @pytest.mark.parametrize("start", ["", "--add-unsupervised-pretraining"])
 def test_every_combination(training, start, tmp_path, monkeypatch, capsys):
-    """Every method × {none, LP, CEAL} × {fresh, pre-trained}; in one process, to save its start."""
+    """Every method, way to train and start; in one process, to save its own start."""
     monkeypatch.chdir(tmp_path)
     words = [*map(str, SHORT), *training.split(), *start.split()]
     if start:
@@ -267,7 +269,8 @@ def test_every_combination(training, start, tmp_path, monkeypatch, capsys):
                 main_al.main([*words, "--al-method", method])
             continue
         assert main_al.main([*words, "--al-method", method, *more]) == 0
-        flags = training.replace("--add-", "_with_") + ("_pretrained" if start else "")
+        flags = training.split(" ")[0].replace("--add-", "_with_")
+        flags += "_pretrained" if start else ""
         folders = list(tmp_path.glob(f"runs/digits/budget10/sized_cnn/{method}{flags}/*/split0"))
         assert len(folders) == 1
         results = rows(folders[0] / "results.csv")

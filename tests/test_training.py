@@ -100,14 +100,14 @@ def steps(some, count):
 
 
 def test_averaged_weights_are_the_recursion():
-    """The first average is the weights after the first step, later ones decay."""
-    one = learner()
+    """The first average is the weights after the first step, later ones decay, slowly at last."""
+    one = learner(ema=0.35)
     steps(one, 1)
     average = [p.detach().clone() for p in one.model.parameters()]
-    for _ in range(3):
+    for decay in (2 / 11, 3 / 12, 4 / 13, 0.35, 0.35):
         steps(one, 1)
         now = list(one.model.parameters())
-        average = [0.9 * a + 0.1 * p.detach() for a, p in zip(average, now, strict=True)]
+        average = [decay * a + (1 - decay) * p.detach() for a, p in zip(average, now, strict=True)]
     for wanted, found in zip(average, one.judge.module.parameters(), strict=True):
         torch.testing.assert_close(found, wanted)
     assert learner(ema=0).judge is not one.judge and learner(ema=0).averaged is None

@@ -35,6 +35,8 @@ KINDS = [
     f"{PRE} {LP}",
     f"{PRE} {CEAL} --al-method uncertainty_entropy",
     "--initial lp_coverage --al-method badge",
+    "--add-fixmatch --al-method margin",
+    "--add-fixmatch --self-adaptive-threshold --al-method bald --head-dropout 0.3",
     f"{PRE.replace('deepcluster', 'simclr')} --initial typiclust --al-method lp_coverage {LP} "
     "--lp-views pretrained_features,pixels --lp-balance True",
 ]

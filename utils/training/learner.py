@@ -1,6 +1,7 @@
 """What learns: a network, its optimizer, its averaged weights and what its loss remembers."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -78,7 +79,7 @@ class Learner:
         self.loss = self.make_loss()
         self.averaged = None
         if self.ema:
-            average = get_ema_multi_avg_fn(self.ema)
+            average = partial(follow, self.ema)
             self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
 
     @property
@@ -109,6 +110,15 @@ class Learner:
         if "optimizer" in state:
             self.optimizer.load_state_dict(state["optimizer"])
             self.loss.load_state_dict(state["loss"])
+
+
+def follow(decay: float, averaged: list, current: list, steps: torch.Tensor) -> None:
+    """Move averaged weights towards the current ones, after `steps` (a number) of such moves.
+
+    While there are few the decay is (1 + steps) / (10 + steps), so that a short training's average
+    is not mostly of its first weights."""
+    steps = int(steps)
+    get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, steps)
 
 
 LEARNER = Part(
