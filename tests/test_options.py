@@ -137,7 +137,7 @@ def test_the_keywords_of_a_function():
         ("--add-lp", {"epochs": 30, "lr_rampdown_epochs": 31, "batch_size": 128}),
         ("--add-lp --epochs 40", {"lr_rampdown_epochs": 42}),
         ("--add-lp --epochs 40 --lr-rampdown-epochs 99", {"lr_rampdown_epochs": 99}),
-        ("--add-fixmatch", {"epochs": 60, "lr_rampdown_epochs": 63, "batch_size": 8, "ema": 0.99}),
+        ("--add-fixmatch", {"epochs": 60, "lr_rampdown_epochs": 63, "batch_size": 8, "ema": 0.999}),
         ("--dataset cifar10 --add-fixmatch", {"epochs": 200, "batch_size": 32, "ema": 0.999}),
         ("--dataset cifar10 --add-lp", {"epochs": 200, "lr_rampdown_epochs": 210, "lp_k": 50}),
         ("--add-lp --b 64", {"batch_size": 64, "labeled_batch_size": 10}),
