@@ -29,7 +29,8 @@ from utils.training.outputs import FEATURE_DROPOUT, FEATURE_PASSES
 
 INSTALLED = importlib.util.find_spec("skactiveml") is not None
 AT_MOST = 10_000  # images; the peer's kernels of 50,000 would take 20 GB
-LABELS, PICKS, RUNS = 100, 100, 3
+LABELS, PICKS = 100, 100
+RUNS, FEW_RUNS = 9, 3  # few where the peer takes seconds
 NEIGHBORS = 20  # of TypiClust
 
 
@@ -120,6 +121,7 @@ class Pair:
     called: str
     objective: Callable
     on_its_terms: Callable | None = None
+    quick: bool = True
 
 
 def pairs(problem: Problem) -> dict[str, Pair]:
@@ -129,12 +131,13 @@ def pairs(problem: Problem) -> dict[str, Pair]:
     features, pretrained = {"features": x}, {"pretrained_features": x}
     passes = {"n_dropout_samples": FEATURE_PASSES, "dropout_rate": FEATURE_DROPOUT}
 
-    def pair(method, given, strategy, called, objective, options=None, asked=None):
+    def pair(method, given, strategy, called, objective, options=None, asked=None, quick=True):
         return Pair(
             lambda seed: problem.ours(method, seed, **given),
             lambda seed: problem.peer(strategy(random_state=seed, **options or {}), **asked or {}),
             called,
             partial(objective, problem),
+            quick=quick,
         )
 
     with_head, dropped = {**features, "probs": probs}, {"dropped_classes": problem.dropped_classes}
@@ -146,7 +149,7 @@ def pairs(problem: Problem) -> dict[str, Pair]:
         "ProbCover": cover_by_balls(problem, pool.ProbCover),
         "BADGE": pair("badge", with_head, pool.Badge, "potential", potential, asked=head),
         "MaxHerding": pair(
-            "maxherding", pretrained, pool.MaxHerding, "coverage", herded, options=kernel
+            "maxherding", pretrained, pool.MaxHerding, "coverage", herded, kernel, quick=False
         ),
         "core-set": pair("coreset", features, pool.CoreSet, "radius", k_center),
         "DropQuery": pair(
@@ -173,6 +176,7 @@ def cover_by_balls(problem: Problem, strategy) -> Pair:
         "coverage",
         lambda picks: covered(problem, picks, radius[-1]),
         lambda seed: problem.ours("probcover", seed, **given, radius=radius[-1]),
+        quick=False,
     )
 
 
@@ -198,8 +202,8 @@ def row(name: str, pair: Pair, n: int) -> dict:
         f"{name}, {n} images, peer",
         lambda: ours.append(pair.ours(len(ours))),
         lambda: theirs.append(pair.peer(len(theirs))),
-        runs=RUNS,
+        runs=RUNS if pair.quick else FEW_RUNS,
         check=check,
         wanted="10",
-        warm=False,
+        warm=pair.quick,
     )
