@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from al_methods import select
 from tests.benchmarks.harness import compare
 from tests.benchmarks.problem import features_and_classes, some_labels
-from utils.training.outputs import FEATURE_DROPOUT, FEATURE_PASSES
+from utils.training.outputs import FEATURE_DROPOUT, FEATURE_PASSES, dropped_classes
 
 INSTALLED = importlib.util.find_spec("skactiveml") is not None
 AT_MOST = 10_000  # images; the peer's kernels of 50,000 would take 20 GB
@@ -49,7 +49,8 @@ class Problem:
         self.classifier.fit(self.x, self.y)
         fitted = self.classifier.estimator_
         self.weight, self.bias = (
-            torch.from_numpy(part).float() for part in (fitted.coef_, fitted.intercept_)
+            torch.from_numpy(np.ascontiguousarray(part)).float()  # as a layer's are
+            for part in (fitted.coef_, fitted.intercept_)
         )
 
     def probs(self) -> torch.Tensor:
@@ -57,9 +58,7 @@ class Problem:
 
     def dropped_classes(self) -> torch.Tensor:
         """(N, M): what the head predicts of features under dropout."""
-        thinned = [F.dropout(self.tensor, FEATURE_DROPOUT) for _ in range(FEATURE_PASSES)]
-        logits = [F.linear(one, self.weight, self.bias) for one in thinned]
-        return torch.stack(logits, dim=1).argmax(dim=2)
+        return dropped_classes(self.tensor, lambda rows: F.linear(rows, self.weight, self.bias))
 
     def ours(self, method: str, seed: int, **given) -> np.ndarray:
         """Given functions are called, so that what they give is in the time."""
