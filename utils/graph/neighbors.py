@@ -70,7 +70,7 @@ def recall(x: np.ndarray, indices: np.ndarray) -> float:
 def exact_neighbors(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, d), on any device -> (N, k) and (N, k) int64, by faiss where it has that GPU.
 
-    On the CPU by half of the products where that pays, else by a product and torch's topk.  faiss's
+    On one CPU thread by half of the products where that pays, else by a product and topk.  faiss's
     way has never been run on a GPU."""
     if x.is_cuda and faiss.get_num_gpus():
         device = x.device.index or 0

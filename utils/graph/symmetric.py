@@ -1,4 +1,4 @@
-"""Exact neighbours on the CPU from half of the products: x_i·x_j serves row i and row j.
+"""Exact neighbours on one thread from half of the products: x_i·x_j serves row i and row j.
 
 Images are sorted by k-means cells and cut into blocks, so that most neighbours are in the own
 block: what a neighbour's product must exceed is bounded from there.  A tile of products, of two
@@ -20,12 +20,14 @@ FEW = 4  # the same for the first bound: the k-th of such maxima is no more than
 KEPT = 4  # times k: what an image keeps before the best k are taken, on average
 CELL = 512  # images of a k-means cell, on average
 LEAST = 8  # blocks where it is no slower than faiss's flat index
-THREADS = 2  # as many as were measured; more of them may want larger products
 
 
 def pays(x: torch.Tensor, k: int) -> bool:
-    """Is it faster than products of whole rows?"""
-    here = x.is_cpu and x.dtype == torch.float32 and torch.get_num_threads() <= THREADS
+    """Is it faster than products of whole rows?
+
+    With one thread alone: it is thousands of small steps, after each of which threads wait for one
+    another.  With two, on cores that had other work too, it took ten times as long as the rows."""
+    here = x.is_cpu and x.dtype == torch.float32 and torch.get_num_threads() == 1
     return here and len(x) >= LEAST * BLOCK and k <= BLOCK // FEW
 
 
