@@ -3,9 +3,10 @@
 Source: Hacohen, Dekel & Weinshall, "Active learning on a budget: opposite strategies suit high and
 low budgets", ICML 2022, section 3: k-means of the features (unit length) into as many clusters as
 there will be labels, at most MOST; typicality, equation 4, is the inverse of the mean distance to
-the K = 20 nearest neighbours, here those in the cluster.  Clusters come in order of the labels and
-picks that they hold, fewest first, then of their size, the largest first; those of fewer than
-SMALLEST images come after all others.  A cluster comes again when all have had their turn.
+the K = 20 nearest neighbours, here those in the cluster (of one of fewer than 40 the authors' code
+takes half).  Clusters come in order of the labels and picks that they hold, fewest first, then of
+their size, the largest first; those of fewer than SMALLEST images, which that code leaves out, come
+after all others.  A cluster comes again when all have had their turn.
 """
 
 from collections.abc import Iterator
