@@ -121,6 +121,7 @@ def _needed(method: str, name: str, given: dict, count: int) -> torch.Tensor:
     if array is None:
         raise ValueError(f"{method} needs {name}")
     tensor = torch.as_tensor(array, dtype=torch.float32)
-    if (tensor.ndim and len(tensor) != count) or not tensor.isfinite().all():
+    # The least and the largest are not finite where any is not, and cost a single pass.
+    if (tensor.ndim and len(tensor) != count) or not torch.stack(tensor.aminmax()).isfinite().all():
         raise ValueError(f"{name} must be finite, one row for each of {count} labels")
     return tensor

@@ -3,39 +3,64 @@
 Source: Sener & Savarese, "Active learning for convolutional neural networks: a core-set approach",
 ICLR 2018, algorithm 1.  The labeled images are the first centers; each pick is the image farthest
 (Euclidean, between features) from its nearest center.
+
+Distances to the nearest center only shrink, so what is near one already is not picked soon.  A
+round looks at the farthest images alone, until none of them is farther than all others were when it
+began; then its picks are compared with all images, in one product.
 """
 
 import numpy as np
 import torch
 
-CENTERS = 128  # labeled centers per product when the minima are first computed
-CANDIDATES = 64  # images per product when picking, and fewer for a budget that has no use for them
+CENTERS = 128  # per product with all images
+CANDIDATES = 64  # images per product of a round, and fewer for a budget that has no use for them
+SHARE = 8  # a round looks at a share of 1 / SHARE of the images, and at twice as many after one of
+SHORT = 32  # fewer picks than these
 
 
 def pick(*, features: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
     """features: (N, d) float32; labels: (N,) int64, -1 where unknown -> (budget,) int64.
 
-    Squared distances, ‖x − c‖² = ‖x‖² + ‖c‖² − 2 x·c, keep the order.  Those to the farthest few
-    images come from one product, and serve for as long as the farthest is among them: the picks are
-    those of one image at a time.  All on the device of the features."""
+    Squared distances, ‖x − c‖² = ‖x‖² + ‖c‖² − 2 x·c, keep the order.  The picks are those of one
+    image at a time.  All on the device of the features."""
     lengths = features.square().sum(dim=1)  # (N,) squared
     nearest = torch.full_like(lengths, torch.inf)  # squared distance to a center
-    labeled = torch.as_tensor(np.flatnonzero(labels >= 0), device=features.device)
-    for centers in labeled.split(CENTERS) if len(labeled) else ():
-        torch.minimum(nearest, distances(features, lengths, centers).amin(dim=0), out=nearest)
-    nearest[labeled] = -torch.inf
+    centers = torch.as_tensor(np.flatnonzero(labels >= 0), device=features.device)
+    picks, looked_at = [], -(-len(features) // SHARE)
+    while len(picks) < budget:
+        for some in centers.split(CENTERS) if len(centers) else ():
+            torch.minimum(nearest, distances(features, lengths, some).amin(dim=0), out=nearest)
+        nearest[centers] = -torch.inf
+        floor = float(nearest.topk(min(looked_at, len(nearest))).values[-1])
+        far = (nearest >= floor - slack(float(nearest.max()))).nonzero().flatten()
+        found = one_round(features[far], lengths[far], nearest[far], floor, budget - len(picks))
+        centers = far[found]
+        picks += centers.tolist()
+        if len(found) < SHORT:
+            looked_at *= 2
+    return np.array(picks, dtype=np.int64)
+
+
+def one_round(features, lengths, nearest, floor: float, budget: int) -> list[int]:
+    """Greedy k-center of some images, up to `budget`, as long as the pick is beyond `floor`; one at
+    least.  (M, d), (M,), (M,), which is changed -> indices into them, in order.
+
+    Distances to the farthest few come from one product, and serve for as long as the farthest is
+    among them."""
     picks, rows, width = [], {}, min(CANDIDATES, max(budget // 4, 16))
-    for i in range(budget):
+    while len(picks) < budget:
         chosen = _farthest(nearest, features)
+        if picks and nearest[chosen] <= floor:
+            break
         picks.append(chosen)
         if chosen not in rows:
-            candidates = nearest.topk(min(width, budget - i)).indices.tolist()
-            candidates = [chosen, *(image for image in candidates if image != chosen)]
+            candidates = nearest.topk(min(width, budget - len(picks) + 1, len(nearest)))
+            candidates = [chosen, *(one for one in candidates.indices.tolist() if one != chosen)]
             centers = torch.tensor(candidates, device=features.device)
             rows = dict(zip(candidates, distances(features, lengths, centers), strict=True))
         torch.minimum(nearest, rows[chosen], out=nearest)
         nearest[chosen] = -torch.inf
-    return np.array(picks, dtype=np.int64)
+    return picks
 
 
 def distances(features, lengths, centers) -> torch.Tensor:
@@ -51,9 +76,13 @@ def _farthest(nearest: torch.Tensor, features: torch.Tensor) -> int:
     largest = float(nearest[best])
     if not np.isfinite(largest):
         return best
-    slack = 1e-5 * max(1.0, abs(largest))
-    near = torch.nonzero(nearest[:best] >= largest - slack).flatten()
+    near = torch.nonzero(nearest[:best] >= largest - slack(largest)).flatten()
     if not len(near):
         return best
     twins = near[(features[near] == features[best]).all(dim=1)]
     return int(twins[0]) if len(twins) else best
+
+
+def slack(distance: float) -> float:
+    """What the squared distances of duplicates may be rounded apart by."""
+    return 1e-5 * max(1.0, abs(distance)) if np.isfinite(distance) else 0.0

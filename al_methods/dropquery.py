@@ -42,11 +42,12 @@ def pick(
 
 def _nearest_centres(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Of each of `count` clusters of rows (n, d) the row nearest its mean -> (count,) int64."""
-    assigned = cluster(rows, count, seed)
-    found = []
-    for one in np.argsort(-np.bincount(assigned), kind="stable"):
-        members = np.flatnonzero(assigned == one)
-        inside = rows[members].astype(np.float64)
-        distances = np.square(inside - inside.mean(axis=0)).sum(axis=1)
-        found.append(members[distances.argmin()])
+    assigned, found = cluster(rows, count, seed, quick=True), []
+    sizes = np.bincount(assigned)
+    members = np.split(np.argsort(assigned, kind="stable"), sizes.cumsum()[:-1])
+    for one in np.argsort(-sizes, kind="stable"):
+        inside = rows[members[one]].astype(np.float64)
+        inside -= inside.mean(axis=0)
+        distances = np.einsum("ij,ij->i", inside, inside)  # squared
+        found.append(members[one][distances.argmin()])
     return np.array(found, dtype=np.int64)

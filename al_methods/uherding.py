@@ -9,10 +9,11 @@ uncertainty coverage of section 3, with both of its adaptations to the labels:
 * U is one minus the margin of the probabilities at a temperature τ that calibrates them: with few
   labels τ is large, U the same everywhere, and the picks are MaxHerding's.
 
-The paper fits τ on labels that it holds out.  A network that was trained on all labels is sure of
-them, and there are no others; so their held-out accuracy is estimated by each labeled image's
-nearest other one (between the same features), and τ is such that the mean confidence on the
-unlabeled images is that accuracy: the calibration error of a single bin, made zero.
+The paper fits τ to the calibration error on labels that it holds out from a second training.  A
+network that was trained on all labels is sure of them, and there are no others; so their held-out
+accuracy is estimated by each labeled image's nearest other one (between the same features), and τ
+is such that the mean confidence on the unlabeled images is that accuracy: the calibration error of
+a single bin, made zero.
 """
 
 import logging

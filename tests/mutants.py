@@ -24,10 +24,18 @@ LINE = re.compile(r"\* `(?P<where>[\w.…]+)` `(?P<change>.+)`: (?P<why>.+)")
 LEAST = 0.9
 GRAPH = ("acquisition", "fake_cuda", "golden", "graph", "label_propagation")
 TESTS = {  # which tests/test_*.py are run for which modules; others pass through them and take long
-    "al_methods": (*GRAPH, "methods_uncertainty", "nothing_to_propagate"),
+    "al_methods": (*GRAPH, "methods_coverage", "methods_uncertainty", "nothing_to_propagate"),
     "data": ("ceal", "data", "fake_cuda", "label_propagation", "loop"),
+    "data.strong": ("strong",),
     "semisup": ("bad_input", "ceal", "label_propagation", "nothing_to_propagate", "options"),
+    "semisup.fixmatch": ("fixmatch",),
+    "unsup": ("simclr",),
     "utils": (*GRAPH, "data", "nothing_to_propagate", "options"),
+    "utils.balls": ("methods_coverage",),
+    "utils.coverage": ("methods_coverage",),
+    "utils.graph.agreement": ("simclr", "views"),
+    "utils.graph.symmetric": ("symmetric",),
+    "utils.kmeans": ("methods_coverage", "methods_uncertainty"),
     "utils.run.checkpoint": ("healing",),
     "utils.run.lease": ("lease",),
     "utils.run.processes": ("lease",),

@@ -58,6 +58,7 @@ def test_the_exponent():
 def test_the_peer(monkeypatch, tmp_path):
     """Both sides pick, and ours covers as well; core-set has no choice but the same picks."""
     monkeypatch.setattr(peer, "RUNS", 1)
+    monkeypatch.setattr(peer, "FEW_RUNS", 1)
     assert run.main(["peer", "--images", "600", "--csv", str(tmp_path / "p.csv")]) == 0
     with open(tmp_path / "p.csv") as file:
         table = {row["row"].split(",")[0]: row["agreement"].split() for row in csv.DictReader(file)}

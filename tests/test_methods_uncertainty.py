@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from al_methods import METHODS, badge, select
@@ -14,8 +15,7 @@ from models import create_model
 from tests.conftest import ROOT
 from tests.test_acquisition import inputs, situation
 from utils.kmeans import cluster
-from utils.seeding import derive
-from utils.training.outputs import MC_PASSES, NEEDS, Outputs
+from utils.training.outputs import MC_PASSES, NEEDS, Outputs, dropped_classes
 
 
 def ranked(scores, labels, budget):
@@ -221,7 +221,7 @@ def drop_query(features, probs, dropped_classes, labels, budget, seed):
         if sum(int(c) != int(probs[i].argmax()) for c in dropped_classes[i]) >= 2
     ]
     assert len(candidates) > budget
-    assigned = cluster(features[candidates], budget, seed)
+    assigned = cluster(features[candidates], budget, seed, quick=True)
     picks = set()
     for one in range(budget):
         members = [i for i, a in zip(candidates, assigned, strict=True) if a == one]
@@ -274,16 +274,33 @@ def test_classes_of_dropped_features(averaged):
     """The head's of what is left of the features, some of them others than the whole ones'."""
     torch.manual_seed(0)
     network, images = create_model("small_cnn", 5, 1), some_images(200)
-    judge = AveragedModel(network) if averaged else network
+    judge, seen = AveragedModel(network) if averaged else network, []
+    head = (judge.module if averaged else judge).head
+    head.register_forward_hook(lambda _, given, logits: seen.append((given[0], logits)))
     found = Outputs(judge, images, seed=1).of(METHODS["dropquery"].needs)
-    torch.manual_seed(derive(1, "outputs: dropped_classes"))
-    network.eval()
-    for classes in found["dropped_classes"].unbind(dim=1):
-        kept = torch.nn.functional.dropout(found["features"], 0.75)
-        assert abs((kept == 0).float().mean() - 0.75) < 0.02
-        assert torch.equal(classes, network.head(kept).argmax(dim=1))
-        assert 0 < (classes != found["probs"].argmax(dim=1)).float().mean() < 1
-    assert found["dropped_classes"].shape == (200, 3)
+    thinned, logits = seen[-1]
+    whole, there = found["features"].expand(3, -1, -1), found["features"].expand(3, -1, -1) != 0
+    kept = thinned.view(whole.shape) != 0
+    torch.testing.assert_close(thinned.view(whole.shape), 4 * whole * kept)
+    assert (abs(kept.sum(dim=(1, 2)) / there.sum(dim=(1, 2)) - 0.25) < 0.02).all()
+    assert not torch.equal(kept[0], kept[1])
+    assert torch.equal(found["dropped_classes"], logits.argmax(dim=1).view(3, 200).T)
+    changed = found["dropped_classes"] != found["probs"].argmax(dim=1)[:, None]
+    assert (changed.float().mean(dim=0) > 0).all() and not changed.all()
+
+
+def test_dropped_classes_are_in_order():
+    """Of more images than go through the head at once, and a number of features that is no whole
+    number of eight random bytes; what is left of a feature tells whose it is."""
+    features = torch.arange(1.0, 1102)[:, None].repeat(1, 3)
+
+    def head(rows):  # a class an image; the first where nothing is left of it
+        return F.one_hot((rows.amax(dim=1) / 4).long(), 1102)
+
+    found = dropped_classes(features, head)
+    expected = features[:, :1].long().expand(-1, 3)
+    assert torch.equal(found[found > 0], expected[found > 0])
+    assert abs((found > 0).float().mean() - (1 - 0.75**3)) < 0.03
 
 
 def test_one_pass_gives_drop_query_all_that_it_needs(monkeypatch):

@@ -25,11 +25,12 @@ import torch.nn.functional as F
 from al_methods import select
 from tests.benchmarks.harness import compare
 from tests.benchmarks.problem import features_and_classes, some_labels
-from utils.training.outputs import FEATURE_DROPOUT, FEATURE_PASSES
+from utils.training.outputs import FEATURE_DROPOUT, FEATURE_PASSES, dropped_classes
 
 INSTALLED = importlib.util.find_spec("skactiveml") is not None
 AT_MOST = 10_000  # images; the peer's kernels of 50,000 would take 20 GB
-LABELS, PICKS, RUNS = 100, 100, 3
+LABELS, PICKS = 100, 100
+RUNS, FEW_RUNS = 9, 3  # few where the peer takes seconds
 NEIGHBORS = 20  # of TypiClust
 
 
@@ -48,7 +49,8 @@ class Problem:
         self.classifier.fit(self.x, self.y)
         fitted = self.classifier.estimator_
         self.weight, self.bias = (
-            torch.from_numpy(part).float() for part in (fitted.coef_, fitted.intercept_)
+            torch.from_numpy(np.ascontiguousarray(part)).float()  # as a layer's are
+            for part in (fitted.coef_, fitted.intercept_)
         )
 
     def probs(self) -> torch.Tensor:
@@ -56,9 +58,7 @@ class Problem:
 
     def dropped_classes(self) -> torch.Tensor:
         """(N, M): what the head predicts of features under dropout."""
-        thinned = [F.dropout(self.tensor, FEATURE_DROPOUT) for _ in range(FEATURE_PASSES)]
-        logits = [F.linear(one, self.weight, self.bias) for one in thinned]
-        return torch.stack(logits, dim=1).argmax(dim=2)
+        return dropped_classes(self.tensor, lambda rows: F.linear(rows, self.weight, self.bias))
 
     def ours(self, method: str, seed: int, **given) -> np.ndarray:
         """Given functions are called, so that what they give is in the time."""
@@ -120,6 +120,7 @@ class Pair:
     called: str
     objective: Callable
     on_its_terms: Callable | None = None
+    quick: bool = True
 
 
 def pairs(problem: Problem) -> dict[str, Pair]:
@@ -129,12 +130,13 @@ def pairs(problem: Problem) -> dict[str, Pair]:
     features, pretrained = {"features": x}, {"pretrained_features": x}
     passes = {"n_dropout_samples": FEATURE_PASSES, "dropout_rate": FEATURE_DROPOUT}
 
-    def pair(method, given, strategy, called, objective, options=None, asked=None):
+    def pair(method, given, strategy, called, objective, options=None, asked=None, quick=True):
         return Pair(
             lambda seed: problem.ours(method, seed, **given),
             lambda seed: problem.peer(strategy(random_state=seed, **options or {}), **asked or {}),
             called,
             partial(objective, problem),
+            quick=quick,
         )
 
     with_head, dropped = {**features, "probs": probs}, {"dropped_classes": problem.dropped_classes}
@@ -146,7 +148,7 @@ def pairs(problem: Problem) -> dict[str, Pair]:
         "ProbCover": cover_by_balls(problem, pool.ProbCover),
         "BADGE": pair("badge", with_head, pool.Badge, "potential", potential, asked=head),
         "MaxHerding": pair(
-            "maxherding", pretrained, pool.MaxHerding, "coverage", herded, options=kernel
+            "maxherding", pretrained, pool.MaxHerding, "coverage", herded, kernel, quick=False
         ),
         "core-set": pair("coreset", features, pool.CoreSet, "radius", k_center),
         "DropQuery": pair(
@@ -173,6 +175,7 @@ def cover_by_balls(problem: Problem, strategy) -> Pair:
         "coverage",
         lambda picks: covered(problem, picks, radius[-1]),
         lambda seed: problem.ours("probcover", seed, **given, radius=radius[-1]),
+        quick=False,
     )
 
 
@@ -198,8 +201,8 @@ def row(name: str, pair: Pair, n: int) -> dict:
         f"{name}, {n} images, peer",
         lambda: ours.append(pair.ours(len(ours))),
         lambda: theirs.append(pair.peer(len(theirs))),
-        runs=RUNS,
+        runs=RUNS if pair.quick else FEW_RUNS,
         check=check,
         wanted="10",
-        warm=False,
+        warm=pair.quick,
     )

@@ -8,6 +8,7 @@ import logging
 
 import numpy as np
 
+from utils.graph import symmetric
 from utils.torch_faiss import faiss, gpu_resources, torch
 
 log = logging.getLogger("al.graph")
@@ -69,14 +70,16 @@ def recall(x: np.ndarray, indices: np.ndarray) -> float:
 def exact_neighbors(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, d), on any device -> (N, k) and (N, k) int64, by faiss where it has that GPU.
 
-    On the CPU a product and torch's topk take half the time of faiss's flat index.  faiss's way has
-    never been run on a GPU."""
+    On one CPU thread by half of the products where that pays, else by a product and topk.  faiss's
+    way has never been run on a GPU."""
     if x.is_cuda and faiss.get_num_gpus():
         device = x.device.index or 0
         resources, metric = gpu_resources(device), faiss.METRIC_INNER_PRODUCT
         with torch.cuda.device(device):  # faiss waits for torch's work on the current one alone
             return faiss.knn_gpu(resources, x, x, k, metric=metric, device=device)
     x = x.detach()
+    if symmetric.pays(x, k):
+        return symmetric.symmetric_neighbors(x, k)
     similarities = x.new_empty(len(x), k)
     indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     rows = max(PRODUCTS // len(x), 1)

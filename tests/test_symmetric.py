@@ -1,0 +1,75 @@
+"""Exact neighbours from half of the products are those of all."""
+
+import numpy as np
+import pytest
+import torch
+
+from utils.graph import neighbors, symmetric
+
+
+def features(n, d=8, copies=15):
+    """Clumps, some images far more often than k, and a negative one of each of a few."""
+    rng = np.random.default_rng(n)
+    x = rng.normal(size=(9, d))[rng.integers(9, size=n)] + 0.5 * rng.normal(size=(n, d))
+    x[5 : 5 + copies], x[-5:] = x[5], -x[:5]
+    return torch.from_numpy(x.astype(np.float32))
+
+
+def assert_exact(x, k, found):
+    similarities, indices = found
+    products = x @ x.T
+    expected = products.topk(k).values
+    torch.testing.assert_close(similarities, expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(products.gather(1, indices), expected, atol=1e-6, rtol=1e-6)
+    assert indices.dtype == torch.int64
+    assert all(len(set(row)) == k for row in indices.tolist())
+
+
+@pytest.mark.parametrize("kept", [4, 1, 0.1])
+@pytest.mark.parametrize("n, k", [(128, 1), (129, 16), (300, 9), (391, 13), (640, 5)])
+def test_neighbours_from_half_of_the_products(monkeypatch, n, k, kept):
+    """Blocks even and odd in number, with and without padding, and those that are settled early."""
+    monkeypatch.setattr(symmetric, "BLOCK", 64)
+    monkeypatch.setattr(symmetric, "CELL", 16)
+    monkeypatch.setattr(symmetric, "KEPT", kept)
+    x = features(n)
+    assert_exact(x, k, symmetric.symmetric_neighbors(x, k))
+
+
+def test_every_image_the_same(monkeypatch):
+    monkeypatch.setattr(symmetric, "BLOCK", 64)
+    x = torch.ones(600, 4)
+    assert_exact(x, 7, symmetric.symmetric_neighbors(x, 7))
+
+
+def test_each_product_is_made_once(monkeypatch):
+    monkeypatch.setattr(symmetric, "BLOCK", 64)
+    pairs, compare = [], symmetric._Blocks.compare
+    monkeypatch.setattr(
+        symmetric._Blocks,
+        "compare",
+        lambda self, *pair: pairs.append(frozenset(pair)) or compare(self, *pair),
+    )
+    for n, blocks in ((350, 5), (400, 6)):
+        pairs.clear()
+        symmetric.symmetric_neighbors(features(n), 3)
+        assert len(pairs) == len(set(pairs)) == blocks * (blocks + 1) // 2
+
+
+def test_where_it_is_searched_so(monkeypatch):
+    """Many images, few neighbours, one thread, float32."""
+    monkeypatch.setattr(symmetric, "BLOCK", 64)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    x, asked = features(600), []
+    search = symmetric.symmetric_neighbors
+    monkeypatch.setattr(
+        symmetric, "symmetric_neighbors", lambda *given: asked.append(1) or search(*given)
+    )
+    assert_exact(x, 16, neighbors.exact_neighbors(x, 16))
+    assert asked == [1]
+    for other, k in ((x[:511], 16), (x, 17)):
+        assert_exact(other, k, neighbors.exact_neighbors(other, k))
+    assert neighbors.exact_neighbors(x.double(), 16)[0].dtype == torch.float64
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert_exact(x, 16, neighbors.exact_neighbors(x, 16))
+    assert asked == [1]
