@@ -5,10 +5,14 @@ import dataclasses
 import gzip
 import hashlib
 import io
+import json
 import os
 import random
 import secrets
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +30,7 @@ from data.originals import MEMORY
 from data.spec import Archive
 from data.unpack import unpack
 from tests.archives import _dump
+from tests.conftest import ROOT
 from tests.host import NEVER, PASSING, STEADY, serving
 from utils.errors import Refused
 from utils.run import log, stopping
@@ -469,3 +474,78 @@ def test_an_archive_of_other_files_than_the_published_ones(cifar10, tmp_path):
     with pytest.raises(Refused, match=r"no archive of cifar10 holds the published .*_batch"):
         install("cifar10", row(packed, cifar10.published, []), str(write(tmp_path / "s", packed)))
     assert set(contents(tmp_path / "r")) == set(packed)
+
+
+# ---- Processes
+
+COMMAND = """
+import dataclasses, json, sys
+from data import DATASETS, download
+from data.spec import Archive
+
+packed, published = json.loads(sys.argv[1])
+archives = [Archive(*fields) for fields in packed]
+row = DATASETS["cifar10"]
+DATASETS["cifar10"] = dataclasses.replace(row, archives=lambda: archives, published=published)
+sys.exit(download.main(["cifar10", "--data-root", "root"]))
+"""
+
+
+@pytest.fixture
+def start(cifar10, tmp_path):
+    """Start the command in a process of its own, for archives at this address; -> process."""
+
+    def run(address):
+        (archive,) = row(cifar10.packed, cifar10.published, [address]).archives()
+        what = json.dumps([[archive], cifar10.row.published])
+        words = [sys.executable, "-c", COMMAND, what]
+        (tmp_path / "said").mkdir(exist_ok=True)
+        process = subprocess.Popen(
+            words,
+            stdout=open(tmp_path / "said" / f"{len(run.all)}", "w"),  # noqa: SIM115
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        run.all.append(process)
+        return process
+
+    run.all = []
+    yield run
+    for process in run.all:
+        process.kill()
+        process.wait()
+
+
+def until(condition):
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_killed_stopped_and_two_at_once(start, cifar10, tmp_path):
+    """Four times the same command; every byte comes once."""
+    part = tmp_path / "root" / ".installing-cifar10" / "cifar-10-python.tar.gz.part"
+    expected = [None]
+    with serving(cifar10.packed, pause=0.1) as host:
+        for number, status in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
+            process, before = start(host.address()), part.stat().st_size if part.exists() else 0
+            until(lambda before=before: part.exists() and part.stat().st_size > before + 9000)
+            process.send_signal(number)
+            _, error = process.communicate()
+            assert process.returncode == status
+            expected.append(f"bytes={part.stat().st_size}-")
+        assert error == "install_datasets.sh: stopped by SIGTERM; the same command goes on\n"
+        both = [start(host.address()), start(host.address())]
+        said = [tmp_path / "said" / name for name in "23"]
+        until(lambda: any("cifar10: waiting, the folder" in path.read_text() for path in said))
+        host.pause = 0
+        for process in both:
+            assert process.communicate()[1] == "" and process.returncode == 0
+        assert [ranged for _, ranged in host.asked] == expected
+    root = tmp_path / "root"
+    found = contents(root)
+    assert found.pop("cifar-10-batches-py/meta") == b"m"
+    assert found == {**cifar10.published, **cifar10.packed}
+    assert len(list(root.iterdir())) == 2 and len(list((tmp_path / "labels").rglob("*.txt"))) == 5
