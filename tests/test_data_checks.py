@@ -336,6 +336,14 @@ def test_arrays_in_any_order_and_type(tmp_path):
         # An array of objects whose dtype says that it holds none: numpy takes bytes for addresses.
         (b"\x80\x02}U\x01a" + array_of_python_2(b"O8", b"\x41" * 8) + b"s.", "not of numbers"),
         (b"\x80\x02cbuiltins\neval\nU\x011\x85R.", "it asks for builtins.eval"),
+        # The other ways to name what is to be called, of protocols 0 to 4.
+        (b"(S'touch touched'\nios\nsystem\n.", "it asks for os.system"),
+        (b"(cos\nsystem\nS'touch touched'\no.", "it asks for os.system"),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0dtouch touched\x85R.", "asks for os.system"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x0edtype.__init__\x93.", "it asks for numpy.dtype.__init__"),
+        (b"\x80\x02ccopyreg\n_reconstructor\n.", "it asks for copyreg._reconstructor"),
+        (b"\x80\x02\x82\x01.", "unregistered extension code 1"),
+        (b"Ptouched\n.", "persistent"),
         (b"\x80\x02c_codecs\nencode\nU\x011U\x03rot\x86R.", "it holds bytes as 'rot'"),
         (b"\x80\x02]U\x01a\x61.", "it holds no dict"),
         (b"", "Ran out of input"),
@@ -343,8 +351,9 @@ def test_arrays_in_any_order_and_type(tmp_path):
 )  # fmt: skip
 def test_forged_pickles(content, expected, tmp_path):
     (tmp_path / "batch").write_bytes(content)
-    with pytest.raises((pickle.UnpicklingError, EOFError), match=expected):
+    with pytest.raises((pickle.UnpicklingError, EOFError, ValueError), match=expected):
         load_batch(tmp_path / "batch")
+    assert not Path("touched").exists()
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
