@@ -81,6 +81,7 @@ def _install(
         part = stage / f"{target.name}.part"
         fetch(archive, part, _sources(archive, mirrors), limits)
         _place(part, target, lease)
+        say(f"{target.name}: here, {archive.size / 2**20:.1f} MiB")
     if archive.path in archive.holds:
         return
     unpacked = stage / "unpacked"

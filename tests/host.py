@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 STEADY = ("good", "no_ranges", "unsized", "chunked", "redirect")  # the file is to be had of these
 PASSING = ("cut", "reset", "500", "503", "short", "silent", "trickle", "garbage", "no_answer")
 NEVER = ("404", "416", "204", "circle", "ftp", "wrong", "wrong_cut", "more", "less", "html",
-         "other_range")  # fmt: skip
+         "other_range", "no_range_said")  # fmt: skip
 
 
 class Host(ThreadingHTTPServer):
@@ -146,6 +146,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def other_range(self, content):
         self.answer(206, len(content), **{"Content-Range": f"bytes 7-9/{len(content) + 1}"})
+        self.send(content)
+
+    def no_range_said(self, content):
+        self.answer(206, len(content))
         self.send(content)
 
     def circle(self, content):

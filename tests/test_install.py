@@ -206,7 +206,7 @@ def test_who_ignores_the_range_loses_nothing(one):
         assert host.asked == [("file", "bytes=4000-")] * 2
 
 
-@pytest.mark.parametrize("how", ["416", "other_range"])
+@pytest.mark.parametrize("how", ["416", "other_range", "no_range_said"])
 def test_who_has_no_rest_is_asked_for_all(one, how):
     one.part.write_bytes(one.content[:4000])
     with serving({"file": one.content}, {"host": [how, "good"]}) as host:
@@ -229,6 +229,17 @@ def test_honest_hosts_are_not_blamed_for_the_bytes_of_others(one):
         one(host.address("liar") + "/file", host.address() + "/file")
         rest = ("file", "bytes=2000-")
         assert host.asked == [("file", None), rest, rest, ("file", None)]
+
+
+def test_once_in_doubt_nothing_is_mixed(one):
+    """Else the host would go on with the liar's piece a second time, and be blamed for it."""
+    plans = {"liar": ["wrong_cut", "500", "wrong_cut", "404"], "host": ["good", "500", "good"]}
+    with serving({"file": one.content}, plans) as host:
+        host.random.randrange = lambda length: 2000
+        one(host.address("liar") + "/file", host.address("host") + "/file")
+        rest = "bytes=2000-"
+        asked = [None, rest, rest, None, None, rest, None]
+        assert [ranged for _, ranged in host.asked] == asked
 
 
 def test_pauses_grow(one):
