@@ -48,6 +48,8 @@ def install(
                 for archive in spec.archives():
                     if lacking(root, spec).intersection(below(root, archive.holds)):
                         _install(archive, spec, stage, mirrors, limits, lease)
+                for part in stage.glob("*.part"):  # of a file that came in another way
+                    part.unlink(missing_ok=True)
             finally:
                 lease.undo()
     finally:
