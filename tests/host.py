@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-STEADY = ("good", "no_ranges", "unsized", "chunked", "redirect")  # the file is to be had of these
+STEADY = ("good", "no_ranges", "unsized", "tail", "chunked", "redirect")  # it is to be had
 PASSING = ("cut", "reset", "500", "503", "short", "silent", "trickle", "garbage", "no_answer")
 NEVER = ("404", "416", "204", "circle", "ftp", "wrong", "wrong_cut", "more", "less", "html",
          "other_range", "no_range_said")  # fmt: skip
@@ -78,6 +78,10 @@ class _Handler(BaseHTTPRequestHandler):
     def unsized(self, content):
         self.answer(200, None)
         self.send(content)
+
+    def tail(self, content):
+        self.answer(200, None)
+        self.send(content + b"and more")
 
     def chunked(self, content):
         self.protocol_version = "HTTP/1.1"

@@ -35,7 +35,7 @@ from tests.host import NEVER, PASSING, STEADY, serving
 from utils.errors import Refused
 from utils.run import log, stopping
 
-QUICK = Limits(silence=0.3, stall=0.4, least=64, rounds=3, pause=0.001)
+QUICK = Limits(silence=0.5, stall=0.5, least=64, rounds=3, pause=0.001)
 SCENARIOS, AT_ONCE = 200, 16  # most of them wait
 
 
@@ -242,13 +242,19 @@ def test_once_in_doubt_nothing_is_mixed(one):
         assert [ranged for _, ranged in host.asked] == asked
 
 
+@pytest.mark.parametrize("how", STEADY)
+def test_a_host_that_has_it(one, how):
+    with serving({"file": one.content}) as host:
+        one(host.address(how) + "/file")
+
+
 def test_pauses_grow(one):
     limits, begin = QUICK._replace(pause=0.1, rounds=3), time.monotonic()
     with serving({}, {"host": ["503"]}) as host, pytest.raises(Refused, match="503"):
         host.files["file"] = one.content
         one(host.address("host") + "/file", limits=limits)
         assert len(host.asked) == 3
-    assert 0.3 <= time.monotonic() - begin < 1
+    assert time.monotonic() - begin >= 0.3
 
 
 @pytest.mark.parametrize(
