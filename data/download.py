@@ -1,23 +1,84 @@
-"""Fetch data sets through torchvision and make their splits; called by install_datasets.sh."""
+"""Install published data sets and make their splits, or say what is there; see
+install_datasets.sh."""
 
+import os
 import sys
 from pathlib import Path
 
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # as in generate_splits.py
 
+from utils.run import stopping
+
+PROGRAM = "install_datasets.sh"
+
+if __name__ == "__main__":  # before what takes seconds to import
+    stopping.leave_at_once(PROGRAM)
+
 from data import DATASETS, generate_splits
+from data.fetch import is_address
+from data.install import install
+from data.originals import RIGHT, states
 from data.problem import DATA_ROOT
-from utils.errors import Refused
+from utils.errors import Refused, UserError
 from utils.options.command import OneLineParser, complain
 from utils.options.parse import add_option
+from utils.run.files import told
+from utils.run.log import say, spare_terminal
+
+EPILOG = """
+Archives and data sets that are there already, torchvision's among them, are used as they are.  A
+download that was interrupted goes on where it was when the same command is given again.  What has
+a data set's name and is not the published file is renamed, not deleted.
+"""
 
 
 def main(argv=None) -> int:
-    downloadable = [name for name, spec in DATASETS.items() if spec.download]
+    spare_terminal()
+    args = _parsed(argv)
+    try:
+        with stopping.stoppable():
+            if args.verify:
+                return verify(args.datasets, args.data_root)
+            # One that cannot be had does not keep the others.
+            return max(_set_up(name, args.data_root, args.mirror) for name in args.datasets)
+    except stopping.Stopped as stopped:
+        say(f"{PROGRAM}: {stopped}", "stderr")
+        return stopped.status
+
+
+def verify(names: list[str], root: str) -> int:
+    """Read the files of data sets and say which are the published ones; -> the exit status."""
+    wrong = []
+    for name in names:
+        try:
+            with told(Path(root), "read"):
+                found = states(root, DATASETS[name].published, afresh=True)
+        except UserError as error:
+            return complain(error, PROGRAM)
+        for path, state in found.items():
+            say(f"{state:8}{path}")
+        wrong += [name] if set(found.values()) != {RIGHT} else []
+    if wrong:
+        again = f"`sh data/{PROGRAM} {' '.join(wrong)}`"
+        return complain(Refused(f"not all there: {', '.join(wrong)}: run {again}"), PROGRAM)
+    return 0
+
+
+def _set_up(name: str, root: str, mirrors: list[str]) -> int:
+    say(f"{name}: into {Path(root).resolve()}")
+    try:
+        install(name, DATASETS[name], root, mirrors)
+    except UserError as error:
+        return complain(Refused(f"{name} could not be downloaded: {error}"), PROGRAM)
+    return generate_splits.main(["--dataset", name, "--data-root", root])
+
+
+def _parser(downloadable: list[str]) -> OneLineParser:
     parser = OneLineParser(
-        prog="install_datasets.sh",
+        prog=PROGRAM,
         description="Download data sets, check them, and make five splits of 100 labels of each.",
+        epilog=EPILOG,
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -26,22 +87,40 @@ def main(argv=None) -> int:
         metavar="dataset",
         help=f"of {', '.join(downloadable)} (default: all)",
     )
+    parser.add_argument(
+        "--mirror",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="ADDRESS|FOLDER",
+        help="where else the archives are (http://..., https://... or a folder), by their name or "
+        "as they lie below a data root; tried in this order, before the published hosts",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="download nothing: read what is there, and say of each file whether it is right, "
+        "wrong or missing; status 1 where one is not right",
+    )
     add_option(parser, DATA_ROOT)
+    return parser
+
+
+def _parsed(argv):
+    downloadable = [name for name, spec in DATASETS.items() if spec.archives]
+    parser = _parser(downloadable)
     args = parser.parse_args(argv)
-    root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
+    args.data_root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
     for name in args.datasets:
         if name not in downloadable:
             parser.error(f"{name!r} cannot be downloaded: choose from {', '.join(downloadable)}")
-    for name in args.datasets or downloadable:
-        print(f"{name}: into {Path(root).resolve()}", flush=True)
-        try:
-            DATASETS[name].download(root)
-        except (OSError, RuntimeError) as error:
-            return complain(Refused(f"{name} could not be downloaded: {error}"), parser.prog)
-        status = generate_splits.main(["--dataset", name, "--data-root", root])
-        if status:
-            return status
-    return 0
+    for mirror in args.mirror:
+        if mirror in DATASETS:
+            parser.error(f"--mirror: {mirror} is a data set; they are named before --mirror")
+        if not is_address(mirror) and not os.path.isdir(os.path.expanduser(mirror)):
+            parser.error(f"--mirror: {mirror} is neither an address (https://...) nor a folder")
+    args.datasets = list(dict.fromkeys(args.datasets)) or downloadable
+    return args
 
 
 if __name__ == "__main__":

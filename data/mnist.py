@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from data.images import Images, images_of
-from data.published import below, download, read
-from data.spec import DatasetSpec
+from data.published import below, read
+from data.spec import Archive, DatasetSpec
 
-# Below the data root; md5 of the unpacked files, the packed ones' are torchvision's.
+# Below the data root; md5 of the unpacked files.
 TRAIN = {
     "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -19,6 +19,12 @@ TEST = {
     "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+SIZES = {
+    "train-images-idx3-ubyte.gz": 9912422,
+    "train-labels-idx1-ubyte.gz": 28881,
+    "t10k-images-idx3-ubyte.gz": 1648877,
+    "t10k-labels-idx1-ubyte.gz": 4542,
+}  # bytes
 UNSIGNED_BYTES = 0x08  # the format's only type that is used here
 
 
@@ -47,6 +53,23 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
+def archives(name: str, sizes: dict[str, int]) -> list[Archive]:
+    """The packed files of MNIST or its like, with the md5 and mirrors that torchvision has."""
+    import torchvision.datasets  # a second that only its users should wait for
+
+    row, folder = getattr(torchvision.datasets, name), f"{name}/raw"
+    return [
+        Archive(
+            f"{folder}/{file}",
+            md5,
+            sizes[file],
+            addresses=tuple(f"{mirror}{file}" for mirror in row.mirrors),
+            holds=(f"{folder}/{file.removesuffix('.gz')}",),
+        )
+        for file, md5 in row.resources
+    ]
+
+
 SPEC = DatasetSpec(
     functools.partial(read, "mnist", train=[tuple(TRAIN)], test=[tuple(TEST)], load=_load),
     num_classes=10,
@@ -57,7 +80,7 @@ SPEC = DatasetSpec(
     flip=False,
     mean=(0.1307,),
     std=(0.3081,),
-    download=functools.partial(download, "MNIST"),
+    archives=functools.partial(archives, "MNIST", SIZES),
     files=functools.partial(below, names=[*TRAIN, *TEST]),
     published=TRAIN | TEST,
 )

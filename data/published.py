@@ -1,7 +1,7 @@
-"""What the readers of published data sets share: their files, and torchvision's download of them.
+"""What the readers of published data sets share: their files.
 
-The files are read by ourselves: nothing in them is believed before it is checked, and torchvision
-would unpickle whatever lies there.
+They are read by ourselves: nothing in them is believed before it is checked, and torchvision would
+unpickle whatever lies there.
 """
 
 import os
@@ -50,16 +50,3 @@ def _load(load: Callable[..., Images], paths: list[Path], command: str) -> Image
             f"{' or '.join(str(path) for path in paths)} cannot be read "
             f"({type(error).__name__}: {error}): delete it and run {command}"
         ) from error
-
-
-def download(name: str, root: str, **attributes) -> None:
-    """torchvision's download of its data set of that name, with its checksums and without its
-    reading.  attributes: what the download reads of it beside its root.
-
-    Raises RuntimeError or OSError where that fails."""
-    import torchvision.datasets  # a second that only its users should wait for
-
-    dataset = getattr(torchvision.datasets, name)
-    silent = dataset.__new__(dataset)  # its __init__ would read
-    vars(silent).update(root=os.path.expanduser(root), **attributes)
-    silent.download()

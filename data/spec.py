@@ -3,9 +3,20 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from data.images import Images, images_of
 from utils.options.declare import Row
+
+
+class Archive(NamedTuple):
+    """A published file that can be fetched: packed (.gz, .tar.gz) or what is read itself."""
+
+    path: str  # below the data root, where it is kept
+    md5: str
+    size: int  # bytes
+    addresses: tuple[str, ...]  # where it is published, the first to ask first
+    holds: tuple[str, ...]  # what is read of it, below the data root
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,7 @@ class DatasetSpec(Row):
     flip: bool  # augmentation: is a mirrored image still its class?
     mean: tuple[float, ...] | None = None  # a channel, of pixels in [0, 1]; None: computed
     std: tuple[float, ...] | None = None
-    download: Callable[[str], None] | None = None  # None: nothing to download
+    archives: Callable[[], list[Archive]] | None = None  # None: nothing to download
     # Data root -> the files that `load` reads, so that a finished run is known without reading
     # them; None: it has to read.
     files: Callable[[str], Iterable[Path]] | None = None

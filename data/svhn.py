@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from data.images import Images, images_of
-from data.published import below, download, read
-from data.spec import DatasetSpec
+from data.published import below, read
+from data.spec import Archive, DatasetSpec
 
 SHAPE = (3, 32, 32)
 # Below the data root; md5 as torchvision has them.
 TRAIN = {"SVHN/train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373"}
 TEST = {"SVHN/test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"}
+
+SIZES = {"train_32x32.mat": 182040794, "test_32x32.mat": 64275384}  # bytes
 
 
 def _load(path: Path) -> Images:
@@ -28,13 +30,15 @@ def _load(path: Path) -> Images:
     return images_of(pixels, labels, str(path), num_classes=10, shape=SHAPE)
 
 
-def _download(root: str) -> None:
-    """Both parts."""
+def _archives() -> list[Archive]:
+    """Both parts, which are not packed, with torchvision's addresses."""
     from torchvision.datasets import SVHN  # a second that only its users should wait for
 
-    for part in ("train", "test"):
-        url, filename, _ = SVHN.split_list[part]
-        download("SVHN", f"{root}/SVHN", split=part, url=url, filename=filename)
+    listed = (SVHN.split_list[part] for part in ("train", "test"))
+    return [
+        Archive(f"SVHN/{file}", md5, SIZES[file], addresses=(address,), holds=(f"SVHN/{file}",))
+        for address, file, md5 in listed
+    ]
 
 
 SPEC = DatasetSpec(
@@ -47,7 +51,7 @@ SPEC = DatasetSpec(
     flip=False,
     mean=(111.609 / 255, 113.161 / 255, 120.565 / 255),
     std=(50.498 / 255, 51.259 / 255, 50.244 / 255),
-    download=_download,
+    archives=_archives,
     files=functools.partial(below, names=[*TRAIN, *TEST]),
     published=TRAIN | TEST,
 )

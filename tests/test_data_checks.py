@@ -1,6 +1,6 @@
 """Data are checked before they are believed: each fault is one line, and nothing is written."""
 
-import functools
+import dataclasses
 import hashlib
 import os
 import pickle
@@ -8,8 +8,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +16,15 @@ import scipy.io
 import torch
 
 import main_al
-from data import DATASETS
+from data import DATASETS, cifar
 from data.images import images_of
+from data.install import install
 from data.problem import fingerprint
 from data.spec import DatasetSpec
 from data.unpickle import load_batch
 from tests.archives import WRITERS
 from tests.conftest import ROOT
+from tests.host import serving
 from utils.errors import UserError
 
 SHORT = [
@@ -336,6 +336,14 @@ def test_arrays_in_any_order_and_type(tmp_path):
         # An array of objects whose dtype says that it holds none: numpy takes bytes for addresses.
         (b"\x80\x02}U\x01a" + array_of_python_2(b"O8", b"\x41" * 8) + b"s.", "not of numbers"),
         (b"\x80\x02cbuiltins\neval\nU\x011\x85R.", "it asks for builtins.eval"),
+        # The other ways to name what is to be called, of protocols 0 to 4.
+        (b"(S'touch touched'\nios\nsystem\n.", "it asks for os.system"),
+        (b"(cos\nsystem\nS'touch touched'\no.", "it asks for os.system"),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0dtouch touched\x85R.", "asks for os.system"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x0edtype.__init__\x93.", "it asks for numpy.dtype.__init__"),
+        (b"\x80\x02ccopyreg\n_reconstructor\n.", "it asks for copyreg._reconstructor"),
+        (b"\x80\x02\x82\x01.", "unregistered extension code 1"),
+        (b"Ptouched\n.", "persistent"),
         (b"\x80\x02c_codecs\nencode\nU\x011U\x03rot\x86R.", "it holds bytes as 'rot'"),
         (b"\x80\x02]U\x01a\x61.", "it holds no dict"),
         (b"", "Ran out of input"),
@@ -343,28 +351,30 @@ def test_arrays_in_any_order_and_type(tmp_path):
 )  # fmt: skip
 def test_forged_pickles(content, expected, tmp_path):
     (tmp_path / "batch").write_bytes(content)
-    with pytest.raises((pickle.UnpicklingError, EOFError), match=expected):
+    with pytest.raises((pickle.UnpicklingError, EOFError, ValueError), match=expected):
         load_batch(tmp_path / "batch")
+    assert not Path("touched").exists()
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_downloading_unpickles_nothing(name, tmp_path, monkeypatch):
-    """The archive itself is torchvision's to fetch and to check, here from this machine."""
+def test_installing_unpickles_nothing(name, tmp_path, monkeypatch):
+    """Of an archive that has torchvision's name and md5."""
     import torchvision.datasets
 
     source, trap = tmp_path / "source", tmp_path / "touched"
     WRITERS[name](source)
-    folder = next(source.iterdir())
+    (folder,) = source.iterdir()
+    forged = pickle.dumps(Touch(trap))
     for path in folder.iterdir():
-        path.write_bytes(pickle.dumps(Touch(trap)))
-    packed = Path(shutil.make_archive(tmp_path / "packed", "gztar", source, folder.name))
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
-    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *words: None)
+        path.write_bytes(forged)
     row = getattr(torchvision.datasets, name.upper())
-    monkeypatch.setattr(row, "tgz_md5", hashlib.md5(packed.read_bytes()).hexdigest())
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(row, "url", f"http://127.0.0.1:{server.server_port}/{packed.name}")
-        DATASETS[name].download(str(tmp_path / "here"))
-        server.shutdown()
+    stem = row.filename.removesuffix(".tar.gz")
+    packed = Path(shutil.make_archive(tmp_path / stem, "gztar", source, folder.name)).read_bytes()
+    monkeypatch.setattr(row, "tgz_md5", hashlib.md5(packed).hexdigest())
+    monkeypatch.setitem(cifar.SIZES, name, len(packed))
+    published = dict.fromkeys(DATASETS[name].published, hashlib.md5(forged).hexdigest())
+    with serving({row.filename: packed}) as host:
+        monkeypatch.setattr(row, "url", f"{host.address()}/{row.filename}")
+        spec = dataclasses.replace(DATASETS[name], published=published)
+        install(name, spec, str(tmp_path / "here"))
     assert any((tmp_path / "here" / folder.name).iterdir()) and not trap.exists()

@@ -161,6 +161,32 @@ class Bar(Stage):
         return line + (f", about {_duration(spent / self.done * left)} left" if self.done else "")
 
 
+class Arrival:
+    """A file that arrives: a progress bar, and without a terminal a line a minute.
+
+    `with Arrival("name", begun=0, size=100) as shown: shown.more(30)`, all in bytes."""
+
+    def __init__(self, name: str, begun: int, size: int):
+        self.name, self.done, self.size, self.last = name, begun, size, time.monotonic()
+        units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+        shown = {"desc": name, "initial": begun, "total": size, **units}
+        self.shown = _Tqdm(**shown, leave=False, disable=None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.shown.close()
+
+    def more(self, count: int) -> None:
+        """So many bytes more are here."""
+        self.done += count
+        self.shown.update(count)
+        if self.shown.disable and time.monotonic() - self.last > EVERY:
+            self.last = time.monotonic()
+            say(f"{self.name}: {100 * self.done // self.size} % of {self.size / 2**20:.1f} MiB")
+
+
 def _duration(seconds: float) -> str:
     """In the unit in which people would say it."""
     for unit, size in (("h", 3600), ("min", 60)):
