@@ -26,7 +26,7 @@ from unsup import cache
 from utils.errors import UserError
 from utils.reports.runs import read_folder
 from utils.run import lease as lease_module
-from utils.run import processes
+from utils.run import processes, waiting
 from utils.run.folder import Run
 from utils.run.lease import InUse, Lease, _living
 from utils.run.processes import here, lives, started
@@ -452,7 +452,7 @@ def learn(root, pretrain):
 
 
 def test_a_wait_for_weights_is_told_once(hold, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "POLL", 0.05)
+    monkeypatch.setattr(waiting, "POLL", 0.05)
     folder, start = learn(tmp_path, lambda *_, **__: [{"epoch": 0, "loss": 0.5}])
     process, told = hold(folder), []
     handler = logging.Handler()

@@ -4,7 +4,6 @@ A folder <root>/<dataset>/<arch>/<identity>: weights.pt, pretraining.csv, config
 is being learned checkpoint.pt.  A lease lets one process learn; the others wait for it.
 """
 
-import time
 from pathlib import Path
 
 from data.augment import ImageBatches
@@ -14,10 +13,9 @@ from utils.run import tables
 from utils.run.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
 from utils.run.files import json_bytes, sweep, write_atomically
 from utils.run.identity import digest, require_same
-from utils.run.lease import InUse, Lease
+from utils.run.lease import InUse
 from utils.run.log import log
-
-POLL = 1.0  # seconds between two looks at who is learning
+from utils.run.waiting import waited
 
 
 def pretrained_backbone(
@@ -39,7 +37,7 @@ def pretrained_backbone(
     learning that was killed goes on from its checkpoint.  Raises UserError where the folder cannot
     be written, or holds what was learned otherwise."""
     weights = (folder := folder_of(root, who)) / "weights.pt"
-    with lease_of(folder) as lease:
+    with waited(folder, "pre-training folder", _tell) as lease:
         if weights.exists() and not anew:
             log.info("pre-trained weights: %s", weights)
             return _ours(load_checkpoint(weights), who, weights)["backbone"]
@@ -84,18 +82,9 @@ def _ours(found: dict, who: dict, path: Path) -> dict:
     return found
 
 
+def _tell(error: InUse) -> None:
+    log.info("waiting for the same pre-trained weights: %s", error)
+
+
 def _short(value) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def lease_of(folder: Path) -> Lease:
-    """The lease of the folder; waits, and says so once, while another process has it."""
-    said = False
-    while True:
-        try:
-            return Lease(folder, "pre-training folder")
-        except InUse as error:
-            if not said:
-                log.info("waiting for the same pre-trained weights: %s", error)
-            said = True
-            time.sleep(POLL)
