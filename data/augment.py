@@ -97,10 +97,22 @@ def shifted_windows(pixels: torch.Tensor, max_shift: int) -> torch.Tensor:
     (N, C, H, W) -> (N, 2s+1, 2s+1, C, H, W), the axes after N being the shift in y and in x."""
     height, width = pixels.shape[2:]
     if max_shift:
-        rows = np.pad(np.arange(height), max_shift, mode="reflect")
-        columns = np.pad(np.arange(width), max_shift, mode="reflect")
-        pixels = pixels[:, :, rows][:, :, :, columns]
+        pixels = reflected(pixels, max_shift)
     return pixels.unfold(2, height, 1).unfold(3, width, 1).permute(0, 2, 3, 1, 4, 5)
+
+
+def reflected(pixels: torch.Tensor, border: int) -> torch.Tensor:
+    """(N, C, H, W) -> (N, C, H + 2 border, W + 2 border), of any type."""
+    count, channels, height, width = pixels.shape
+    found = pixels.new_empty(count, channels, height + 2 * border, width + 2 * border)
+    rows = found[:, :, :, border : border + width]
+    rows[:, :, border : border + height] = pixels
+    for axis, parts, side in ((2, rows, height), (3, found, width)):
+        for step in range(1, border + 1):  # of the first and the last, the next ones inwards
+            first, last = border, border + side - 1
+            parts.select(axis, first - step).copy_(parts.select(axis, first + step))
+            parts.select(axis, last + step).copy_(parts.select(axis, last - step))
+    return found
 
 
 def translate(windows: torch.Tensor, indices: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
