@@ -7,7 +7,8 @@ import semisup
 import unsup
 from data.batches import BATCHES
 from data.problem import BUDGET, PROBLEM
-from models import HEAD, NETWORK, require_dropout
+from models import HEAD, NETWORK, require_dropout, require_kind
+from utils.errors import UserError
 from utils.graph import options as graph_options
 from utils.options.declare import Option, Part, asked, keywords
 from utils.options.kinds import natural
@@ -26,12 +27,32 @@ def needs_of(args, row) -> tuple[str, ...]:
 
 
 def _check(args) -> None:
+    require_kind(args, vectors := data.DATASETS[args.dataset].vectors)
+    if vectors:
+        _require_no_images(args)
     for choice, key, row in declared().chosen(args):
         needs, who = set(needs_of(args, row)), choice.chosen.format(key)
         if NEEDS_DROPOUT & needs:
             require_dropout(args, who)
-        if "pretrained_features" in needs:
+        if "pretrained_features" in needs and not vectors:
             unsup.require(args, who)
+
+
+def _require_no_images(args) -> None:
+    """Raises UserError for what needs images, where there are features in their place."""
+    has = f"--dataset {args.dataset} has features"
+    if args.add_unsupervised_pretraining:
+        raise UserError(
+            f"--add-unsupervised-pretraining needs images; {has}, which take the place of "
+            "pre-trained ones: leave it out"
+        )
+    for choice, key, row in declared().chosen(args):
+        if "strong" in getattr(row, "views", ()):
+            raise UserError(f"{choice.chosen.format(key)} needs images to augment; {has}")
+        for need in needs_of(args, row):
+            if need == "pixels" or need.endswith("_agreement"):
+                option = "--lp-views pixels" if need == "pixels" else "--lp-view-weights agreement"
+                raise UserError(f"{option} needs images; {has}")
 
 
 LOOP = Part(

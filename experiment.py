@@ -40,8 +40,7 @@ from utils.training.schedule import SCHEDULE
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a run works with.  Frozen; what changes is the State that goes through the loop, the
-    learner and the rows of the run."""
+    """What a run works with; what changes is the State, the learner and the rows of the run."""
 
     args: object  # all options, of utils.options.parse
     problem: Problem
@@ -119,24 +118,25 @@ def seed_of(args) -> int:
     return derive(args.seed, "split", args.split)
 
 
-def split_files(args) -> list[Path]:
-    """Where the initial split is or will be; nowhere, if the first labels are of no split."""
+def split_files(args, fingerprint: str) -> list[Path]:
+    """Where the split of these data is or will be; nowhere, if the first labels are of no split."""
     if al_methods.first_of(args):
         return []
-    return [splits.path_of(args.dataset, args.initial_size, args.split)]
+    folder = splits.folder_name(args.dataset, fingerprint if DATASETS[args.dataset].own else "")
+    return [splits.path_of(folder, args.initial_size, args.split)]
 
 
 def sources(args) -> dict:
-    """Sizes and times of the files that the data and the split are read from."""
-    files = DATASETS[args.dataset].files
-    paths = sorted(files(args.data_root)) if files else []
-    return identity.stamps([*paths, *split_files(args)])
+    """Sizes and times of the data's files, and of the split's where its name is known already."""
+    row = DATASETS[args.dataset]
+    paths = sorted(row.files(args.data_root)) if row.files else []
+    return identity.stamps([*paths, *([] if row.own else split_files(args, ""))])
 
 
 def write_split(args, problem: Problem) -> dict:
     """Write the split's file if it is missing; -> its size and time, if that was so."""
-    missing = [path for path in split_files(args) if splits.write_missing(path, problem)]
-    return identity.stamps(missing)
+    paths = split_files(args, problem.fingerprint)
+    return identity.stamps([path for path in paths if splits.write_missing(path, problem)])
 
 
 def open_problem(args) -> Problem:
@@ -157,6 +157,13 @@ def open_problem(args) -> Problem:
     return problem
 
 
+def opened(args) -> tuple[Problem, dict]:
+    """The data, and sizes and times of the files that they and the split are read from."""
+    before = sources(args)
+    problem = open_problem(args)
+    return problem, identity.stamps(split_files(args, problem.fingerprint)) | before
+
+
 def folder_of(args, name: str) -> Path:
     """<out>/<dataset>/budget<b>/<arch>/<method>[_with_<algorithm>][_pretrained]/<name>/split<k>, or
     --run-dir."""
@@ -173,10 +180,11 @@ def finished_before(args) -> Path | None:
     """The run's folder, where it is over and that can be told without reading the data."""
     if not args.resume or DATASETS[args.dataset].files is None:
         return None
-    options = identity_options(declared(), args)
+    where, options, read = folder_of(args, "*"), identity_options(declared(), args), sources(args)
     return finished.finished_before(
-        folder_of(args, "*"), options, sources(args), args.al_nb_cycles, args.exp_name
-    )
+        where, options, lambda data: identity.stamps(split_files(args, data)) | read,
+        args.al_nb_cycles, args.exp_name,
+    )  # fmt: skip
 
 
 def open_run(args, problem: Problem) -> Run:

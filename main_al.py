@@ -64,14 +64,13 @@ def main(argv=None) -> int:
 def active_learning(args) -> None:
     """One run, or the rest of one.  Raises UserError for what the user can mend."""
     # ---- Data and run folder: what can be wrong with them is found before anything is written.
-    sources = experiment.sources(args)
-    problem = experiment.open_problem(args)
+    problem, sources = experiment.opened(args)
     with experiment.open_run(args, problem) as run:
         state = from_plain(run.state["state"]) if run.state else None
         if state and state.judged and state.cycle + 1 >= args.al_nb_cycles:
             return run.finish(sources, state.cycle + 1, AGAIN)
         sources |= experiment.write_split(args, problem)
-        run.start(problem.notices)
+        run.start(problem.notices, problem.texts)
         # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
         start = experiment.pretrained(args, run, problem)
         e = Experiment(args, problem, run, experiment.new_learner(args, problem), start)

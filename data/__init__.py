@@ -1,6 +1,6 @@
 """Data sets, splits, the label state, augmentation and batches.  One row a data set in DATASETS."""
 
-from data import cifar, digits, mnist, svhn
+from data import arrays, cifar, digits, features, folder, mnist, svhn
 from data.spec import DatasetSpec, Images
 from utils.options.declare import Choice, Option, Part
 from utils.options.kinds import one_of
@@ -11,6 +11,9 @@ DATASETS = {
     "svhn": svhn.SPEC,
     "cifar10": cifar.CIFAR10_SPEC,
     "cifar100": cifar.CIFAR100_SPEC,
+    "folder": folder.SPEC,
+    "arrays": arrays.SPEC,
+    "features": features.SPEC,
 }
 
 DATASET = Part(

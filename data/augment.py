@@ -9,6 +9,8 @@ import torch
 
 from data.strong import strong
 
+ROWS = 4096  # images that are counted together
+
 
 class ImageBatches:
     """All images of a part on one device, and batches of them by index.
@@ -18,16 +20,19 @@ class ImageBatches:
 
     def __init__(self, pixels: torch.Tensor, mean, std, max_shift: int = 0, flip: bool = False):
         """pixels: (N, C, H, W) uint8, on the device where batches are wanted."""
-        shape, kind = (1, -1, 1, 1), {"dtype": torch.float32, "device": pixels.device}
-        self.scale = 1 / (255 * torch.as_tensor(std, **kind).view(shape))
-        self.offset = -torch.as_tensor(mean, **kind).view(shape) * 255 * self.scale
-        self.max_shift, self.flip = max_shift, flip
+        self._describe(mean, std, max_shift, flip, pixels.device)
         self.windows = shifted_windows(pixels, max_shift)
         self.ids = None
 
+    def _describe(self, mean, std, max_shift: int, flip: bool, device: torch.device) -> None:
+        shape, kind = (1, -1, 1, 1), {"dtype": torch.float32, "device": device}
+        self.scale = 1 / (255 * torch.as_tensor(std, **kind).view(shape))
+        self.offset = -torch.as_tensor(mean, **kind).view(shape) * 255 * self.scale
+        self.max_shift, self.flip = max_shift, flip
+
     def subset(self, ids: np.ndarray) -> "ImageBatches":
         """Some of these images, by index (n,); no pixel is copied."""
-        part = object.__new__(ImageBatches)
+        part = object.__new__(type(self))
         vars(part).update(vars(self))
         part.ids = ids if self.ids is None else self.ids[ids]
         return part
@@ -58,12 +63,16 @@ class ImageBatches:
         """(B,) indices -> (B, C, H, W) float32, shifted, flipped and normalised."""
         shifts = rng.integers(-self.max_shift, self.max_shift + 1, size=(len(indices), 2))
         chosen = indices if self.ids is None else self.ids[indices]
-        batch = translate(self.windows, chosen, shifts)
+        batch = self.shifted(chosen, shifts)
         if self.flip:
             mirrored = np.flatnonzero(rng.random(len(indices)) < 0.5)
             mirrored = torch.as_tensor(mirrored, device=batch.device)
             batch[mirrored] = batch[mirrored].flip(3)
         return self.normalise(batch)
+
+    def shifted(self, indices: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
+        """`translate` of images by index into all that is held, (B,) -> (B, C, H, W) uint8."""
+        return translate(self.windows, indices, shifts)
 
     def strong(self, indices: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         """(B,) indices -> (B, C, H, W) float32, as data.strong changes them, and normalised."""
@@ -88,10 +97,22 @@ def shifted_windows(pixels: torch.Tensor, max_shift: int) -> torch.Tensor:
     (N, C, H, W) -> (N, 2s+1, 2s+1, C, H, W), the axes after N being the shift in y and in x."""
     height, width = pixels.shape[2:]
     if max_shift:
-        rows = np.pad(np.arange(height), max_shift, mode="reflect")
-        columns = np.pad(np.arange(width), max_shift, mode="reflect")
-        pixels = pixels[:, :, rows][:, :, :, columns]
+        pixels = reflected(pixels, max_shift)
     return pixels.unfold(2, height, 1).unfold(3, width, 1).permute(0, 2, 3, 1, 4, 5)
+
+
+def reflected(pixels: torch.Tensor, border: int) -> torch.Tensor:
+    """(N, C, H, W) -> (N, C, H + 2 border, W + 2 border), of any type."""
+    count, channels, height, width = pixels.shape
+    found = pixels.new_empty(count, channels, height + 2 * border, width + 2 * border)
+    rows = found[:, :, :, border : border + width]
+    rows[:, :, border : border + height] = pixels
+    for axis, parts, side in ((2, rows, height), (3, found, width)):
+        for step in range(1, border + 1):  # of the first and the last, the next ones inwards
+            first, last = border, border + side - 1
+            parts.select(axis, first - step).copy_(parts.select(axis, first + step))
+            parts.select(axis, last + step).copy_(parts.select(axis, last - step))
+    return found
 
 
 def translate(windows: torch.Tensor, indices: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
@@ -105,13 +126,16 @@ def translate(windows: torch.Tensor, indices: np.ndarray, shifts: np.ndarray) ->
     return windows[image, y, x]
 
 
-def channel_statistics(pixels: torch.Tensor) -> tuple[list[float], list[float]]:
+def channel_statistics(pixels) -> tuple[list[float], list[float]]:
     """Mean and standard deviation a channel, of pixels in [0, 1], from how often each of the 256
-    values comes.  pixels: (N, C, H, W) uint8."""
+    values comes.  pixels: (N, C, H, W) uint8, a tensor or data.mapped.Mapped."""
     values = np.arange(256) / 255
     means, deviations = [], []
-    for channel in pixels.unbind(dim=1):
-        counts = torch.bincount(channel.flatten(), minlength=256).cpu().numpy()
+    counted = torch.zeros(pixels.shape[1], 256, dtype=torch.int64)
+    for part in pixels.split(ROWS):
+        for counts, channel in zip(counted, part.unbind(dim=1), strict=True):
+            counts += torch.bincount(channel.flatten(), minlength=256).cpu()
+    for counts in counted.numpy():
         mean = float(counts @ values / counts.sum())
         means.append(mean)
         deviations.append(float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))

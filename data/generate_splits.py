@@ -12,13 +12,16 @@ if not __package__:
     # modules would otherwise hide others of their name.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data import DATASETS, originals, splits
+from data import DATASETS, images, originals, splits
 from data.problem import DATA_ROOT
 from utils.errors import UserError
 from utils.options.command import OneLineParser, complain
 from utils.options.kinds import one_of, positive
 from utils.options.parse import add_option
 from utils.run.log import say, spare_terminal
+
+# Of the rows that have some: they say what is read.
+OPTIONS = dict.fromkeys(option for spec in DATASETS.values() for option in spec.options)
 
 
 def main(argv=None) -> int:
@@ -31,21 +34,33 @@ def main(argv=None) -> int:
     parser.add_argument(
         "--split-size", type=positive, default=100, help="labels in each (default: 100)"
     )
-    add_option(parser, DATA_ROOT)
+    for option in (DATA_ROOT, *OPTIONS):
+        add_option(parser, option)
     try:
         args = parser.parse_args(argv)
         root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
         spec = DATASETS[args.dataset]
-        train, _ = spec.read(root)
+        found = spec.read(root, **_options(args, spec))
+        fingerprint = images.fingerprint(found.train, found.test) if spec.own else ""
+        folder = splits.folder_name(args.dataset, fingerprint)
         for notice in originals.notices(args.dataset, root, spec.published):
             print(notice)
         for number in range(args.nr_splits):
-            path = splits.path_of(args.dataset, args.split_size, number)
-            made = splits.write(path, train.labels, args.split_size, number)
+            path = splits.path_of(folder, args.split_size, number)
+            made = splits.write(path, found.train.labels, args.split_size, number)
             say(f"{os.path.relpath(path)} {'written' if made else 'is there already'}")
     except (UserError, OSError) as error:
         return complain(error)
     return 0
+
+
+def _options(args, spec) -> dict:
+    """The options of a data set, as keyword arguments of its reading."""
+    given = [option for option in OPTIONS if option.name in args]
+    for option in given:
+        if option not in spec.options:
+            raise UserError(f"--dataset {args.dataset} does not read {option.flag}")
+    return {option.keyword: getattr(args, option.name) for option in given}
 
 
 if __name__ == "__main__":

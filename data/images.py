@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from utils.errors import UserError
+from utils.run.identity import array_digest
 
 NUMBERS = "iuf"  # numpy's kinds: signed, unsigned, floating
 
@@ -17,7 +18,7 @@ NUMBERS = "iuf"  # numpy's kinds: signed, unsigned, floating
 class Images(NamedTuple):
     """One part (training or test) of a data set."""
 
-    pixels: torch.Tensor  # (N, C, H, W) uint8
+    pixels: torch.Tensor  # (N, C, H, W) uint8; or data.mapped.Mapped, pixels that stay in a file
     labels: np.ndarray  # (N,) int64
 
 
@@ -29,25 +30,49 @@ def images_of(
     labels_in: str | None = None,
     num_classes: int | None = None,
     shape: tuple[int, int, int] | None = None,
+    unknown: bool = False,
 ) -> Images:
     """Pixels (N, C, H, W) and labels (N,) as they come from a reader, in the types of Images.
 
     where: what they were read from, for the user; labels_in: the labels' file, where that is
-    another; num_classes, shape: what the labels are below and an image's (C, H, W), where known.
+    another; num_classes, shape: what the labels are below and an image's (C, H, W), where known;
+    unknown: may a label be -1?
     Raises UserError naming the first image or label that is not what it has to be."""
-    pixels, labels = np.asarray(pixels), _array_of(labels, labels_in or where)
+    pixels = np.asarray(pixels)
     _check_shape(pixels, where, shape)
-    if len(pixels) != len(labels) or not len(labels):
-        beside = f" and {labels_in}" if labels_in else ""
-        raise UserError(
-            f"{where}{beside} holds {len(pixels)} images and {len(labels)} labels: "
-            "one label an image is right, and at least one of both"
-        )
-    _check_labels(labels, labels_in or where, num_classes)
+    labels = checked_labels(
+        labels, len(pixels), where, labels_in=labels_in, num_classes=num_classes, unknown=unknown
+    )
     _check_pixels(pixels, where)
     pixels = np.require(pixels.astype(np.uint8, copy=False), requirements="CW")
-    labels = np.require(labels.astype(np.int64, copy=False), requirements="CW")
     return Images(torch.from_numpy(pixels), labels)
+
+
+def checked_labels(
+    labels,
+    count: int,
+    where: str,
+    *,
+    labels_in: str | None = None,
+    num_classes: int | None = None,
+    unknown: bool = False,
+) -> np.ndarray:
+    """Labels as they come from a reader as (count,) int64; the arguments are those of images_of."""
+    labels = _array_of(labels, labels_in or where)
+    if count != len(labels) or not len(labels):
+        beside = f" and {labels_in}" if labels_in else ""
+        raise UserError(
+            f"{where}{beside} holds {count} images and {len(labels)} labels: "
+            "one label an image is right, and at least one of both"
+        )
+    _check_labels(labels, labels_in or where, num_classes, -1 if unknown else 0)
+    return np.require(labels.astype(np.int64, copy=False), requirements="CW")
+
+
+def fingerprint(*parts) -> str:
+    """A name for the contents of training and test part, Images or data.vectors.Vectors."""
+    arrays = (array for part in parts for array in (part[0], part.labels))
+    return array_digest(*(a.numpy() if isinstance(a, torch.Tensor) else a for a in arrays))
 
 
 def joined(parts: list[Images]) -> Images:
@@ -74,11 +99,12 @@ def _check_shape(pixels: np.ndarray, where: str, shape) -> None:
         raise UserError(f"the images of {where} are of shape {pixels.shape}, not (N, {right})")
 
 
-def _check_labels(labels: np.ndarray, where: str, num_classes: int | None) -> None:
+def _check_labels(labels: np.ndarray, where: str, num_classes: int | None, least: int) -> None:
     right = f"a class 0 .. {num_classes - 1}" if num_classes else "a whole number from 0 on"
+    right += ", or -1 where it is unknown" if least < 0 else ""
     if labels.dtype.kind not in NUMBERS:
         raise UserError(f"the labels of {where} are of type {labels.dtype}, each must be {right}")
-    wrong = _not_whole(labels, num_classes - 1 if num_classes else np.iinfo(np.int64).max)
+    wrong = _not_whole(labels, num_classes - 1 if num_classes else np.iinfo(np.int64).max, least)
     if wrong.any():
         first = wrong.argmax()
         raise UserError(f"label {first} of {where} is {labels[first]}, not {right}")
@@ -103,7 +129,7 @@ def _check_pixels(pixels: np.ndarray, where: str) -> None:
         )
 
 
-def _not_whole(values: np.ndarray, most: int) -> np.ndarray:
-    """Which are not whole numbers 0 .. most; NaN is not."""
-    wrong = ~((values >= 0) & (values <= most))
+def _not_whole(values: np.ndarray, most: int, least: int = 0) -> np.ndarray:
+    """Which are not whole numbers least .. most; NaN is not."""
+    wrong = ~((values >= least) & (values <= most))
     return wrong | (values != np.floor(values)) if values.dtype.kind == "f" else wrong

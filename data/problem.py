@@ -1,17 +1,20 @@
 """A data set made ready for a run: images on their device, the initial split, the judges."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from data import originals, splits
 from data.augment import ImageBatches, channel_statistics
-from data.spec import DatasetSpec, Images
+from data.images import fingerprint
+from data.mapped import image_batches
+from data.spec import DatasetSpec, Found
+from data.vectors import VectorBatches
 from utils.errors import UserError
 from utils.options.declare import Option, Part
 from utils.options.kinds import not_empty, number, positive
-from utils.run.identity import array_digest
+from utils.run.log import one_line
 
 VALIDATION_IMAGES = 50  # a class, with --use-val-set
 
@@ -34,7 +37,7 @@ def _fits(args, problem: "Problem") -> None:
 DATA_ROOT = Option(
     "data_root",
     None,
-    "where the data sets are",
+    "where the data sets are; of one's own data the folder or file itself",
     kind=not_empty,
     metavar="FOLDER",
     shown="$AL_DATA_ROOT, else ./downloads",
@@ -89,7 +92,7 @@ BUDGET = Part(
 class Oracle:
     """Answers with the data set's own labels.
 
-    labels: (N,) int64; nothing below main_al.py is given them."""
+    labels: (N,) int64, -1 where unknown; nothing below main_al.py is given them."""
 
     labels: np.ndarray
 
@@ -100,9 +103,11 @@ class Oracle:
 
 @dataclass(frozen=True)
 class Problem:
-    """What active learning is done on.  N: training images, the validation set taken out."""
+    """What active learning is done on.  N: training images, the validation set taken out.
 
-    images: ImageBatches  # of N
+    Where the data set has features in place of images, these are VectorBatches."""
+
+    images: ImageBatches | VectorBatches  # of N
     everything: ImageBatches  # with the validation set, for pre-training, which every split shares
     oracle: Oracle  # of N
     ids: np.ndarray  # (N,) int64, the index in the data set of each training image
@@ -110,10 +115,19 @@ class Problem:
     initial_labels: np.ndarray  # their classes
     judges: dict[str, tuple[ImageBatches, np.ndarray]]  # column prefix -> images, labels
     num_classes: int
-    channels: int
+    channels: int  # or how many numbers a vector has
     size: int  # pixels a side
+    vectors: bool  # features in place of images
+    classes: tuple[str, ...]  # their names, where they have some
+    paths: tuple[str, ...]  # of the images of the data set, by `ids`, where they have some
     fingerprint: str  # of all pixels and labels, and of nothing else
     notices: tuple[str, ...] = ()  # what the user should know of the files, a line each
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Files of the run folder that say what the data are: the classes' names, in order."""
+        lines = "".join(f"{one_line(name)}\n" for name in self.classes)
+        return {"classes.txt": lines} if lines else {}
 
 
 def load_problem(
@@ -135,14 +149,17 @@ def load_problem(
     drawn: are the first labels a split's?  If not they are asked for later, and `initial` is empty.
     rng draws the validation set; options: the data set's own.  Raises UserError for whatever is
     wrong with either."""
-    train, test = spec.read(root, **options)
+    found = spec.read(root, **options)
+    content = found.fingerprint or fingerprint(found.train, found.test)
+    folder, train = splits.folder_name(name, content if spec.own else ""), found.train
+    spec = replace(spec, **found.facts)
+    require_answers(train.labels, name)
     chosen, said = np.empty(0, np.int64), []
     if drawn:
-        chosen = splits.read_or_balance(name, train.labels, spec.num_classes, size, split)
-        said = splits.notices(splits.path_of(name, size, split), train.labels, size, split)
-    mean, std = (spec.mean, spec.std) if spec.mean else channel_statistics(train.pixels)
-    everything = ImageBatches(train.pixels.to(device), mean, std, spec.max_shift, spec.flip)
-    judges = {"": (ImageBatches(test.pixels.to(device), mean, std), test.labels)}
+        chosen = splits.read_or_balance(folder, train.labels, spec.num_classes, size, split)
+        said = splits.notices(splits.path_of(folder, size, split), train.labels, size, split)
+    everything, judged = batches_of(spec, found, device)
+    judges = {"": (judged, found.test.labels)}
     images, ids = everything, np.arange(len(train.labels))
     if validation:
         held_out = splits.hold_out(train.labels, chosen, VALIDATION_IMAGES, rng)
@@ -160,11 +177,32 @@ def load_problem(
         num_classes=spec.num_classes,
         channels=spec.channels,
         size=spec.size,
-        fingerprint=fingerprint(train, test),
-        notices=(*originals.notices(name, root, spec.published), *said),
+        vectors=spec.vectors,
+        classes=found.classes,
+        paths=found.paths,
+        fingerprint=content,
+        notices=(*originals.notices(name, root, spec.published), *found.notices, *said),
     )
 
 
-def fingerprint(*parts: Images) -> str:
-    """A name for the contents of training and test part."""
-    return array_digest(*(a for part in parts for a in (part.pixels.numpy(), part.labels)))
+def require_answers(labels: np.ndarray, name: str) -> None:
+    """Raises UserError where the pool has images of which nobody here knows the class: whichever is
+    asked for, the built-in oracle has no answer.  labels: (N,), -1 where unknown."""
+    unknown = int((labels < 0).sum())
+    if unknown:
+        raise UserError(
+            f"--dataset {name} has {unknown} training images of unknown class, which only a person "
+            "can tell (--oracle file): take them out, or label them"
+        )
+
+
+def batches_of(spec: DatasetSpec, found: Found, device):
+    """Training and test part as batches on their device."""
+    train, test = found.train, found.test
+    if spec.vectors:
+        return tuple(VectorBatches(part.vectors.to(device)) for part in (train, test))
+    mean, std = (spec.mean, spec.std) if spec.mean else channel_statistics(train.pixels)
+    return (
+        image_batches(train.pixels, mean, std, spec.max_shift, spec.flip, device),
+        image_batches(test.pixels, mean, std, 0, False, device),
+    )

@@ -1,11 +1,13 @@
 """What a row of the data-set registry holds."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from data.images import Images, images_of
+from data.vectors import Vectors
 from utils.options.declare import Row
 
 
@@ -19,18 +21,38 @@ class Archive(NamedTuple):
     holds: tuple[str, ...]  # what is read of it, below the data root
 
 
+class Found(NamedTuple):
+    """A data set as it was read.
+
+    facts: fields of DatasetSpec that its row leaves to the data; classes: their names, where they
+    have some; paths: of each training image, for people; notices: what the user should know, a line
+    each; fingerprint: of both parts (data.problem.fingerprint), where the reader has it."""
+
+    train: Images | Vectors
+    test: Images | Vectors
+    facts: Mapping[str, Any] = MappingProxyType({})
+    classes: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+
 @dataclass(frozen=True)
 class DatasetSpec(Row):
-    """A row of DATASETS.  Its defaults name the network, "arch"."""
+    """A row of DATASETS.  Its defaults name the network, "arch".
 
-    load: Callable[..., tuple[Images, Images]]  # data root -> training and test images
-    num_classes: int
-    channels: int
-    size: int  # pixels a side
-    max_shift: int  # augmentation: translation in pixels
-    flip: bool  # augmentation: is a mirrored image still its class?
+    A row of one data set says what its images are; one of the user's own data says None, and `load`
+    gives what it found, as Found.facts."""
+
+    load: Callable[..., tuple[Images, Images] | Found]  # data root -> training and test images
+    num_classes: int | None = None
+    channels: int | None = None  # of vectors: their length
+    size: int | None = None  # pixels a side; of vectors: 1
+    max_shift: int | None = None  # augmentation: translation in pixels
+    flip: bool | None = None  # augmentation: is a mirrored image still its class?
     mean: tuple[float, ...] | None = None  # a channel, of pixels in [0, 1]; None: computed
     std: tuple[float, ...] | None = None
+    vectors: bool = False  # features of any encoder in place of images
     archives: Callable[[], list[Archive]] | None = None  # None: nothing to download
     # Data root -> the files that `load` reads, so that a finished run is known without reading
     # them; None: it has to read.
@@ -38,11 +60,21 @@ class DatasetSpec(Row):
     # Files below the data root -> the md5 with which they were published, where they were.
     published: dict[str, str] = field(default_factory=dict)
 
-    def read(self, root: str, **options) -> tuple[Images, Images]:
-        """What `load` gives, with every row's shape and classes checked, whoever wrote it."""
-        parts = zip(("training", "test"), self.load(root, **options), strict=True)
+    @property
+    def own(self) -> bool:
+        """The user's own data: the name says nothing of what they are."""
+        return self.num_classes is None
+
+    def read(self, root: str, **options) -> Found:
+        """What `load` gives, with every row's shape and classes checked, whoever wrote it, and all
+        facts."""
+        found = self.load(root, **options)
+        if self.own:
+            return found  # by the doors of data.images and data.vectors, which know no more
         shape = (self.channels, self.size, self.size)
-        return tuple(
+        parts = (
             images_of(*part, f"the {name} part", num_classes=self.num_classes, shape=shape)
-            for name, part in parts
+            for name, part in zip(("training", "test"), found, strict=True)
         )
+        names = ("num_classes", "channels", "size", "max_shift", "flip")
+        return Found(*parts, facts={name: getattr(self, name) for name in names})

@@ -2,7 +2,8 @@
 
 A split is a pure function of the labels, its size and its number, kept as a text file of a line an
 image, index and class, in data/labels/<dataset>/<size>_balanced_labels/<two digits>.txt (or below
-AL_LABELS_ROOT).
+AL_LABELS_ROOT).  Of the user's own data <dataset> is the name and the start of the fingerprint: two
+folders share no split, and one that has changed has splits of its own.
 """
 
 import os
@@ -15,6 +16,11 @@ from utils.run.files import write_atomically
 from utils.run.log import say
 
 
+def folder_name(dataset: str, fingerprint: str) -> str:
+    """The folder of a data set's splits; fingerprint: of the user's own data, "" for others."""
+    return f"{dataset}-{fingerprint[:10]}" if fingerprint else dataset
+
+
 def path_of(dataset: str, size: int, number: int) -> Path:
     """Where the split's file is or would be."""
     root = os.environ.get("AL_LABELS_ROOT") or Path(__file__).parent / "labels"
@@ -24,11 +30,16 @@ def path_of(dataset: str, size: int, number: int) -> Path:
 def balanced(labels: np.ndarray, size: int, number: int) -> np.ndarray:
     """Indices of `size` images, as many of each class as can be, at most one apart.
 
-    labels: (N,) int64 -> (size,) int64, ascending.  Raises UserError where a class is too small."""
+    labels: (N,) int64, -1 where unknown -> (size,) int64, ascending.  Raises UserError where a
+    class is too small."""
     # RandomState's streams are frozen for good (NEP 19); Generator's may change with numpy, and a
     # split must not.
     rng = np.random.RandomState(number)
-    classes = np.unique(labels)
+    classes, members_of = np.unique(labels[labels >= 0], return_counts=True)
+    if not len(classes):
+        raise UserError(
+            "a balanced split needs labels, and no image has one: use another --initial"
+        )
     counts = np.full(len(classes), size // len(classes))
     counts[rng.permutation(len(classes))[: size % len(classes)]] += 1
     chosen = []
@@ -37,7 +48,7 @@ def balanced(labels: np.ndarray, size: int, number: int) -> np.ndarray:
         if count > len(members):
             raise UserError(
                 f"a balanced split of {size} needs {count} images of class {label}, "
-                f"which has {len(members)}: at most {len(classes) * np.bincount(labels).min()} fit"
+                f"which has {len(members)}: at most {len(classes) * members_of.min()} fit"
             )
         chosen.append(rng.permutation(members)[:count])
     return np.sort(np.concatenate(chosen))
@@ -144,7 +155,7 @@ def hold_out(labels: np.ndarray, kept: np.ndarray, per_class: int, rng) -> np.nd
     free = np.ones(len(labels), dtype=bool)
     free[kept] = False
     chosen = []
-    for label in np.unique(labels):
+    for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(free & (labels == label))
         if len(members) < per_class:
             raise UserError(

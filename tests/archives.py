@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import scipy.io
+from PIL import Image
 from sklearn.datasets import load_digits
 
 SIZES = {"train": 60, "test": 20}
@@ -71,6 +72,15 @@ def write_cifar100(root):
         _dump(
             folder / part, pixels, coarse_labels=(labels // 5).tolist(), fine_labels=labels.tolist()
         )
+
+
+def write_folder(root):
+    """PNG in folders of parts and classes, of 32 x 20 pixels."""
+    for part in SIZES:
+        for number, (pixels, label) in enumerate(zip(*_pictures(part), strict=True)):
+            path = root / "folder" / part / str(label) / f"{number:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[:20]).save(path)
 
 
 WRITERS = {

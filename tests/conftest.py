@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.archives import WRITERS
+from tests.archives import WRITERS, write_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,10 +31,11 @@ def golden():
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory):
-    """A data root with all four data sets, small."""
+    """A data root with all four data sets, small, and a folder of images."""
     root = tmp_path_factory.mktemp("downloads")
     for write in WRITERS.values():
         write(root)
+    write_folder(root)
     return root
 
 

@@ -229,14 +229,15 @@ def test_the_generator_checks_too(root, command):
 ])  # fmt: skip
 def test_valid_data_are_who_they_were(name, digest, archives):
     """As read through torchvision: runs and folders keep their names."""
-    assert fingerprint(*DATASETS[name].read(str(archives))) == digest
+    assert fingerprint(*DATASETS[name].read(str(archives))[:2]) == digest
 
 
 def test_reading_imports_no_torchvision(archives):
     words = f"""import sys
 from data import DATASETS
 for spec in DATASETS.values():
-    spec.read({str(archives)!r})
+    if not spec.own:
+        spec.read({str(archives)!r})
 print("torchvision" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr

@@ -6,15 +6,20 @@ import torch
 from models import ARCHS, create_model
 
 
+def example(arch: str, count: int, channels: int, size: int) -> torch.Tensor:
+    """What the network takes: images, or vectors of as many numbers as channels."""
+    return torch.randn(count, channels, *(() if ARCHS[arch].vectors else (size, size)))
+
+
 @pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_contract(arch, channels):
     torch.manual_seed(0)
     size = max(8, ARCHS[arch].min_size)
     model = create_model(arch, 7, channels, size)
-    images = torch.randn(3, channels, size, size)
+    images = example(arch, 3, channels, size)
     logits, features = model.eval()(images)
-    assert logits.shape == (3, 7) and features.shape == (3, ARCHS[arch].features)
+    assert logits.shape == (3, 7) and features.shape == (3, ARCHS[arch].features or channels)
     torch.testing.assert_close(features.norm(dim=1), torch.ones(3))
     loss = torch.nn.functional.cross_entropy(model.train()(images)[0], torch.tensor([0, 1, 2]))
     loss.backward()
@@ -32,7 +37,7 @@ def test_the_registry_knows_which_have_dropout(arch, head_dropout):
     """Two passes in training mode, normalised as in evaluation, differ; in evaluation, never."""
     torch.manual_seed(0)
     model = create_model(arch, 7, head_dropout=head_dropout)
-    images = torch.randn(2, 3, 32, 32)
+    images = example(arch, 2, 3, 32)
     assert torch.equal(model.eval()(images)[0], model(images)[0])
     for module in model.train().modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -47,7 +52,7 @@ def test_the_registry_knows_which_have_dropout(arch, head_dropout):
 def test_a_fresh_head(arch):
     model = create_model(arch, 3).eval()
     model.renew_head(11)
-    assert model(torch.randn(2, 3, 32, 32))[0].shape == (2, 11)
+    assert model(example(arch, 2, 3, 32))[0].shape == (2, 11)
 
 
 def test_unknown_network():

@@ -217,10 +217,13 @@ LP, CEAL = "--add-lp --lp-k 10", "--add-ceal --ceal-th 1"
 FIXMATCH = "--add-fixmatch --steps-per-epoch 3 --mu 2 --fixmatch-threshold 0.01"
 PRE = "--add-unsupervised-pretraining --pretraining-epochs 1"
 MNIST = "--dataset mnist --data-root {root} --arch small_cnn"
+FOLDER = "--dataset folder --data-root {root}/folder"
 
 # Option: what the run is beside, what is added.
 CHANGES = {
     "dataset": (MNIST, "--dataset svhn"),
+    "flip": (FOLDER, "--flip"),
+    "image_size": (FOLDER, "--image-size 16"),
     "split": ("", "--split 1"),
     "use_val_set": ("", "--use-val-set"),
     "al_method": ("", "--al-method coreset"),

@@ -49,7 +49,18 @@ def diffuse(W, Y, alpha: float = 0.99, *, tol: float = 1e-6, max_iter: int = 100
     ends below `tol` times its right-hand side, but for what float32 rounds; a zero column gives
     zeros.  Raises ValueError for an alpha outside [0, 1) or shapes that do not fit, NotConverged
     after `max_iter` iterations."""
-    return Diffusion(W, alpha).solve(Y, tol=tol, max_iter=max_iter)
+    return system_of(W, alpha).solve(Y, tol=tol, max_iter=max_iter)
+
+
+def system_of(W, alpha: float) -> "Diffusion":
+    """The system of W, made ready once for a graph that lasts: one to which nobody can write, as
+    utils.graph.affinity gives it for features that last."""
+    if isinstance(W, torch.Tensor) or W.data.flags.writeable:
+        return Diffusion(W, alpha)
+    made = vars(W).setdefault("systems", {})  # lives as long as W
+    if alpha not in made:
+        made[alpha] = Diffusion(W, alpha)
+    return made[alpha]
 
 
 class Diffusion:

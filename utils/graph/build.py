@@ -13,7 +13,7 @@ Several views of the same images give one graph: each A is divided by the sum of
 multiplied by the view's weight, and their sum is the A of the images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 
@@ -27,7 +27,7 @@ from utils.graph.on_device import TINY, affinity_on_device, factors_of, views_of
 from utils.torch_faiss import torch
 
 KERNELS = ("cosine", "gaussian")
-_KEPT = WeakTensorKeyDictionary()  # edges by tensor, as long as that lives
+_KEPT = WeakTensorKeyDictionary()  # graphs by tensor, as long as that lives
 LEAST_K, PAPERS_K, IMAGES_A_NEIGHBOR = 5, 50, 1000  # of k = "auto"
 
 
@@ -68,10 +68,16 @@ def affinity(
     k = min(neighbors_of(n) if k == "auto" else k, n - 1)
     if isinstance(views[0], torch.Tensor) and views[0].is_cuda:
         return affinity_on_device(views, k, gamma, kernel, weights)
-    edges = [_edges(x, k, gamma, search, kernel) for x in views]
-    if len(edges) > 1:
-        factors = factors_of([a.sum(dtype=np.float64) for a, _ in edges], weights)
-        edges = [(a * factor, at) for (a, at), factor in zip(edges, factors, strict=True)]
+    how = (k, gamma, search, kernel)
+    if len(views) == 1:
+        return _kept(views[0], "W", *how, make=lambda: normalised([edges_of(views[0], *how)], n, k))
+    edges = [_kept(x, "A", *how, make=lambda x=x: edges_of(x, *how)) for x in views]
+    factors = factors_of([a.sum(dtype=np.float64) for a, _ in edges], weights)
+    return normalised([(a * f, at) for (a, at), f in zip(edges, factors, strict=True)], n, k)
+
+
+def normalised(edges: list, n: int, k: int) -> scipy.sparse.csr_matrix:
+    """W of the sum of views, each the entries of its A and where they are, as of `edges_of`."""
     # Row sums of A + Aᵀ; normalising A before the sum touches fewer entries than after it.
     degrees = np.zeros(n)
     for strengths, neighbors in edges:
@@ -91,15 +97,20 @@ def affinity(
     return w
 
 
-def _edges(features, *how):
-    """`edges_of`, computed once for a tensor that is given again and again, as the views are that
-    last for a whole run."""
+def _kept(features, *key, make: Callable):
+    """What `make` makes of features, once for a tensor that is given again and again, as those are
+    that last for a whole run; and then nobody can write to it."""
     if not isinstance(features, torch.Tensor):
-        return edges_of(features, *how)
+        return make()
     version = None if features.is_inference() else features._version
-    kept, key = _KEPT.setdefault(features, {}), (version, *how)
+    kept, key = _KEPT.setdefault(features, {}), (version, *key)
     if key not in kept:
-        kept[key] = tuple(map(read_only, edges_of(features, *how)))
+        found = make()
+        if isinstance(found, tuple):
+            found = tuple(map(read_only, found))
+        else:
+            found.data.flags.writeable = False
+        kept[key] = found
     return kept[key]
 
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from utils.errors import UserError
@@ -12,13 +13,13 @@ from utils.run.log import say
 
 
 def finished_before(
-    pattern: Path, options: dict, sources: dict, cycles: int, exp_name: str | None
+    pattern: Path, options: dict, sources: Callable, cycles: int, exp_name: str | None
 ) -> Path | None:
     """The folder of a run that has these options and data and has finished so many cycles.
 
-    pattern: where it would be, with * for the name that the data enter; sources: sizes and times of
-    the files that would be read (identity.stamps).  None where there is no such run, where a file
-    has been touched since, and where only the data could tell."""
+    pattern: where it would be, with * for the name that the data enter; sources: a fingerprint of
+    data -> sizes and times of the files that would be read (identity.stamps).  None where there is
+    no such run, where a file has been touched since, and where only the data could tell."""
     root = Path(pattern.anchor or ".")
     try:
         folders = sorted(root.glob(str(pattern.relative_to(pattern.anchor))))
@@ -32,7 +33,7 @@ def finished_before(
             continue  # torn, or not over
         same = who["options"] == options and who["results"] == identity.RESULTS
         named = "*" not in str(pattern) or folder.parent.name == run_name(who, exp_name)
-        unchanged = config["sources"] == sources and done["files"] == contents(folder)
+        unchanged = config["sources"] == sources(who["data"]) and done["files"] == contents(folder)
         if same and named and unchanged and done["cycles"] >= cycles:
             return folder
     return None

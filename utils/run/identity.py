@@ -15,6 +15,8 @@ from utils.errors import UserError
 # The number of the results' arithmetic: how many entries stand under "Changes results" in
 # CHANGELOG.md.  Raised with each, so that what was computed before is not taken for the same.
 RESULTS = 11
+ROWS = 4096  # read together of what stays in a file
+MANY = 100  # files that are told one by one
 
 
 def identity(options: dict, fingerprint: str, **more) -> dict:
@@ -23,13 +25,16 @@ def identity(options: dict, fingerprint: str, **more) -> dict:
     return {"options": options, "data": fingerprint, "results": RESULTS, **more}
 
 
-def array_digest(*arrays: np.ndarray) -> str:
-    """A name for the contents of arrays: types, shapes and values."""
+def array_digest(*arrays) -> str:
+    """A name for the contents of arrays: types, shapes and values.
+
+    An array that stays in a file gives its rows by `split`, as data.mapped.Mapped does."""
     found = hashlib.sha256()
     for array in arrays:
-        array = np.ascontiguousarray(array)
         found.update(f"{array.dtype.str}{array.shape}".encode())
-        found.update(array.data if array.size else b"")
+        for part in array.split(ROWS) if hasattr(array, "split") else [array]:
+            part = np.ascontiguousarray(part)
+            found.update(part.data if part.size else b"")
     return found.hexdigest()[:16]
 
 
@@ -76,8 +81,13 @@ def require_same(before: dict | None, now: dict, thing: str, cure: str) -> None:
 
 
 def stamps(paths) -> dict:
-    """What is told of files without reading them: absolute path -> `stamp`."""
-    return {str(Path(path).absolute()): stamp(path) for path in paths}
+    """What is told of files without reading them: absolute path -> `stamp`; of more than MANY
+    together a digest of all."""
+    found = {str(Path(path).absolute()): stamp(path) for path in paths}
+    if len(found) <= MANY:
+        return found
+    whole = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    return {f"{len(found)} files": whole}
 
 
 def stamp(path) -> list[int] | None:

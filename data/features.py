@@ -1,0 +1,39 @@
+"""Features of the user's own, any encoder's output, in place of images: --data-root names the .npz
+file, or a folder of .npy files, which then are memory-mapped.
+
+features (N, d), numbers; labels (N,), classes from 0 on, -1 where unknown; test_features and
+test_labels, or a fifth of each class is the test part."""
+
+import numpy as np
+
+from data import stored
+from data.own import check_classes, count_classes, held_out
+from data.spec import DatasetSpec, Found
+from data.vectors import Vectors, vectors_of
+from utils.errors import UserError
+
+
+def load(root: str) -> Found:
+    """Raises UserError naming the first row or label that is not what it has to be."""
+    arrays, where = stored.read(root, "features", "features")
+    train = vectors_of(arrays["features"], arrays["labels"], where, unknown=True)
+    if "test_features" in arrays:
+        part = f"the test part of {where}"
+        test = vectors_of(arrays["test_features"], arrays["test_labels"], part)
+        widths = [part.vectors.shape[1] for part in (train, test)]
+        if widths[0] != widths[1]:
+            raise UserError(f"{where} has features of {widths[0]} numbers, to test on {widths[1]}")
+    else:
+        out = held_out(np.arange(len(train.labels)), train.labels)
+        train, test = (
+            Vectors(train.vectors[np.flatnonzero(part)], train.labels[part]) for part in (~out, out)
+        )
+    classes = tuple(map(str, range(count_classes(train.labels, test.labels, where))))
+    check_classes(train.labels, test.labels, classes, where)
+    found = {"num_classes": len(classes), "channels": train.vectors.shape[1], "size": 1}
+    return Found(train, test, found | {"max_shift": 0, "flip": False}, classes)
+
+
+SPEC = DatasetSpec(
+    load, vectors=True, files=stored.files, defaults={"arch": "linear", "lp_k": "auto"}
+)

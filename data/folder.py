@@ -1,0 +1,98 @@
+"""Images of the user's own in the folder that --data-root names, with a folder for each class.
+
+data.tree says how they lie in it, data.decode what becomes of them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from data import pixel_files, tree
+from data.images import Images, checked_labels, fingerprint
+from data.own import DEFAULTS, FLIP, check_classes, facts
+from data.spec import DatasetSpec, Found
+from utils.errors import UserError
+from utils.options.declare import Option
+from utils.options.kinds import not_empty, number
+
+LARGEST_SIDE = 4096
+
+IMAGE_SIZE = Option(
+    "image_size",
+    None,
+    "pixels a side to which images are cropped and resized",
+    kind=number(int, at_least=1, largest=LARGEST_SIDE),
+    metavar="S",
+    shown="the commonest, up to 64",
+)
+SKIP_CORRUPT = Option(
+    "skip_corrupt",
+    False,
+    "leave out images that cannot be read",
+    kind=bool,
+    identity=False,  # the fingerprint says what was read
+)
+CACHE = Option(
+    "cache",
+    None,
+    "where decoded images are kept",
+    kind=not_empty,
+    metavar="FOLDER",
+    shown="cache beside the run folders",
+    identity=False,
+    derive=lambda args: str(Path(args.run_dir).parent if args.run_dir else args.out) + "/cache",
+)
+
+
+def load(
+    root: str,
+    *,
+    image_size: int | None = None,
+    flip: bool = False,
+    skip_corrupt: bool = False,
+    cache: str | None = None,
+) -> Found:
+    """Raises UserError for what is wrong with the folder, and for images that cannot be read, up to
+    tree.SHOWN of them by name."""
+    found = tree.listed(root)
+    paths = [found.root / path for path in found.paths]
+    pixels, bad = pixel_files.opened(paths, image_size, cache)
+    notices = (*found.notices, *_corrupt(found, bad, skip_corrupt))
+    kept = np.setdiff1d(np.arange(len(paths)), list(bad))
+    labels, test = found.labels[kept], found.test[kept]
+    split = int((~test).sum())  # the images to test on come last
+    parts = []
+    for some in (slice(0, split), slice(split, None)):
+        own = np.arange(len(kept))[some]
+        where = f"the {'test' if some.start else 'training'} part of {found.root}"
+        classes = checked_labels(labels[some], len(own), where, unknown=True)
+        parts.append(Images(pixel_files.held(pixels.some(own)), classes))
+    train, test = parts
+    check_classes(train.labels, test.labels, found.classes, str(found.root))
+    return Found(
+        train,
+        test,
+        facts(train, test, found.classes, flip, str(found.root)),
+        found.classes,
+        tuple(found.paths[number] for number in kept[:split]),
+        notices,
+        fingerprint(train, test),
+    )
+
+
+def _corrupt(found: tree.Tree, bad: dict[int, str], skip: bool) -> list[str]:
+    """A line on the images that cannot be read, where there are some and they are left out."""
+    if not bad:
+        return []
+    names = [f"{found.paths[number]} ({why})" for number, why in sorted(bad.items())]
+    line = f"{len(bad)} of {len(found.paths)} images in {found.root} cannot be read"
+    if not skip:
+        raise UserError(f"{line}: {tree.named(names)}: mend them, or give --skip-corrupt")
+    return [f"{line} and are left out: {tree.named(names)}"]
+
+
+SPEC = DatasetSpec(
+    load,
+    files=tree.files,
+    options=(FLIP, IMAGE_SIZE, SKIP_CORRUPT, CACHE),
+    defaults=DEFAULTS,
+)
