@@ -9,12 +9,12 @@ import numpy as np
 from data import stored
 from data.images import Images, checked_labels, images_of
 from data.mapped import HELD, Mapped
-from data.own import DEFAULTS, FLIP, check_classes, count_classes, facts, held_out
+from data.own import DEFAULTS, FLIP, check_classes, count_classes, facts, held_out, mirrored
 from data.spec import DatasetSpec, Found
 from utils.errors import UserError
 
 
-def load(root: str, *, flip: bool = False) -> Found:
+def load(root: str, *, flip: bool | str = "auto") -> Found:
     """Raises UserError naming the first image or label that is not what it has to be."""
     arrays, where = stored.read(root, "images", "arrays")
     train = _part(arrays["images"], arrays["labels"], where, unknown=True)
@@ -25,8 +25,9 @@ def load(root: str, *, flip: bool = False) -> Found:
         train, test = _some(train, ~out), _some(train, out)
     classes = tuple(map(str, range(count_classes(train.labels, test.labels, where))))
     check_classes(train.labels, test.labels, classes, where)
+    flip, said = mirrored(train.pixels, flip)
     found = facts(train, test, classes, flip, where)
-    return Found(train, test, found, classes)
+    return Found(train, test, found, classes, notices=said)
 
 
 def _part(images: np.ndarray, labels: np.ndarray, where: str, unknown: bool = False) -> Images:

@@ -40,8 +40,8 @@ def _files(root: str) -> list[Path]:
 # as one is ten steps, and one of 10 labels a single step.  SimCLR, since DeepCluster finds the
 # classes here (with a rate of 1.0 and batches of 32; the paper's 0.02 loses them), and loses them
 # on MNIST digits.
-# FixMatch wants steps: on splits 10 to 12 200 epochs of batches of 32 gave 76.7 (small_cnn), 60 of 8,
-# as many steps for a third of the images, 82.5.
+# FixMatch wants steps: on splits 10 to 12 200 epochs of batches of 32 gave 76.7 (small_cnn), 60 of
+# 8, as many steps for a third of the images, 82.5.
 SPEC = DatasetSpec(
     load,
     num_classes=10,

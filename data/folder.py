@@ -8,7 +8,7 @@ import numpy as np
 
 from data import pixel_files, tree
 from data.images import Images, checked_labels, fingerprint
-from data.own import DEFAULTS, FLIP, check_classes, facts
+from data.own import DEFAULTS, FLIP, check_classes, facts, mirrored
 from data.spec import DatasetSpec, Found
 from utils.errors import UserError
 from utils.options.declare import Option
@@ -47,7 +47,7 @@ def load(
     root: str,
     *,
     image_size: int | None = None,
-    flip: bool = False,
+    flip: bool | str = "auto",
     skip_corrupt: bool = False,
     cache: str | None = None,
 ) -> Found:
@@ -68,13 +68,14 @@ def load(
         parts.append(Images(pixel_files.held(pixels.some(own)), classes))
     train, test = parts
     check_classes(train.labels, test.labels, found.classes, str(found.root))
+    flip, said = mirrored(train.pixels, flip)
     return Found(
         train,
         test,
         facts(train, test, found.classes, flip, str(found.root)),
         found.classes,
         tuple(found.paths[number] for number in kept[:split]),
-        notices,
+        (*notices, *said),
         fingerprint(train, test),
     )
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data.mirror import FARTHER, mirror_distance
 from utils.errors import UserError
 from utils.options.declare import Option
+from utils.options.kinds import boolean, otherwise
 
 SHIFT = 8  # the side of an image over the most pixels that it is shifted by, as in CIFAR and digits
 TEST = 0.2  # of each class, where there is no test part
@@ -15,9 +17,11 @@ DEFAULTS = {"arch": "sized_cnn", "lp_k": "auto"}
 
 FLIP = Option(
     "flip",
-    False,
-    "a mirrored image is still its class: half of the images are mirrored while training",
-    kind=bool,
+    "auto",
+    "mirror half of the images while training: True where a mirrored image is still its class; "
+    "auto where it could be of the data, as far as that can be told without labels",
+    kind=otherwise(boolean, auto="auto"),
+    metavar="{auto,True,False}",
 )
 
 
@@ -87,3 +91,14 @@ def facts(train, test, classes: Sequence[str], flip: bool, where: str) -> dict:
         "max_shift": height // SHIFT,
         "flip": flip,
     }
+
+
+def mirrored(pixels, flip: bool | str) -> tuple[bool, tuple[str, ...]]:
+    """Are images mirrored while training?  And a line on it, where "auto" decides that they are.
+    pixels: (N, C, H, W) uint8 of the training images."""
+    if flip != "auto":
+        return flip, ()
+    if mirror_distance(pixels) > FARTHER:
+        return False, ()
+    line = "mirror images could be of this data: half of the images are mirrored while training"
+    return True, (f"{line} (--flip False: none)",)

@@ -222,7 +222,7 @@ FOLDER = "--dataset folder --data-root {root}/folder"
 # Option: what the run is beside, what is added.
 CHANGES = {
     "dataset": (MNIST, "--dataset svhn"),
-    "flip": (FOLDER, "--flip"),
+    "flip": (FOLDER, "--flip True"),
     "image_size": (FOLDER, "--image-size 16"),
     "split": ("", "--split 1"),
     "use_val_set": ("", "--use-val-set"),

@@ -38,7 +38,8 @@ def write_tree(root, count=4, classes=("cat", "dog"), parts=("train", "test")):
 
 
 def read(root, name="folder", **options):
-    return DATASETS[name].read(str(root), **options)
+    more = {} if name == "features" else {"flip": False}
+    return DATASETS[name].read(str(root), **more | options)
 
 
 def one_more(found) -> torch.Tensor:
@@ -258,6 +259,19 @@ def test_arrays_of_every_layout_are_the_same(tmp_path):
         }  # fmt: skip
 
 
+def test_images_are_mirrored_where_mirror_images_could_be_among_them(tmp_path, digits):
+    ramps = np.tile(np.arange(0, 256, 4, np.uint8), (60, 64, 1))  # all get lighter to the right
+    both = np.concatenate([ramps[:30] // 2, ramps[30:, :, ::-1] // 2])
+    both += np.random.default_rng(0).integers(0, 3, both.shape, np.uint8)
+    np.savez(tmp_path / "both.npz", images=both, labels=np.arange(60) % 2)
+    found = read(tmp_path / "both.npz", "arrays", flip="auto")
+    assert found.facts["flip"] and "half of the images are mirrored" in found.notices[0]
+    assert not read(tmp_path / "both.npz", "arrays").notices
+    found = read(digits["folder"], flip="auto")
+    assert not found.facts["flip"] and not found.notices
+    assert read(digits["folder"], flip=True).facts["flip"]
+
+
 # ---- A folder's parts, sizes and cache
 
 
@@ -390,7 +404,7 @@ def test_a_folder_arrays_and_the_reader_give_the_same_run(digits, tmp_path, caps
             status, out = run(capsys, *words)
             assert status == 0 and "Finished before; nothing to do" in out
     assert len(results) == len(acquired) == 1
-    status, out = run(capsys, *words, "--flip")
+    status, out = run(capsys, *words, "--flip", "True")
     assert status == 0 and "Finished before" not in out
 
 
@@ -423,7 +437,7 @@ def test_the_generator_makes_the_splits_that_a_run_reads(digits, home, capsys):
     (mine,) = home.glob("folder-*/30_balanced_labels/00.txt")
     assert generate_splits.main(["--dataset", "digits", *words, "."]) == 0
     assert mine.read_text() == splits.path_of("digits", 30, 0).read_text()
-    assert generate_splits.main(["--dataset", "digits", "--flip", *words, "."]) == 2
+    assert generate_splits.main(["--dataset", "digits", "--flip", "True", *words, "."]) == 2
     assert "--dataset digits does not read --flip" in capsys.readouterr().err
 
 
