@@ -34,7 +34,7 @@ def pick(
     x = F.normalize(pretrained_features)
     count = min(int((labels >= 0).sum()) + budget, MOST, len(x))
     seed = 0 if rng is None else int(rng.integers(2**31 - 1))
-    assigned = cluster(as_numpy(x, np.float32), count, seed, quick=True)
+    assigned = cluster(as_numpy(x, np.float32), count, seed, quick=3)
     sizes = np.bincount(assigned, minlength=count)
     held = np.bincount(assigned[labels >= 0], minlength=count)
     members = np.split(np.argsort(assigned, kind="stable"), sizes.cumsum()[:-1])

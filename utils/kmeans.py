@@ -5,19 +5,19 @@ import numpy as np
 from utils.torch_faiss import faiss
 
 ITERATIONS = 10
-SAMPLE, SAMPLED, LAST = 16, 4, 2  # where it is quick: rows a cluster, iterations on them and on all
+SAMPLE, SAMPLED = 16, 4  # where it is quick: rows a cluster, and iterations on them
 
 
-def cluster(features: np.ndarray, count: int, seed: int, *, quick: bool = False) -> np.ndarray:
+def cluster(features: np.ndarray, count: int, seed: int, *, quick: int = 0) -> np.ndarray:
     """Assign every row to one of `count` clusters, none of them empty.
 
-    features: (N, d) float32; quick: start on a sample, for picks, which need no more (the squared
-    distances to the centres are 1.5 % larger) -> (N,) int64.  Raises ValueError where N < count."""
+    features: (N, d) float32; quick: so many iterations, after some on a sample, for picks, which
+    need no more -> (N,) int64.  Raises ValueError where N < count."""
     if len(features) < count:
         raise ValueError(f"{count} clusters of {len(features)} images")
     if quick:
         start = _trained(features, count, seed, SAMPLED, SAMPLE).centroids
-        kmeans = _trained(features, count, seed, LAST, len(features), start)
+        kmeans = _trained(features, count, seed, quick, len(features), start)
     else:
         kmeans = _trained(features, count, seed, ITERATIONS, len(features))
     _, assigned = kmeans.index.search(features, 1)
