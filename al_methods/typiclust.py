@@ -32,10 +32,10 @@ def pick(
     """pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps; rng:
     seeds k-means -> (budget,) int64, in order."""
     x = F.normalize(pretrained_features)
-    count = min(int((labels >= 0).sum()) + budget, MOST, len(x))
+    count = min(int((labels >= 0).sum()) + budget, MOST)
     seed = 0 if rng is None else int(rng.integers(2**31 - 1))
     assigned = cluster(as_numpy(x, np.float32), count, seed, quick=3)
-    sizes = np.bincount(assigned, minlength=count)
+    sizes = np.bincount(assigned)
     held = np.bincount(assigned[labels >= 0], minlength=count)
     members = np.split(np.argsort(assigned, kind="stable"), sizes.cumsum()[:-1])
     ranked, picks = {}, []

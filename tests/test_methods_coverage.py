@@ -297,6 +297,40 @@ def test_typiclust_takes_the_most_typical(monkeypatch, known, most, budget):
     assert picks.tolist() == most_typical(x, labels, budget)
 
 
+@pytest.mark.parametrize("rng, seed", [(None, 0), (np.random.default_rng(3), 1742692731)])
+def test_typiclust_seeds_k_means(monkeypatch, rng, seed):
+    asked = []
+    monkeypatch.setattr(
+        typiclust, "cluster", lambda x, n, seed, **more: asked.append(seed) or cluster(x, n, 0)
+    )
+    select("typiclust", pretrained_features=clumps(), labels=np.full(150, -1), budget=3, rng=rng)
+    assert asked == [seed]
+
+
+def test_quick_clusters_are_nearly_as_good():
+    """A start on a sample, and so many iterations on all."""
+    x = torch.randn(4000, 8, generator=torch.Generator().manual_seed(0)).numpy()
+
+    def spread(assigned):
+        parts = [x[assigned == one] for one in range(20)]
+        return sum(float(np.square(part - part.mean(axis=0)).sum()) for part in parts)
+
+    whole, quick, quicker = (spread(cluster(x, 20, 1, quick=some)) for some in (0, 4, 1))
+    assert quick < quicker < 1.05 * whole and quick < 1.01 * whole
+    np.testing.assert_array_equal(cluster(x, 20, 1, quick=4), cluster(x, 20, 1, quick=4))
+
+
+def test_members_come_in_order(monkeypatch):
+    """Of so many images that a sort which is not stable would mix them."""
+    asked, by_typicality = [], typiclust.by_typicality
+    monkeypatch.setattr(
+        typiclust, "by_typicality", lambda x, own: asked.append(own) or by_typicality(x, own)
+    )
+    x, labels = np.random.default_rng(0).normal(size=(2000, 4)), np.full(2000, -1)
+    select("typiclust", pretrained_features=x, labels=labels, budget=9, rng=None)
+    assert len(asked) == 9 and all((np.diff(own) > 0).all() for own in asked)
+
+
 def test_duplicates_are_equally_typical():
     x = clumps(60)
     twice = torch.from_numpy(np.concatenate([x, x[:1], x[:1]]))

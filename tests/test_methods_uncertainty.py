@@ -240,6 +240,19 @@ def test_drop_query_is_one_a_cluster_of_those_whose_class_changes(seed, budget):
     assert len(picks) == budget
 
 
+def test_drop_query_takes_the_largest_cluster_first():
+    """Eleven candidates in three places, of which the last is the largest; the first of each."""
+    x = np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 2, 2, 2, 2, 1, 2, 2]]
+    given = {"features": x, "probs": np.full((11, 2), [0.6, 0.4]), "labels": np.full(11, -1)}
+    given["dropped_classes"] = np.ones((11, 3), dtype=np.int64)
+    for seed in range(5):
+        picks = select("dropquery", **given, budget=3, rng=np.random.default_rng(seed)).tolist()
+        if sorted(picks) == [0, 3, 4]:  # one a place: where k-means starts in each
+            assert picks == [4, 0, 3]
+            return
+    raise AssertionError("k-means found the places with no seed")
+
+
 def test_drop_query_fills_up():
     """With those that changed most, of them the least confident.  0 is labeled; 1 and 4 are
     candidates; 2, 5 and 6 changed once, 3 and 7 never."""
