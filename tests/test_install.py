@@ -231,6 +231,14 @@ def test_honest_hosts_are_not_blamed_for_the_bytes_of_others(one):
         assert host.asked == [("file", None), rest, rest, ("file", None)]
 
 
+def test_a_host_that_gives_too_little_is_left(one, capsys):
+    """A byte every 20 ms is no silence; all 5,000 would take two minutes."""
+    with serving({"file": one.content}, {"host": ["trickle"]}) as host:
+        one(host.address("host") + "/file", host.address() + "/file")
+        assert len(host.asked) == 2 and host.asked[1][1].startswith("bytes=")
+    assert " bytes in 0.5 s" in capsys.readouterr().out
+
+
 def test_once_in_doubt_nothing_is_mixed(one):
     """Else the host would go on with the liar's piece a second time, and be blamed for it."""
     plans = {"liar": ["wrong_cut", "500", "wrong_cut", "404"], "host": ["good", "500", "good"]}
@@ -367,14 +375,27 @@ def test_what_is_there_already_is_used_as_it_is(there, cifar10, tmp_path):
         assert found == files
 
 
+def test_only_what_is_missing_is_fetched(tmp_path):
+    files = {"SET/train": b"train", "SET/test": b"test"}
+    packed = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
+    with serving(packed) as host:
+        spec = row(packed, files, [host.address()])
+        single = [archive._replace(holds=(archive.path[:-3],)) for archive in spec.archives()]
+        spec = dataclasses.replace(spec, archives=lambda: single)
+        install("set", spec, str(write(tmp_path, {"SET/train": b"train"})), limits=QUICK)
+        assert host.asked == [("SET/test.gz", None)]
+
+
 def test_what_is_not_the_published_file_is_kept(cifar10, tmp_path, capsys):
     name = "cifar-10-batches-py/data_batch_2"
     root = write(tmp_path / "root", {**cifar10.packed, name: b"mine", f"{name}.old1": b"older"})
+    write(root, {"cifar-10-batches-py/meta": b"of no md5 that is known"})
     install("cifar10", cifar10.row, str(root), limits=QUICK)
     line = "is not the published file: it is data_batch_2.old2 from now on"
     assert line in capsys.readouterr().out
     found = contents(root)
     assert found[f"{name}.old2"] == b"mine" and found[f"{name}.old1"] == b"older"
+    assert found["cifar-10-batches-py/meta"] == b"of no md5 that is known"
     assert cifar10.published.items() <= found.items()
 
 
