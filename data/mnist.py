@@ -1,4 +1,5 @@
-"""MNIST (LeCun et al., 1998), padded from 28 x 28 to 32 x 32: idx files."""
+"""MNIST (LeCun et al., 1998) and Fashion-MNIST (Xiao, Rasul & Vollgraf, 2017), padded from 28 x 28
+to 32 x 32: idx files."""
 
 import functools
 import struct
@@ -10,7 +11,8 @@ from data.images import Images, images_of
 from data.published import below, download, read
 from data.spec import DatasetSpec
 
-# Below the data root; md5 of the unpacked files, the packed ones' are torchvision's.
+# Below the data root; md5 of the unpacked files, the packed ones' are torchvision's.  Of
+# Fashion-MNIST only those of the packed files are published.
 TRAIN = {
     "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -47,17 +49,21 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
-SPEC = DatasetSpec(
-    functools.partial(read, "mnist", train=[tuple(TRAIN)], test=[tuple(TEST)], load=_load),
-    num_classes=10,
-    defaults={"arch": "cifar_cnn"},
-    channels=1,
-    size=32,
-    max_shift=4,
-    flip=False,
-    mean=(0.1307,),
-    std=(0.3081,),
-    download=functools.partial(download, "MNIST"),
-    files=functools.partial(below, names=[*TRAIN, *TEST]),
-    published=TRAIN | TEST,
-)
+def _spec(name: str, folder: str, **more) -> DatasetSpec:
+    """folder: of torchvision's class of that name, below the data root."""
+    train, test = ([file.replace("MNIST", folder, 1) for file in part] for part in (TRAIN, TEST))
+    return DatasetSpec(
+        functools.partial(read, name, train=[tuple(train)], test=[tuple(test)], load=_load),
+        num_classes=10,
+        defaults={"arch": "cifar_cnn"},
+        channels=1,
+        size=32,
+        max_shift=4,
+        download=functools.partial(download, folder),
+        files=functools.partial(below, names=[*train, *test]),
+        **more,
+    )
+
+
+SPEC = _spec("mnist", "MNIST", flip=False, mean=(0.1307,), std=(0.3081,), published=TRAIN | TEST)
+FASHION_SPEC = _spec("fashion_mnist", "FashionMNIST", flip=True)  # a mirrored shoe is a shoe
