@@ -64,11 +64,12 @@ WRITERS = {"images": write_images, "features": write_features}
 def measure(words: str, data: Path, out: Path) -> str:
     """A run in a process of its own."""
     command = [sys.executable, ROOT / "main_al.py", *words.split(), *COMMON.split()]
-    begin = time.perf_counter()
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([*command, "--data-root", data, "--out", out], check=True)
-    seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    return f"{words}: {seconds:.0f} s, at most {peak:.2f} GiB"
+    seconds, used = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    peak = used.ru_maxrss / 2**20  # of the largest so far
+    return f"{words}: {seconds:.0f} s, {worked:.0f} s of processors, at most {peak:.2f} GiB"
 
 
 def speed(folder: Path, count: int) -> list[str]:
