@@ -8,6 +8,7 @@ from utils.options.kinds import one_of
 DATASETS = {
     "digits": digits.SPEC,
     "mnist": mnist.SPEC,
+    "fashion_mnist": mnist.FASHION_SPEC,
     "svhn": svhn.SPEC,
     "cifar10": cifar.CIFAR10_SPEC,
     "cifar100": cifar.CIFAR100_SPEC,

@@ -105,13 +105,17 @@ def reflected(pixels: torch.Tensor, border: int) -> torch.Tensor:
     """(N, C, H, W) -> (N, C, H + 2 border, W + 2 border), of any type."""
     count, channels, height, width = pixels.shape
     found = pixels.new_empty(count, channels, height + 2 * border, width + 2 * border)
-    rows = found[:, :, :, border : border + width]
-    rows[:, :, border : border + height] = pixels
-    for axis, parts, side in ((2, rows, height), (3, found, width)):
-        for step in range(1, border + 1):  # of the first and the last, the next ones inwards
-            first, last = border, border + side - 1
-            parts.select(axis, first - step).copy_(parts.select(axis, first + step))
-            parts.select(axis, last + step).copy_(parts.select(axis, last - step))
+    # numpy starts its copies sooner than torch does.
+    to, of = (found.numpy(), pixels.numpy()) if pixels.is_cpu else (found, pixels)
+    bottom, right = border + height - 1, border + width - 1
+    inner = slice(border, right + 1)
+    to[:, :, border : bottom + 1, inner] = of
+    for step in range(1, border + 1):
+        to[:, :, border - step, inner] = of[:, :, step]
+        to[:, :, bottom + step, inner] = of[:, :, height - 1 - step]
+    for step in range(1, border + 1):
+        to[:, :, :, border - step] = to[:, :, :, border + step]
+        to[:, :, :, right + step] = to[:, :, :, right - step]
     return found
 
 

@@ -18,7 +18,7 @@ if __name__ == "__main__":  # before what takes seconds to import
 from data import DATASETS, generate_splits
 from data.fetch import is_address
 from data.install import install
-from data.originals import RIGHT, states
+from data.originals import MISSING, PRESENT, WRONG, states
 from data.problem import DATA_ROOT
 from utils.errors import Refused, UserError
 from utils.options.command import OneLineParser, complain
@@ -54,11 +54,13 @@ def verify(names: list[str], root: str) -> int:
         try:
             with told(Path(root), "read"):
                 found = states(root, DATASETS[name].published, afresh=True)
+                for path in DATASETS[name].files(root):  # whose md5 only its archive has
+                    found.setdefault(path, PRESENT if path.exists() else MISSING)
         except UserError as error:
             return complain(error, PROGRAM)
         for path, state in found.items():
             say(f"{state:8}{path}")
-        wrong += [name] if set(found.values()) != {RIGHT} else []
+        wrong += [name] if {WRONG, MISSING}.intersection(found.values()) else []
     if wrong:
         again = f"`sh data/{PROGRAM} {' '.join(wrong)}`"
         return complain(Refused(f"not all there: {', '.join(wrong)}: run {again}"), PROGRAM)
@@ -100,7 +102,7 @@ def _parser(downloadable: list[str]) -> OneLineParser:
         "--verify",
         action="store_true",
         help="download nothing: read what is there, and say of each file whether it is right, "
-        "wrong or missing; status 1 where one is not right",
+        "wrong or missing (present: its md5 is not known); status 1 where one is wrong or missing",
     )
     add_option(parser, DATA_ROOT)
     return parser

@@ -59,10 +59,12 @@ def install(
 
 
 def lacking(root: str, spec: DatasetSpec) -> set[Path]:
-    """The files that are missing or not the published ones."""
+    """The files that are missing or not the published ones; of one whose md5 is known of its archive
+    alone, it is told only that it is missing."""
     with told(Path(root), "read"):
         found = states(root, spec.published)
-    return {path for path, state in found.items() if state != RIGHT}
+        missing = {path for path in spec.files(root) if not path.exists()}
+    return missing | {path for path, state in found.items() if state != RIGHT}
 
 
 def _tell_wait(name: str, who: str) -> None:

@@ -1,4 +1,5 @@
-"""MNIST (LeCun et al., 1998), padded from 28 x 28 to 32 x 32: idx files."""
+"""MNIST (LeCun et al., 1998) and Fashion-MNIST (Xiao, Rasul & Vollgraf, 2017), padded from 28 x 28
+to 32 x 32: idx files."""
 
 import functools
 import struct
@@ -10,7 +11,8 @@ from data.images import Images, images_of
 from data.published import below, read
 from data.spec import Archive, DatasetSpec
 
-# Below the data root; md5 of the unpacked files.
+# Below the data root; md5 of the unpacked files.  Of Fashion-MNIST only those of the packed files
+# are published.
 TRAIN = {
     "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -19,12 +21,11 @@ TEST = {
     "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+FILES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 SIZES = {
-    "train-images-idx3-ubyte.gz": 9912422,
-    "train-labels-idx1-ubyte.gz": 28881,
-    "t10k-images-idx3-ubyte.gz": 1648877,
-    "t10k-labels-idx1-ubyte.gz": 4542,
-}  # bytes
+    "MNIST": (9912422, 28881, 1648877, 4542),
+    "FashionMNIST": (26421880, 29515, 4422102, 5148),
+}  # bytes of the packed FILES
 UNSIGNED_BYTES = 0x08  # the format's only type that is used here
 
 
@@ -53,16 +54,17 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
-def archives(name: str, sizes: dict[str, int]) -> list[Archive]:
+def archives(name: str) -> list[Archive]:
     """The packed files of MNIST or its like, with the md5 and mirrors that torchvision has."""
     import torchvision.datasets  # a second that only its users should wait for
 
     row, folder = getattr(torchvision.datasets, name), f"{name}/raw"
+    sizes = dict(zip(FILES, SIZES[name], strict=True))
     return [
         Archive(
             f"{folder}/{file}",
             md5,
-            sizes[file],
+            sizes[file.partition("-idx")[0]],
             addresses=tuple(f"{mirror}{file}" for mirror in row.mirrors),
             holds=(f"{folder}/{file.removesuffix('.gz')}",),
         )
@@ -70,17 +72,21 @@ def archives(name: str, sizes: dict[str, int]) -> list[Archive]:
     ]
 
 
-SPEC = DatasetSpec(
-    functools.partial(read, "mnist", train=[tuple(TRAIN)], test=[tuple(TEST)], load=_load),
-    num_classes=10,
-    defaults={"arch": "cifar_cnn"},
-    channels=1,
-    size=32,
-    max_shift=4,
-    flip=False,
-    mean=(0.1307,),
-    std=(0.3081,),
-    archives=functools.partial(archives, "MNIST", SIZES),
-    files=functools.partial(below, names=[*TRAIN, *TEST]),
-    published=TRAIN | TEST,
-)
+def _spec(name: str, folder: str, **more) -> DatasetSpec:
+    """folder: of torchvision's class of that name, below the data root."""
+    train, test = ([file.replace("MNIST", folder, 1) for file in part] for part in (TRAIN, TEST))
+    return DatasetSpec(
+        functools.partial(read, name, train=[tuple(train)], test=[tuple(test)], load=_load),
+        num_classes=10,
+        defaults={"arch": "cifar_cnn"},
+        channels=1,
+        size=32,
+        max_shift=4,
+        archives=functools.partial(archives, folder),
+        files=functools.partial(below, names=[*train, *test]),
+        **more,
+    )
+
+
+SPEC = _spec("mnist", "MNIST", flip=False, mean=(0.1307,), std=(0.3081,), published=TRAIN | TEST)
+FASHION_SPEC = _spec("fashion_mnist", "FashionMNIST", flip=True)  # a mirrored shoe is a shoe

@@ -14,7 +14,7 @@ from utils.errors import Refused
 from utils.run.files import json_bytes, write_atomically
 from utils.run.identity import stamp
 
-RIGHT, WRONG, MISSING = "right", "wrong", "missing"
+RIGHT, WRONG, MISSING, PRESENT = "right", "wrong", "missing", "present"
 MEMORY = ".md5.json"  # file name -> [size, time in ns, md5], in the folder of the files
 
 

@@ -25,9 +25,9 @@ def _colour(part: str):
     return np.stack([pixels, 255 - pixels, pixels // 2], axis=1), labels  # (N, 3, 32, 32)
 
 
-def write_mnist(root):
+def write_mnist(root, name="MNIST"):
     """idx files: big-endian magic and sizes, then bytes."""
-    folder = root / "MNIST" / "raw"
+    folder = root / name / "raw"
     folder.mkdir(parents=True)
     for part, prefix in (("train", "train"), ("test", "t10k")):
         pixels, labels = _pictures(part, size=28)
@@ -85,6 +85,7 @@ def write_folder(root):
 
 WRITERS = {
     "mnist": write_mnist,
+    "fashion_mnist": lambda root: write_mnist(root, "FashionMNIST"),
     "svhn": write_svhn,
     "cifar10": write_cifar10,
     "cifar100": write_cifar100,

@@ -31,7 +31,7 @@ def golden():
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory):
-    """A data root with all four data sets, small, and a folder of images."""
+    """A data root with all data sets, small, and a folder of images."""
     root = tmp_path_factory.mktemp("downloads")
     for write in WRITERS.values():
         write(root)

@@ -224,7 +224,9 @@ def test_the_generator_checks_too(root, command):
 
 
 @pytest.mark.parametrize("name, digest", [
-    ("digits", "71cd56367e7dabc0"), ("mnist", "4b1ff0c059939a25"), ("svhn", "b88d1ff58ed7a994"),
+    ("digits", "71cd56367e7dabc0"), ("mnist", "4b1ff0c059939a25"),
+    ("fashion_mnist", "4b1ff0c059939a25"),
+    ("svhn", "b88d1ff58ed7a994"),
     ("cifar10", "b88d1ff58ed7a994"), ("cifar100", "b88d1ff58ed7a994"),
 ])  # fmt: skip
 def test_valid_data_are_who_they_were(name, digest, archives):

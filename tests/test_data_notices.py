@@ -140,6 +140,7 @@ def test_the_md5_are_torchvisions():
     assert DATASETS["svhn"].published == {f"SVHN/{file}": md5 for _, file, md5 in files}
     files = {f"MNIST/raw/{file.removesuffix('.gz')}" for file, _ in MNIST.resources}
     assert set(DATASETS["mnist"].published) == files  # torchvision has the md5 of the packed ones
+    assert DATASETS["fashion_mnist"].published == {}  # nobody else has
 
 
 # ---- Splits
