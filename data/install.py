@@ -59,8 +59,7 @@ def install(
 
 
 def lacking(root: str, spec: DatasetSpec) -> set[Path]:
-    """The files that are missing or not the published ones; of one whose md5 is known of its archive
-    alone, it is told only that it is missing."""
+    """The files that are missing, or not the published ones by their md5, where that is known."""
     with told(Path(root), "read"):
         found = states(root, spec.published)
         missing = {path for path in spec.files(root) if not path.exists()}

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import gzip
 import hashlib
 import io
@@ -27,6 +28,7 @@ from data import DATASETS, download
 from data.fetch import Limits, fetch
 from data.install import install
 from data.originals import MEMORY
+from data.published import below
 from data.spec import Archive
 from data.unpack import unpack
 from tests.archives import _dump
@@ -51,7 +53,10 @@ def row(packed: dict[str, bytes], published: dict[str, bytes], addresses, name="
         for path, content in packed.items()
     ]  # fmt: skip
     sums = {path: md5(content) for path, content in published.items()}
-    return dataclasses.replace(DATASETS[name], archives=lambda: archives, published=sums)
+    files = functools.partial(below, names=sums)
+    return dataclasses.replace(
+        DATASETS[name], archives=lambda: archives, published=sums, files=files
+    )
 
 
 def tar_gz(files: dict[str, bytes], *members: tarfile.TarInfo) -> bytes:
@@ -399,6 +404,20 @@ def test_what_is_not_the_published_file_is_kept(cifar10, tmp_path, capsys):
     assert cifar10.published.items() <= found.items()
 
 
+def test_a_file_whose_md5_only_its_archive_has(tmp_path, monkeypatch, capsys):
+    packed = {"S/raw/one.gz": gzip.compress(b"content")}
+    spec = dataclasses.replace(row(packed, {"S/raw/one": b"content"}, []), published={})
+    monkeypatch.setitem(DATASETS, "fashion_mnist", spec)
+    words = ["fashion_mnist", "--data-root", str(tmp_path / "root"), "--verify"]
+    assert download.main(words) == 1 and "missing" in capsys.readouterr().out
+    write(tmp_path / "bad", {"S/raw/one.gz": packed["S/raw/one.gz"][::-1]})
+    with pytest.raises(Refused, match="other bytes"):
+        install("fashion_mnist", spec, str(tmp_path / "root"), [str(tmp_path / "bad")])
+    install("fashion_mnist", spec, str(tmp_path / "root"), [str(write(tmp_path / "good", packed))])
+    assert contents(tmp_path / "root") == {**packed, "S/raw/one": b"content"}
+    assert download.main(words) == 0 and "present" in capsys.readouterr().out
+
+
 def test_verify_says_what_is_there_and_downloads_nothing(cifar10, tmp_path, capsys):
     words = ["cifar10", "--data-root", "root", "--verify"]
     root = write(tmp_path / "root", cifar10.published)
@@ -435,7 +454,7 @@ def test_one_that_cannot_be_had_does_not_keep_the_others(cifar10, tmp_path, caps
         (["--mirror", "nowhere"], "nowhere is neither an address (https://...) nor a folder"),
         (["--mirror", "ftp://host/"], "ftp://host/ is neither an address"),
         (["--mirror", "http://host", "cifar10"], "cifar10 is a data set; they are named before"),
-        (["imagenet", "--verify"], "'imagenet' cannot be downloaded: choose from mnist, svhn"),
+        (["imagenet", "--verify"], "'imagenet' cannot be downloaded: choose from mnist, fashion"),
     ],
 )
 def test_bad_words(words, expected, capsys):
