@@ -1,6 +1,7 @@
 """All options of a run in the order of the help, and the registries that they choose from."""
 
 import al_methods
+import asking
 import data
 import models
 import semisup
@@ -50,7 +51,7 @@ SEED = Part(
 def declared() -> Declared:
     return Declared(
         parts=(
-            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, BUDGET, NETWORK, HEAD),
+            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, asking.ORACLE, BUDGET, NETWORK, HEAD),
             *(SCHEDULE, BATCHES, OPTIMIZER, LEARNER, LOOP, Part(graph_options.TITLE)),
             *semisup.switches(),
             *(unsup.PRETRAINING, DEVICE, SEED, FOLDER),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import al_methods
+import asking
 import data
 import semisup
 import unsup
@@ -85,6 +86,14 @@ class Experiment:
             **outputs.of(needs_of(self.args, method), method.rather),
             **self.keywords(method.options, method.pick),
         )
+
+    def answers(self, state: State) -> np.ndarray:
+        """The classes (n,) of what `state` asks for: the data set's labels, or a person's (asking,
+        which may raise Waiting)."""
+        if self.args.oracle == asking.DATA:
+            return self.problem.oracle.answers(state.asked)
+        where, network = self.run.folder, self.learner.judge
+        return asking.answers(where, self.problem, state, network, self.args.amp)
 
     def batches(self, state: State) -> TrainingBatches:
         """The batches of the epoch that `state` has reached."""

@@ -23,7 +23,7 @@ from al_methods import first_of
 from data.state import State, from_plain
 from declared import needs_of
 from experiment import Experiment
-from utils.errors import UserError
+from utils.errors import UserError, Waiting
 from utils.options.command import complain
 from utils.options.parse import build_parser, parse
 from utils.run import tables
@@ -55,7 +55,7 @@ def main(argv=None) -> int:
                 active_learning(args)
     except UserError as error:
         return complain(error, PROGRAM)
-    except stopping.Stopped as stopped:
+    except (stopping.Stopped, Waiting) as stopped:
         say(f"{PROGRAM}: {stopped}", "stderr")
         return stopped.status
     return 0
@@ -118,7 +118,7 @@ def asking(e: Experiment) -> State:
 
 def revealed(e: Experiment, state: State) -> State:
     """The answers to what `state` asks for, and what there is to train on with them."""
-    answers = e.problem.oracle.answers(state.asked)
+    answers = e.answers(state)
     if state.cycle or first_of(e.args):  # else they are in the split's file
         indices = e.problem.ids[state.asked]
         e.run.rows["acquired"] += tables.acquired_rows(state.cycle - 1, indices, answers)

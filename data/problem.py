@@ -89,13 +89,19 @@ BUDGET = Part(
 class Oracle:
     """Answers with the data set's own labels.
 
-    labels: (N,) int64; nothing below main_al.py is given them."""
+    labels: (N,) int64, -1 where the data set has none; nothing below main_al.py is given them."""
 
     labels: np.ndarray
 
     def answers(self, asked: np.ndarray) -> np.ndarray:
-        """The classes (n,) of the images `asked` (n,)."""
-        return self.labels[asked]
+        """The classes (n,) of the images `asked` (n,).  Raises UserError where one has no label."""
+        found = self.labels[asked]
+        if (found < 0).any():
+            raise UserError(
+                f"the data set has no label for {(found < 0).sum()} of the images that are asked "
+                "for: --oracle file asks a person"
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,9 @@ class Problem:
     num_classes: int
     channels: int
     size: int  # pixels a side
+    class_names: tuple[str, ...]  # of num_classes
     fingerprint: str  # of all pixels and labels, and of nothing else
+    paths: tuple[str, ...] | None = None  # by `ids`: the images' files, where each has one
     notices: tuple[str, ...] = ()  # what the user should know of the files, a line each
 
 
@@ -160,6 +168,7 @@ def load_problem(
         num_classes=spec.num_classes,
         channels=spec.channels,
         size=spec.size,
+        class_names=tuple(map(str, range(spec.num_classes))),
         fingerprint=fingerprint(train, test),
         notices=(*originals.notices(name, root, spec.published), *said),
     )
