@@ -88,12 +88,11 @@ class Experiment:
         )
 
     def answers(self, state: State) -> np.ndarray:
-        """The classes (n,) of what `state` asks for: the data set's labels, or a person's (asking,
-        which may raise Waiting)."""
+        """The classes (n,) of what `state` asks for: the data's, or a person's (asking.py)."""
         if self.args.oracle == asking.DATA:
             return self.problem.oracle.answers(state.asked)
-        where, network = self.run.folder, self.learner.judge
-        return asking.answers(where, self.problem, state, network, self.args.amp)
+        network, amp = self.learner.judge, self.args.amp
+        return asking.answers(self.run.folder, self.problem, state, network, amp)
 
     def batches(self, state: State) -> TrainingBatches:
         """The batches of the epoch that `state` has reached."""

@@ -71,7 +71,7 @@ def active_learning(args) -> None:
         if state and state.judged and state.cycle + 1 >= args.al_nb_cycles:
             return run.finish(sources, state.cycle + 1, AGAIN)
         sources |= experiment.write_split(args, problem)
-        run.start(problem.notices)
+        run.start(problem.notices, problem.texts)
         # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
         start = experiment.pretrained(args, run, problem)
         e = Experiment(args, problem, run, experiment.new_learner(args, problem), start)

@@ -13,6 +13,7 @@ ROOMS = (
     "declared",
     "lasting",
     "sweep",
+    "predict",
     "report",
     "tests",
 )  # above all floors

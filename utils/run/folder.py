@@ -69,14 +69,16 @@ class Run:
         if for_nothing:
             remove_empty(self.made)
 
-    def start(self, notices: Iterable[str] = ()) -> None:
+    def start(self, notices: Iterable[str] = (), texts: dict[str, str] | None = None) -> None:
         """Write what the run is, note the environment, bring the CSV files to the state of the
-        checkpoint.  notices: lines of warning for the log."""
+        checkpoint.  notices: lines of warning for the log; texts: further files, by name."""
         self.started = True
         open_log(self.folder / "log.txt")
         for notice in notices:
             log.warning(notice)
         self._write_config()
+        for name, text in (texts or {}).items():
+            write_atomically(self.folder / name, text.encode())
         self._note_environment()
         self.write_tables()
 
