@@ -4,6 +4,7 @@ The sessions fork from a server that has imported the program once, so that a pr
 seconds; the kills are SIGKILL, sent by an audit hook just before a file is renamed or removed."""
 
 import csv
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import main_al
+from data import DATASETS
 from data.problem import Oracle
 from tests.conftest import ROOT
 from tests.test_runs import assert_same_run, rows
@@ -294,6 +296,22 @@ def test_answers_outlive_the_checkpoints(tmp_path, session, run):
         path.unlink()
     queries_before = (folder / "queries.csv").read_bytes()
     assert run()[0] == 3 and (folder / "queries.csv").read_bytes() == queries_before
+
+
+def test_the_labels_of_the_data_reach_nothing(tmp_path, session, run, monkeypatch):
+    """Other labels of all training images, the same answers: the same bytes."""
+    truth, (train, test) = truth_of(session), DATASETS["digits"].load("")
+    other = train._replace(labels=(train.labels + 1) % 10)
+    spec = dataclasses.replace(DATASETS["digits"], load=lambda root: (other, test), files=None)
+    monkeypatch.setitem(DATASETS, "digits", spec)
+    folder = tmp_path / "run"
+    for _ in range(2):
+        assert run()[0] == 3
+        answer(folder, truth)
+    assert run()[0] == 0
+    for name in ("results.csv", "acquired.csv"):  # of two cycles here, of three there
+        found, whole = ((where / name).read_bytes() for where in (folder, session))
+        assert whole.startswith(found) and found.count(b"\n") > 2
 
 
 def test_a_person_may_say_otherwise_than_the_data(tmp_path, run):

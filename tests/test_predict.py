@@ -167,7 +167,10 @@ def test_refused_in_one_line(finished, tmp_path, call, monkeypatch):
         ([tmp_path], "is no run's folder"),
         ([waiting], "is not finished: give the command of the run again"),
         ([finished, "--pseudo", "--images", tmp_path], "--pseudo is of the run's own pool"),
-        ([finished, "--images", tmp_path / "none"], "none is no folder: one with images in it is right"),
+        (
+            [finished, "--images", tmp_path / "none"],
+            "none is no folder: one with images in it is right",
+        ),
         ([finished, "--csv", tmp_path / "mine.csv"], "mine.csv is there and is not of predict.py"),
         ([finished, "--csv", tmp_path / "a.txt"], "must end in .csv"),
         ([finished, "--device", "cuda:99"], "--device cuda:99 is not here"),

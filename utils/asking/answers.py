@@ -19,6 +19,13 @@ from utils.errors import UserError
 from utils.run.files import told
 
 SHOWN = 5  # of many lines that are wrong in the same way
+RIGHT = {  # what would be right, a kind of mistake
+    "not asked for": "queries.csv says what is",
+    "answered twice": "keep one line",
+    "no class": "classes.txt has those that there are",
+    "no index of an image": "queries.csv has them in its second column",
+    "not two columns": "a class with a comma needs quotes",
+}
 WIDEST = 1 << 20  # characters of a cell
 
 
@@ -61,7 +68,8 @@ class _Mistakes:
         lines = []
         for kind, found in self.kinds.items():
             more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-            lines.append(f"{self.path}: {kind}: {', '.join(found[:SHOWN])}{more}")
+            right = f" ({RIGHT[kind]})" if kind in RIGHT else ""
+            lines.append(f"{self.path}: {kind}: {', '.join(found[:SHOWN])}{more}{right}")
         if lines:
             raise UserError(*lines)
 
@@ -100,8 +108,7 @@ def _pair(line: int, cells: list[str], columns: tuple[int, int], wrong: _Mistake
     if not _number(index):
         wrong.add("no index of an image", f"{index!r} (line {line})")
     elif columns == (0, 1) and len(cells) > 2:
-        words = f"line {line} has {len(cells)} (a class with a comma needs quotes)"
-        wrong.add("not two columns", words)
+        wrong.add("not two columns", f"line {line} has {len(cells)}")
     else:
         yield line, (int(index), cells[columns[1]] if columns[1] < len(cells) else "")
 
