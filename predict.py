@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 import experiment
+from data import exported
 from data.augment import ImageBatches
 from data.decode import Unreadable, decoded
-from data.problem import read_texts
 from declared import declared
 from semisup.label_propagation import propagate
 from utils.errors import UserError
@@ -148,7 +148,7 @@ def of_folder(run: Run, folder: Path) -> list[dict]:
     """A row an image file in a folder or below it, by name; those that cannot be read are named."""
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: one with images in it is right")
-    names, facts = read_texts(run.folder)
+    names, facts = exported.read(run.folder)
     with told(folder, "read"):
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     pixels, paths = [], []

@@ -1,21 +1,17 @@
 """A data set made ready for a run: images on their device, the initial split, the judges."""
 
-import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from data import originals, splits
+from data import exported, originals, splits
 from data.augment import ImageBatches, channel_statistics
 from data.spec import DatasetSpec, Images
 from utils.errors import UserError
 from utils.options.declare import Option, Part
 from utils.options.kinds import not_empty, number, positive
-from utils.run.files import json_bytes, told
 from utils.run.identity import array_digest
-from utils.run.log import one_line
 
 VALIDATION_IMAGES = 50  # a class, with --use-val-set
 
@@ -129,28 +125,8 @@ class Problem:
 
     @property
     def texts(self) -> dict[str, str]:
-        """Files of the run folder that say what the weights there are of: the classes' names, in
-        order, and what an image has to become."""
-        facts = {"channels": self.channels, "size": self.size}
-        facts |= {name: getattr(self.images, name, None) for name in ("mean", "std")}
-        names = "".join(f"{one_line(name)}\n" for name in self.class_names)
-        return {CLASSES: names, PREPROCESSING: json_bytes(facts).decode()}
-
-
-CLASSES, PREPROCESSING = "classes.txt", "preprocessing.json"
-
-
-def read_texts(folder: Path) -> tuple[list[str], dict]:
-    """The classes' names and the facts that `Problem.texts` has left in a run's folder.
-
-    Raises UserError where they cannot be read."""
-    try:
-        with told(folder, "read"):
-            names = (folder / CLASSES).read_text().splitlines()
-            facts = json.loads((folder / PREPROCESSING).read_text())
-    except ValueError as error:
-        raise UserError(f"{folder / PREPROCESSING} cannot be read ({error})") from None
-    return names, facts
+        """Files of the run folder that say what the data are, by name."""
+        return exported.texts(self)
 
 
 def load_problem(

@@ -329,14 +329,15 @@ function pressed(event) {
 const [GAP, TEXT, SMALLEST, LARGEST] = [8, 54, 112, 300];
 
 function fit() {
-  const { clientWidth, clientHeight } = at("images");
+  const { clientWidth } = at("images");
+  const height = Math.min(at("images").clientHeight, innerHeight);
   let best = 0;
   let least = LARGEST;  // the most columns that there can be, then the images scroll
   for (let columns = 1; columns <= cards.length; columns++) {
     const wide = Math.floor((clientWidth - 20 - GAP * (columns - 1)) / columns);
     if (wide < SMALLEST) break;
     const rows = Math.ceil(cards.length / columns);
-    const high = Math.floor((clientHeight - 20) / rows - TEXT - GAP);
+    const high = Math.floor((height - 20) / rows - TEXT - GAP);
     best = Math.max(best, Math.min(wide, high));
     least = wide;
   }
