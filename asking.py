@@ -46,6 +46,15 @@ def _check(args) -> None:
         )
 
 
+def _fits(args, problem: Problem) -> None:
+    unknown = int((problem.oracle.labels < 0).sum())
+    if args.oracle == DATA and unknown:
+        raise UserError(
+            f"--dataset {args.dataset} has {unknown} training images of unknown class, which only "
+            "a person can tell: add --oracle file, or take them out"
+        )
+
+
 ORACLE = Part(
     "active learning",
     options=(
@@ -59,6 +68,7 @@ ORACLE = Part(
         ),
     ),
     check=_check,
+    fits=_fits,
 )
 
 

@@ -11,10 +11,12 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import asking
 import main_al
 from data import DATASETS
 from data.problem import Oracle
@@ -124,11 +126,11 @@ def test_a_thousand_images_are_a_small_page():
     assert len(queries.page(asked, ("a", "b"), key="k", folder="f")) < 5e6
 
 
-def test_an_image_without_a_label_is_not_answered_by_the_data():
-    oracle = Oracle(np.array([2, -1, 0, -1]))
-    assert oracle.answers(np.array([2, 0])).tolist() == [0, 2]
-    with pytest.raises(UserError, match="no label for 1 of the images"):
-        oracle.answers(np.array([0, 3]))
+def test_images_of_unknown_class_need_a_person():
+    problem = SimpleNamespace(oracle=Oracle(np.array([2, -1, 0, -1])))
+    asking.ORACLE.fits(SimpleNamespace(oracle="file", dataset="mine"), problem)
+    with pytest.raises(UserError, match="--dataset mine has 2 training images of unknown class"):
+        asking.ORACLE.fits(SimpleNamespace(oracle="data", dataset="mine"), problem)
 
 
 def test_pseudo_labels_are_judged_where_the_truth_is_known():
