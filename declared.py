@@ -1,9 +1,9 @@
 """All options of a run in the order of the help, and the registries that they choose from."""
 
 import al_methods
-import asking
 import data
 import models
+import oracle
 import semisup
 import unsup
 from data.batches import BATCHES
@@ -51,7 +51,7 @@ SEED = Part(
 def declared() -> Declared:
     return Declared(
         parts=(
-            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, asking.ORACLE, BUDGET, NETWORK, HEAD),
+            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, oracle.ORACLE, BUDGET, NETWORK, HEAD),
             *(SCHEDULE, BATCHES, OPTIMIZER, LEARNER, LOOP, Part(graph_options.TITLE)),
             *semisup.switches(),
             *(unsup.PRETRAINING, DEVICE, SEED, FOLDER),

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 import al_methods
-import asking
 import data
 import semisup
 import unsup
@@ -86,13 +85,6 @@ class Experiment:
             **outputs.of(needs_of(self.args, method), method.rather),
             **self.keywords(method.options, method.pick),
         )
-
-    def answers(self, state: State) -> np.ndarray:
-        """The classes (n,) of what `state` asks for: the data's, or a person's (asking.py)."""
-        if self.args.oracle == asking.DATA:
-            return self.problem.oracle.answers(state.asked)
-        network, amp = self.learner.judge, self.args.amp
-        return asking.answers(self.run.folder, self.problem, state, network, amp)
 
     def batches(self, state: State) -> TrainingBatches:
         """The batches of the epoch that `state` has reached."""

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import asking
 import main_al
+import oracle
 from data import DATASETS
 from data.problem import Oracle
 from tests.conftest import ROOT
@@ -128,9 +128,9 @@ def test_a_thousand_images_are_a_small_page():
 
 def test_images_of_unknown_class_need_a_person():
     problem = SimpleNamespace(oracle=Oracle(np.array([2, -1, 0, -1])))
-    asking.ORACLE.fits(SimpleNamespace(oracle="file", dataset="mine"), problem)
+    oracle.ORACLE.fits(SimpleNamespace(oracle="file", dataset="mine"), problem)
     with pytest.raises(UserError, match="--dataset mine has 2 training images of unknown class"):
-        asking.ORACLE.fits(SimpleNamespace(oracle="data", dataset="mine"), problem)
+        oracle.ORACLE.fits(SimpleNamespace(oracle="data", dataset="mine"), problem)
 
 
 def test_pseudo_labels_are_judged_where_the_truth_is_known():
@@ -199,7 +199,7 @@ def start(monkeypatch_module):
         words += ["--al-nb-cycles", "3", "--run-dir", str(folder)]
         process = server.Process(target=in_a_process, args=(words, event, name, at))
         process.start()
-        process.join(120)
+        process.join(600)
         return process.exitcode
 
     return run

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     "main_al",
     "experiment",
-    "asking",
+    "oracle",
     "declared",
     "lasting",
     "sweep",

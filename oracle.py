@@ -72,11 +72,18 @@ ORACLE = Part(
 )
 
 
-def answers(folder: Path, problem: Problem, state: State, network, amp: bool) -> np.ndarray:
-    """The classes (n,) that a person has given to the images that `state` asks for.
+def answers(e, state: State) -> np.ndarray:
+    """The classes (n,) of the images that `state` asks for: the data set's labels, or a person's.
 
-    network: whose guesses are shown, after the first cycle.  Raises Waiting where there is no
-    labels.csv, UserError where it does not answer every query and nothing else."""
+    e: experiment.Experiment.  Raises Waiting where there is no labels.csv, UserError where it does
+    not answer every query and nothing else."""
+    if e.args.oracle == DATA:
+        return e.problem.oracle.answers(state.asked)
+    return answered(e.run.folder, e.problem, state, e.learner.judge, e.args.amp)
+
+
+def answered(folder: Path, problem: Problem, state: State, network, amp: bool) -> np.ndarray:
+    """What a person has answered.  network: whose guesses are shown, after the first cycle."""
     kept = folder / "answers" / f"cycle{state.cycle:02d}.csv"
     wanted = problem.ids[state.asked], problem.class_names
     if not kept.exists():
