@@ -3,6 +3,7 @@
 import al_methods
 import data
 import models
+import oracle
 import semisup
 import unsup
 from data.batches import BATCHES
@@ -71,7 +72,7 @@ SEED = Part(
 def declared() -> Declared:
     return Declared(
         parts=(
-            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, BUDGET, NETWORK, HEAD),
+            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, oracle.ORACLE, BUDGET, NETWORK, HEAD),
             *(SCHEDULE, BATCHES, OPTIMIZER, LEARNER, LOOP, Part(graph_options.TITLE)),
             *semisup.switches(),
             *(unsup.PRETRAINING, DEVICE, SEED, FOLDER),

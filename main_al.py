@@ -19,11 +19,12 @@ from functools import partial
 import torch
 
 import experiment
+import oracle
 from al_methods import first_of
 from data.state import State, from_plain
 from declared import needs_of
 from experiment import Experiment
-from utils.errors import UserError
+from utils.errors import UserError, Waiting
 from utils.options.command import complain
 from utils.options.parse import build_parser, parse
 from utils.run import tables
@@ -55,7 +56,7 @@ def main(argv=None) -> int:
                 active_learning(args)
     except UserError as error:
         return complain(error, PROGRAM)
-    except stopping.Stopped as stopped:
+    except (stopping.Stopped, Waiting) as stopped:
         say(f"{PROGRAM}: {stopped}", "stderr")
         return stopped.status
     return 0
@@ -117,7 +118,7 @@ def asking(e: Experiment) -> State:
 
 def revealed(e: Experiment, state: State) -> State:
     """The answers to what `state` asks for, and what there is to train on with them."""
-    answers = e.problem.oracle.answers(state.asked)
+    answers = oracle.answers(e, state)
     if state.cycle or first_of(e.args):  # else they are in the split's file
         indices = e.problem.ids[state.asked]
         e.run.rows["acquired"] += tables.acquired_rows(state.cycle - 1, indices, answers)
@@ -189,8 +190,7 @@ def judged(e: Experiment, state: State) -> State:
     """The cycle's row of results.csv.  The true labels judge; nothing else here sees them."""
     row = {"cycle": state.cycle, "labeled": len(state.pool.order), "steps": state.steps}
     row |= {"train_loss": f"{state.loss:.6f}"}
-    truth = e.problem.oracle.labels
-    row |= tables.pseudo_columns(state.targets.labels, state.pool.labels, truth)
+    row |= tables.pseudo_columns(state.targets.labels, state.pool.labels, e.problem.oracle.labels)
     where = f"cycle {state.cycle + 1}, epoch {state.epoch}, after the last step"
     with e.run.timed(state.cycle, "evaluate"):
         for prefix, (images, labels) in e.problem.judges.items():

@@ -28,6 +28,7 @@ class ImageBatches:
         shape, kind = (1, -1, 1, 1), {"dtype": torch.float32, "device": device}
         self.scale = 1 / (255 * torch.as_tensor(std, **kind).view(shape))
         self.offset = -torch.as_tensor(mean, **kind).view(shape) * 255 * self.scale
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self.max_shift, self.flip = max_shift, flip
 
     def subset(self, ids: np.ndarray) -> "ImageBatches":

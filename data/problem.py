@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data import originals, splits
+from data import exported, originals, splits
 from data.augment import ImageBatches, channel_statistics
 from data.images import fingerprint
 from data.mapped import image_batches
@@ -14,7 +14,6 @@ from data.vectors import VectorBatches
 from utils.errors import UserError
 from utils.options.declare import Option, Part
 from utils.options.kinds import not_empty, number, positive
-from utils.run.log import one_line
 
 VALIDATION_IMAGES = 50  # a class, with --use-val-set
 
@@ -118,16 +117,15 @@ class Problem:
     channels: int  # or how many numbers a vector has
     size: int  # pixels a side
     vectors: bool  # features in place of images
-    classes: tuple[str, ...]  # their names, where they have some
-    paths: tuple[str, ...]  # of the images of the data set, by `ids`, where they have some
+    class_names: tuple[str, ...]  # of num_classes
     fingerprint: str  # of all pixels and labels, and of nothing else
+    paths: tuple[str, ...] | None = None  # by `ids`: the images' files, where each has one
     notices: tuple[str, ...] = ()  # what the user should know of the files, a line each
 
     @property
     def texts(self) -> dict[str, str]:
-        """Files of the run folder that say what the data are: the classes' names, in order."""
-        lines = "".join(f"{one_line(name)}\n" for name in self.classes)
-        return {"classes.txt": lines} if lines else {}
+        """Files of the run folder that say what the data are, by name."""
+        return exported.texts(self)
 
 
 def load_problem(
@@ -153,7 +151,6 @@ def load_problem(
     content = found.fingerprint or fingerprint(found.train, found.test)
     folder, train = splits.folder_name(name, content if spec.own else ""), found.train
     spec = replace(spec, **found.facts)
-    require_answers(train.labels, name)
     chosen, said = np.empty(0, np.int64), []
     if drawn:
         chosen = splits.read_or_balance(folder, train.labels, spec.num_classes, size, split)
@@ -178,22 +175,11 @@ def load_problem(
         channels=spec.channels,
         size=spec.size,
         vectors=spec.vectors,
-        classes=found.classes,
-        paths=found.paths,
+        class_names=found.classes or tuple(map(str, range(spec.num_classes))),
         fingerprint=content,
+        paths=found.paths or None,
         notices=(*originals.notices(name, root, spec.published), *found.notices, *said),
     )
-
-
-def require_answers(labels: np.ndarray, name: str) -> None:
-    """Raises UserError where the pool has images of which nobody here knows the class: whichever is
-    asked for, the built-in oracle has no answer.  labels: (N,), -1 where unknown."""
-    unknown = int((labels < 0).sum())
-    if unknown:
-        raise UserError(
-            f"--dataset {name} has {unknown} training images of unknown class, which only a person "
-            "can tell (--oracle file): take them out, or label them"
-        )
 
 
 def batches_of(spec: DatasetSpec, found: Found, device):

@@ -9,9 +9,11 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     "main_al",
     "experiment",
+    "oracle",
     "declared",
     "lasting",
     "sweep",
+    "predict",
     "report",
     "tests",
 )  # above all floors

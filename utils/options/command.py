@@ -5,6 +5,7 @@ import difflib
 import os
 import sys
 
+from utils.errors import UserError
 from utils.run.log import one_line, say
 
 
@@ -25,7 +26,9 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def complain(error, program: str | None = None) -> int:
-    """One line on standard error; returns the exit status: the error's own, else 2."""
+    """One line on standard error, or one for each argument of a UserError that has several; returns
+    the exit status: the error's own, else 2."""
     program = program or os.path.basename(sys.argv[0])
-    say(f"{program}: error: {one_line(str(error))}", "stderr")
+    for words in error.args if isinstance(error, UserError) else [error]:
+        say(f"{program}: error: {one_line(str(words))}", "stderr")
     return getattr(error, "status", 2)

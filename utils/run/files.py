@@ -13,7 +13,9 @@ from pathlib import Path
 from utils.errors import Refused
 from utils.run.stopping import uninterrupted
 
-LEFTOVER = re.compile(r"\.(.+\.(?:pt|csv|json))\.[a-z0-9_]{8}")  # of a write that was killed
+LEFTOVER = re.compile(
+    r"\.(.+\.(?:pt|csv|json|html|txt))\.[a-z0-9_]{8}"
+)  # of a write that was killed
 
 
 def write_atomically(path: Path, content: bytes, older: Path | None = None) -> None:

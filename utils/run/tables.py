@@ -45,9 +45,11 @@ def pseudo_columns(used: np.ndarray, known: np.ndarray, truth: np.ndarray) -> di
     """How many pseudo-labels are trained on and how many percent of them are right: for the log
     alone, and computed nowhere else.
 
-    used, known: (N,) labels, -1 for none, trained on and revealed; truth: (N,)."""
+    used, known: (N,) labels, -1 for none, trained on and revealed; truth: (N,), -1 where nobody
+    knows it."""
     pseudo = (used >= 0) & (known < 0)
-    right = 100 * float((used == truth)[pseudo].mean()) if pseudo.any() else None
+    told = pseudo & (truth >= 0)
+    right = 100 * float((used == truth)[told].mean()) if told.any() else None
     return {
         "pseudo_labels": int(pseudo.sum()),
         "pseudo_accuracy": None if right is None else f"{right:.2f}",
@@ -66,7 +68,8 @@ def cycle_line(row: dict, cycles: int) -> str:
     """One cycle in one line of the log."""
     line = f"cycle {row['cycle'] + 1}/{cycles}: {row['labeled']} labels"
     if row["pseudo_labels"]:
-        line += f" and {row['pseudo_labels']} pseudo-labels ({row['pseudo_accuracy']} % right)"
+        line += f" and {row['pseudo_labels']} pseudo-labels"
+        line += f" ({row['pseudo_accuracy']} % right)" if row["pseudo_accuracy"] else ""
     line += f", {row['steps']} steps, loss {row['train_loss']}, top-1 {row['top1']} %"
     return line + (f", validation {row['val_top1']} %" if "val_top1" in row else "")
 

@@ -1,0 +1,193 @@
+"""What a run's network says of images: python predict.py RUN [--images FOLDER] [--csv F.csv]
+
+Reads a finished run: of every image of its pool, or of a folder of images, the class and its
+probability.  Labels that the run was given are kept as they are.  No label is needed.
+"""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+import experiment
+from data import exported
+from data.augment import ImageBatches
+from data.decode import Unreadable, decoded
+from declared import declared
+from semisup.label_propagation import propagate
+from utils.errors import UserError
+from utils.graph import affinity
+from utils.graph.options import GRAPH
+from utils.options.command import OneLineParser, complain
+from utils.options.declare import keywords
+from utils.options.kinds import not_empty
+from utils.options.parse import completed, sections
+from utils.reports.targets import target
+from utils.run import tables
+from utils.run.checkpoint import load_checkpoint
+from utils.run.environment import resolve_device
+from utils.run.files import told, write_atomically
+from utils.run.finished import read_config
+from utils.run.log import one_line, say, spare_terminal
+from utils.training.outputs import extract
+
+PROGRAM = "predict.py"
+COLUMNS = ("index", "path", "class", "probability", "given")
+PSEUDO = ("pseudo", "pseudo_weight")
+ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+
+
+def main(argv=None) -> int:
+    spare_terminal()
+    args = build_parser().parse_args(argv)
+    try:
+        predict(args)
+    except UserError as error:
+        return complain(error, PROGRAM)
+    except KeyboardInterrupt:
+        say(f"{PROGRAM}: interrupted", "stderr")
+        return 130
+    return 0
+
+
+def build_parser() -> OneLineParser:
+    parser = OneLineParser(PROGRAM, description=__doc__.splitlines()[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("run", type=not_empty, help="a run's folder, .../split0")
+    add("--images", type=not_empty, metavar="FOLDER", help="images (default: the run's own pool)")
+    add("--csv", type=target(".csv"), metavar="F.csv", help="write here (default: the terminal)")
+    add("--pseudo", action="store_true", help="also the labels that propagation gives to the pool")
+    add("--data-root", type=not_empty, metavar="FOLDER", help="the pool's data, if they have moved")
+    add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
+    return parser
+
+
+class Run(NamedTuple):
+    """A finished run, as it lies in its folder."""
+
+    folder: Path
+    options: object  # all, of utils.options.parse
+    data: str  # the fingerprint
+    saved: dict  # the last checkpoint
+    device: torch.device
+
+
+def predict(args) -> None:
+    """Print the table, or write it.  Raises UserError for what the user can mend."""
+    if args.images and (args.pseudo or args.data_root):
+        word = "--pseudo" if args.pseudo else "--data-root"
+        raise UserError(f"{word} is of the run's own pool: leave it out, or --images")
+    if args.csv:
+        check_target(args.csv)
+    run = read_run(Path(args.run), args.device)
+    rows = of_folder(run, Path(args.images)) if args.images else of_pool(run, args)
+    text = tables.render_csv(COLUMNS + PSEUDO * args.pseudo, rows)
+    if args.csv:
+        write_atomically(args.csv, text.encode(errors="surrogateescape"))
+        given = sum(row["given"] for row in rows)
+        say(f"{len(rows)} images, of {given} of which the label was given: {args.csv}")
+    else:
+        say(text.rstrip("\n"))
+
+
+def read_run(folder: Path, device: str) -> Run:
+    """Raises UserError where there is no run, or it is not finished."""
+    config = read_config(folder)
+    if config is None or not {"identity", "al_nb_cycles"} <= set(config):
+        raise UserError(f"{folder} is no run's folder: one that holds config.json is right")
+    if "finished" not in config:
+        raise UserError(f"{folder} is not finished: give the command of the run again")
+    names = {option.name for some in sections(declared()).values() for option in some}
+    given = {name: value for name, value in config.items() if name in names}
+    given |= {"device": device, "amp": False}
+    where = resolve_device(device)
+    saved = load_checkpoint(folder / "checkpoint.pt")
+    return Run(folder, completed(declared(), given), config["identity"]["data"], saved, where)
+
+
+def network_of(run: Run, facts) -> torch.nn.Module:
+    """The run's last network, the averaged weights where it has them.
+
+    facts: num_classes, channels and size."""
+    weights = run.saved["model"]
+    if averaged := run.saved.get("averaged"):
+        within = {name: value for name, value in averaged.items() if name.startswith("module.")}
+        weights = {name.removeprefix("module."): value for name, value in within.items()}
+    network = experiment.network_maker(run.options, facts)()
+    network.load_state_dict(weights)
+    return network.to(run.device).eval()
+
+
+def of_pool(run: Run, args) -> list[dict]:
+    """A row a training image, with the class that was given where one was."""
+    if args.data_root:
+        run.options.data_root = args.data_root
+    problem = experiment.open_problem(run.options)
+    if problem.fingerprint != run.data:
+        raise UserError(
+            f"{run.folder} was made on other data (fingerprint {run.data}, not "
+            f"{problem.fingerprint}): name those with --data-root"
+        )
+    features, probs = extract(network_of(run, problem), problem.images)
+    known = run.saved["state"]["pool"]["labels"].numpy()
+    paths = [problem.paths[index] for index in problem.ids] if problem.paths else None
+    rows = rows_of(problem.ids, paths, probs, known, problem.class_names)
+    if args.pseudo:
+        graph = keywords(run.options, GRAPH, propagate, affinity)
+        found = propagate(features, known, problem.num_classes, **graph)
+        for row, label, weight in zip(rows, found.labels, found.weights, strict=True):
+            pseudo = problem.class_names[label] if label >= 0 else None
+            row |= dict(zip(PSEUDO, (pseudo, f"{weight:.4f}"), strict=True))
+    return rows
+
+
+def of_folder(run: Run, folder: Path) -> list[dict]:
+    """A row an image file in a folder or below it, by name; those that cannot be read are named."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: one with images in it is right")
+    names, facts = exported.read(run.folder)
+    with told(folder, "read"):
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    pixels, paths = [], []
+    for path in files:
+        try:
+            pixels.append(decoded(path, facts["size"], grey=facts["channels"] == 1))
+        except Unreadable as error:
+            say(one_line(f"left out: {path}: {error}"), "stderr")
+        else:
+            paths.append(str(path.relative_to(folder)))
+    if not paths:
+        raise UserError(f"{folder} holds no image that can be read")
+    stack = torch.from_numpy(np.stack(pixels)).to(run.device)
+    images = ImageBatches(stack, facts["mean"], facts["std"])
+    shape = SimpleNamespace(num_classes=len(names), channels=facts["channels"], size=facts["size"])
+    _, probs = extract(network_of(run, shape), images)
+    return rows_of(range(len(paths)), paths, probs, np.full(len(paths), -1), names)
+
+
+def rows_of(indices, paths, probs: torch.Tensor, known: np.ndarray, names) -> list[dict]:
+    """probs: (N, C); known: (N,) labels, -1 where the network has to say it.  The probability is
+    the network's, also of a class that was given."""
+    said = np.where(known >= 0, known, probs.argmax(dim=1).cpu().numpy())
+    sure = probs.cpu().numpy()[np.arange(len(said)), said]
+    paths = [""] * len(said) if paths is None else paths
+    columns = (indices, paths, said, sure, known >= 0)
+    return [
+        dict(zip(COLUMNS, (int(i), path, names[c], f"{p:.4f}", int(given)), strict=True))
+        for i, path, c, p, given in zip(*columns, strict=True)
+    ]
+
+
+def check_target(path: Path) -> None:
+    """Raises UserError where a file is that is not of this program."""
+    with told(path):
+        there = path.read_bytes()[:100] if path.exists() else b""
+    if there and not there.startswith(",".join(COLUMNS).encode()):
+        raise UserError(f"{path} is there and is not of {PROGRAM}: give another, or delete it")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Write the digits as PNG files, as one's own images would lie.
+
+python scripts/digits_as_folder.py DIR [--hide N]
+
+DIR/train/<class>/, DIR/test/<class>/; with --hide all but N images of each class of the training
+part lie in DIR/unlabeled/, for a person to label.
+"""
+
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a path, from any folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from PIL import Image
+
+from data import digits
+from utils.errors import UserError
+from utils.options.command import OneLineParser, complain
+from utils.options.kinds import not_empty, positive
+from utils.run.files import make_folder, told
+from utils.run.log import say
+
+
+def main(argv=None) -> int:
+    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("folder", type=not_empty, help="where to write; must not be there yet")
+    parser.add_argument(
+        "--hide", type=positive, metavar="N", help="show the class of N training images a class"
+    )
+    args = parser.parse_args(argv)
+    try:
+        count = write(Path(args.folder), args.hide)
+    except UserError as error:
+        return complain(error)
+    say(f"{count} images in {args.folder}")
+    return 0
+
+
+def write(folder: Path, shown: int | None) -> int:
+    """How many were written.  Raises UserError where something is there already."""
+    if folder.exists():
+        raise UserError(f"{folder} is there already: name another folder")
+    count, seen = 0, dict.fromkeys(range(10), 0)
+    for part, images in zip(("train", "test"), digits.load(""), strict=True):
+        for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True):
+            hidden = part == "train" and shown is not None and seen[label] >= shown
+            seen[label] += part == "train"
+            place = folder / "unlabeled" if hidden else folder / part / str(label)
+            with told(place):
+                make_folder(place)
+                Image.fromarray(pixels[0].numpy()).save(place / f"{part}{count:04d}.png")
+            count += 1
+    return count
+
+
+if __name__ == "__main__":
+    sys.exit(main())
