@@ -20,9 +20,9 @@ from utils.options.kinds import not_empty, positive
 from utils.run.log import say, spare_terminal
 
 USAGE = "%(prog)s [FILE.yaml] [options of the sweep] [options of main_al.py, with several values]"
-ABOUT = """Every combination of the values, as runs of main_al.py. An option takes several values, with
-blanks between them, or a range of whole numbers (0-4); what is given here replaces what is in the
-file. What is finished is passed over; the same command goes on after any kill."""
+ABOUT = """Every combination of the values, as runs of main_al.py. An option takes several values,
+with blanks between them, or a range of whole numbers (0-4); what is given here replaces what is in
+the file. What is finished is passed over; the same command goes on after any kill."""
 
 
 def main(argv=None) -> int:

@@ -1,4 +1,4 @@
-"""From axes to the runs of a sweep: their product, each run checked as main_al.py checks its own."""
+"""From axes to the runs of a sweep: their product, each checked as main_al.py checks its own."""
 
 import hashlib
 import itertools
@@ -15,7 +15,6 @@ from sweeps.document import Axis, Setting
 from sweeps.given import LARGEST, names, told, values
 from utils.errors import UserError
 from utils.options.parse import checked, identity_options
-
 
 KEPT = 100_000  # bytes of what a failed run said last
 

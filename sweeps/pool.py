@@ -13,7 +13,6 @@ import tempfile
 import time
 import traceback
 from contextlib import suppress
-from pathlib import Path
 
 import main_al
 from sweeps.lifeline import tie
@@ -48,7 +47,8 @@ class LocalPool:
         return bool(self.free)
 
     def start(self, planned: Planned) -> None:
-        place, output = self.free.pop(0), tempfile.TemporaryFile()
+        place = self.free.pop(0)
+        output = tempfile.TemporaryFile()  # noqa: SIM115  closed when the run is over
         gpu = self.gpus[place % len(self.gpus)] if self.gpus else None
         before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping.SIGNALS)
         try:
@@ -73,7 +73,7 @@ class LocalPool:
                 os.dup2(output.fileno(), stream)
             if gpu is not None:
                 os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-            sys.argv = [str(Path(main_al.__file__)), *planned.words]
+            sys.argv = [main_al.__file__, *planned.words]
             status = main_al.main(planned.words)
         except BaseException:
             traceback.print_exc()

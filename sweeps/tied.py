@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # it is run as a path: this folder's place is the root's
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a path: not this folder's
 
 from sweeps.lifeline import tie
 from utils.run import stopping
@@ -20,7 +20,7 @@ def main() -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     import main_al  # seconds, in which the lifeline is watched already
 
-    sys.argv[0] = str(ROOT / "main_al.py")
+    sys.argv[0] = main_al.__file__
     return main_al.main(sys.argv[1:])
 
 
