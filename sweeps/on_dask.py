@@ -5,6 +5,7 @@ lease's doing (utils/run/lease.py): who finds a run in use is sent away, and tri
 """
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,10 +33,12 @@ class DaskPool:
         except ImportError:
             cure = "pip install -r requirements-sweep.txt"
             raise UserError(f"--dask needs the package distributed: {cure}") from None
-        self.wait, self.run = distributed.wait, remote.run
-        cloudpickle.register_pickle_by_value(remote)  # a worker need not have our modules
+        # A worker need not have our modules: what has no name there is sent as it is.
+        cloudpickle.register_pickle_by_value(remote)
+        run = remote.run
+        self.wait, self.run = distributed.wait, lambda *given: run(*given)
         try:
-            self.client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
+            self.client = distributed.Client(address, timeout=CONNECT)
         except (OSError, ValueError) as error:
             raise UserError(f"--dask {address}: no scheduler answers ({error})") from None
         self.running = {}  # future -> run
@@ -48,6 +51,9 @@ class DaskPool:
 
     def ended(self, timeout: float) -> list[Ended]:
         """Those that are over, as soon as there are any."""
+        if not self.running:
+            time.sleep(timeout)
+            return []
         with suppress(TimeoutError):
             self.wait(list(self.running), timeout, return_when="FIRST_COMPLETED")
         if self.client.status != "running":
