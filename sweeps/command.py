@@ -32,6 +32,10 @@ def sweep(parser: OneLineParser, argv, jobs: int) -> int:
     own = {action.dest for action in parser._actions}
     add_options(parser, declared(), several=True)
     args = parser.parse_args(argv)
+    if args.dask and (args.jobs or args.gpus):
+        raise UserError(
+            "--jobs and --gpus are not read with --dask: its workers have their threads"
+        )
     given = {name: texts for name, texts in vars(args).items() if name not in own}
     planned = _planned(args.file, given)
     runs, before = sorted_out(planned, args.retry_failed)

@@ -46,6 +46,8 @@ def _compose(path: Path):
     except ImportError:
         cure = "pip install -r requirements-sweep.txt, or give options"
         raise UserError(f"{path} cannot be read without pyyaml: {cure}") from None
+    if not path.exists():
+        raise UserError(f"there is no file {path}: give one, or options as --name value value")
     with files.told(path, "read"):
         content = path.read_bytes()
     try:

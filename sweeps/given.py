@@ -11,7 +11,7 @@ from utils.options.declare import Option
 from utils.options.kinds import boolean
 from utils.options.parse import Declared, sections
 
-LARGEST = 100_000  # runs of a sweep, and numbers of a range: more is a slip of the finger
+LARGEST = 10_000  # runs of a sweep, and numbers of a range: more is a slip of the finger
 RANGE = re.compile(r"(\d{1,18})-(\d{1,18})")
 
 

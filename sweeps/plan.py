@@ -85,13 +85,11 @@ def product(common: Setting, axes: list[Axis], over: list[Axis]) -> list[Planned
 
 def _without(axis: Axis, names: set[str]) -> Axis:
     """The settings without these options, each once."""
-    found = []
+    found = {}
     for setting in axis:
         left = {name: one for name, one in setting.items() if name not in names}
-        texts = {name: one.text for name, one in left.items()}
-        if texts not in [other for other, _ in found]:
-            found.append((texts, left))
-    return [left for _, left in found]
+        found.setdefault(tuple((name, one.text) for name, one in left.items()), left)
+    return list(found.values())
 
 
 def _refuse_twice(axes: list[Axis]) -> None:
