@@ -57,8 +57,7 @@ class Drive:
         while self.later and self.later[0][0] < time.monotonic():
             self.waiting.append(self.later.popleft()[1])
         while self.waiting and self.pool.room:
-            with uninterrupted():  # or a run could be started and not be known
-                self.pool.start(self.waiting.popleft())
+            self.pool.start(self.waiting.popleft())
 
     def _book(self, ended: Ended) -> None:
         planned, last = ended.planned, (ended.said.splitlines() or ["it said nothing"])[-1]

@@ -50,6 +50,8 @@ class LocalPool:
         place = self.free.pop(0)
         output = tempfile.TemporaryFile()  # noqa: SIM115  closed when the run is over
         gpu = self.gpus[place % len(self.gpus)] if self.gpus else None
+        # A signal waits until the run is known.  Not by stopping.uninterrupted: the fork would be
+        # within it for good.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping.SIGNALS)
         try:
             if pid := os.fork():

@@ -219,21 +219,21 @@ def folder_of(out, split):
 def test_the_pool_is_main_al_to_the_byte(command, tmp_path, capsys, monkeypatch):
     """With two threads each, so that OpenMP has some to start after the fork.  What fails stops
     nothing, is told, and is tried again on demand."""
-    threads = {**os.environ, "OMP_NUM_THREADS": "2", "AL_DATA_ROOT": str(tmp_path / "none")}
+    threads = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+    threads["AL_DATA_ROOT"] = str(tmp_path / "none")
     pool, alone = tmp_path / "pool", tmp_path / "alone"
     more = ("--al-method", "coreset", "--add-lp")
-    words = ("--split", "0-2", *SHORT, *more, "--dataset", "svhn", "digits", "--jobs", 2)
+    words = ("--split", "0-1", *SHORT, *more, "--dataset", "svhn", "digits", "--jobs", 2)
     process = swept(pool, *words, env=threads)
     _, told = process.communicate()
-    assert process.returncode == 1 and "6 runs: 3 finished, 3 failed" in told
-    assert told.count("svhn is not in") == 3 and told.count("\n") == 4
+    assert process.returncode == 1 and "4 runs: 2 finished, 2 failed" in told
+    assert told.count("svhn is not in") == 2
     logs = sorted((pool / "failed").iterdir())
-    assert len(logs) == 3 and "svhn is not in" in logs[0].read_text()
-    for split in (0, 2):
-        done = command("python", MAIN, "--out", alone, "--split", split, *SHORT, *more, env=threads)
-        assert done.returncode == 0, done.stderr
-        assert_same_run(folder_of(pool / "digits", split), folder_of(alone / "digits", split))
-    (start,) = json.loads((folder_of(pool / "digits", 2) / "environment.json").read_text())[
+    assert len(logs) == 2 and "svhn is not in" in logs[0].read_text()
+    done = command("python", MAIN, "--out", alone, "--split", 1, *SHORT, *more, env=threads)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(folder_of(pool / "digits", 1), folder_of(alone / "digits", 1))
+    (start,) = json.loads((folder_of(pool / "digits", 1) / "environment.json").read_text())[
         "starts"
     ]
     assert start["threads"] == 2 and start["command"][0] == str(MAIN)
@@ -243,9 +243,9 @@ def test_the_pool_is_main_al_to_the_byte(command, tmp_path, capsys, monkeypatch)
     words = list(map(str, ("--out", pool, *words, "--dry-run")))
     assert sweep.main(words) == 0
     told = capsys.readouterr()
-    assert told.out == "" and "6 runs: 0 to do, 3 finished before, 3 failed before" in told.err
+    assert told.out == "" and "4 runs: 0 to do, 2 finished before, 2 failed before" in told.err
     assert sweep.main([*words, "--retry-failed"]) == 0
-    assert capsys.readouterr().out.count("--dataset svhn") == 3
+    assert capsys.readouterr().out.count("--dataset svhn") == 2
     assert sweep.main(words[:-1]) == 1  # they have failed all the same
 
 
@@ -270,9 +270,9 @@ def test_who_stops_the_sweep_stops_its_runs(tmp_path):
         if number == signal.SIGINT:
             assert told == "sweep.py: stopped by SIGINT; the same command goes on\n"
             assert not owners(tmp_path)
-        while owners(tmp_path):
+        while owners(tmp_path) and time.monotonic() - sent < 10:
             time.sleep(0.05)
-        assert time.monotonic() - sent < 10
+        assert not owners(tmp_path)
     assert len(list(tmp_path.glob("**/checkpoint.pt"))) == 2
 
 
