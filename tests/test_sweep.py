@@ -212,7 +212,7 @@ def swept(folder, *words, **more):
 
 
 def folder_of(out, split):
-    (path,) = out.glob(f"*/*/*/*/*/split{split}")
+    (path,) = out.glob(f"digits/*/*/*/*/split{split}")
     return path
 
 
@@ -232,10 +232,8 @@ def test_the_pool_is_main_al_to_the_byte(command, tmp_path, capsys, monkeypatch)
     assert len(logs) == 2 and "svhn is not in" in logs[0].read_text()
     done = command("python", MAIN, "--out", alone, "--split", 1, *SHORT, *more, env=threads)
     assert done.returncode == 0, done.stderr
-    assert_same_run(folder_of(pool / "digits", 1), folder_of(alone / "digits", 1))
-    (start,) = json.loads((folder_of(pool / "digits", 1) / "environment.json").read_text())[
-        "starts"
-    ]
+    assert_same_run(folder_of(pool, 1), folder_of(alone, 1))
+    (start,) = json.loads((folder_of(pool, 1) / "environment.json").read_text())["starts"]
     assert start["threads"] == 2 and start["command"][0] == str(MAIN)
     # What is there is known without a process.
     monkeypatch.setenv("AL_DATA_ROOT", threads["AL_DATA_ROOT"])
