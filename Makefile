@@ -5,6 +5,7 @@ PYTHON ?= python3
 RUN_ENV := $(VENV)/.requirements
 TEST_ENV := $(VENV)/.requirements-tests
 REPORT_ENV := $(VENV)/.requirements-report
+SWEEP_ENV := $(VENV)/.requirements-sweep
 MUTANTS_ENV := $(VENV)/.requirements-mutants
 BENCH_ENV := $(VENV)/.requirements-bench
 
@@ -13,8 +14,8 @@ BENCH_ENV := $(VENV)/.requirements-bench
 run: $(RUN_ENV)
 	$(PY) main_al.py --dataset digits --al-method jlp --al-budget 10 --al-nb-cycles 5
 
-study: $(REPORT_ENV)
-	PYTHON=$(PY) sh scripts/study.sh study
+study: $(REPORT_ENV) $(SWEEP_ENV)
+	$(PY) sweep.py scripts/study.yaml
 	$(PY) report.py study --figure study/study.png --table study/study.md
 
 # A thread a process, so that they do not wait for each other.
@@ -55,12 +56,16 @@ $(RUN_ENV): requirements.txt | $(VENV)/bin/python
 	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(TEST_ENV): requirements-tests.txt $(REPORT_ENV)
+$(TEST_ENV): requirements-tests.txt $(REPORT_ENV) $(SWEEP_ENV)
 	$(PY) -m pip install --disable-pip-version-check -r requirements-tests.txt
 	@touch $@
 
 $(REPORT_ENV): requirements-report.txt $(RUN_ENV)
 	$(PY) -m pip install --disable-pip-version-check -r requirements-report.txt
+	@touch $@
+
+$(SWEEP_ENV): requirements-sweep.txt $(RUN_ENV)
+	$(PY) -m pip install --disable-pip-version-check -r requirements-sweep.txt
 	@touch $@
 
 $(BENCH_ENV): requirements-bench.txt $(RUN_ENV)

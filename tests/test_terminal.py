@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.test_runs import MAIN, SHORT, rows
-from utils.run.log import Bar, _duration
+from utils.run.log import Bar, duration
 
 WORDS = " ".join(map(str, (*SHORT, "--device", "cpu")))
 
@@ -72,5 +72,5 @@ def test_time_left():
                 shown.begin -= 80
                 assert shown.words().startswith("cycle 3: train, epoch 15 of 20, about 2.")
         assert shown.words().endswith("epoch 20 of 20, about 0 s left")
-    said = [_duration(seconds) for seconds in (0, 89, 90, 5399, 5400, 7200)]
+    said = [duration(seconds) for seconds in (0, 89, 90, 5399, 5400, 7200)]
     assert said == ["0 s", "89 s", "1.5 min", "90.0 min", "1.5 h", "2.0 h"]

@@ -1,7 +1,8 @@
 """What a run must survive: python -m tests.torture [NAME ...] [--seed S] [--part P]
 
 kills: 200 at random instants; flips: 1,000 bits; fight: six processes for one folder, 100 rounds,
-on one host and on six; room: 30 sizes of a disk and of files.  --part 0.1 does a tenth of each.
+on one host and on six; room: 30 sizes of a disk and of files; cluster: ten sweeps on two workers.
+--part 0.1 does a tenth of each.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.torture.cluster import cluster_kills
 from tests.torture.fight import fight
 from tests.torture.flips import flips
 from tests.torture.kills import kills
@@ -33,6 +35,7 @@ TORTURES = {
     "fight": (fights, 100),
     "room": (room, 30),
     "kills": (kills, 200),
+    "cluster": (cluster_kills, 10),
 }
 
 

@@ -54,20 +54,30 @@ def sections(declared: Declared) -> dict[str, list[Option]]:
 def build_parser(declared: Declared, prog: str, description: str, epilog: str) -> OneLineParser:
     """A parser that keeps only the options given."""
     parser = OneLineParser(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
-    for title, options in sections(declared).items():
-        group = parser.add_argument_group(title)
-        for option in options:
-            add_option(group, option)
+    add_options(parser, declared)
     return parser
 
 
-def add_option(group, option: Option) -> None:
-    """Add an option to a parser, or to a group of one, where it stands only if it is given."""
+def add_options(parser: OneLineParser, declared: Declared, several: bool = False) -> None:
+    """Add all options, in their groups (several: as add_option takes it)."""
+    for title, options in sections(declared).items():
+        group = parser.add_argument_group(title)
+        for option in options:
+            add_option(group, option, several)
+
+
+def add_option(group, option: Option, several: bool = False) -> None:
+    """Add an option to a parser, or to a group of one, where it stands only if it is given.
+
+    several: it takes one value or more, which stay the texts that they are."""
     more = {"type": option.kind, "metavar": option.metavar or "X"}
     if option.kind is bool:
         more = {"type": boolean, "metavar": "True|False", "nargs": "?", "const": True}
     elif names := getattr(option.kind, "names", None):
         more["metavar"] = "{" + ",".join(names) + "}"
+    if several:
+        nargs = "*" if option.kind is bool else "+"
+        more = {"nargs": nargs, "metavar": (more["metavar"], "X")}
     words = f" (default: {option.default_words})" if option.default_words else ""
     group.add_argument(
         *option.flags,
@@ -82,13 +92,19 @@ def parse(parser: OneLineParser, declared: Declared, argv=None) -> argparse.Name
     """All options, complete and checked.  Exits with status 2 and one line where one is wrong."""
     given = vars(parser.parse_args(argv))
     try:
-        args = completed(declared, given)
-        for row in declared.active(args):
-            if row.check:
-                row.check(args)
-        refuse_unread(declared, args, given)
+        return checked(declared, given)
     except UserError as error:
         parser.error(str(error))
+
+
+def checked(declared: Declared, given: dict) -> argparse.Namespace:
+    """All options, complete.  given: values by name.  Raises UserError where they contradict each
+    other or one is not read."""
+    args = completed(declared, given)
+    for row in declared.active(args):
+        if row.check:
+            row.check(args)
+    refuse_unread(declared, args, given)
     return args
 
 

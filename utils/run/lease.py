@@ -37,6 +37,7 @@ from utils.run.processes import here, lives, started
 LEASE = ".lease"
 RENEW = 15.0  # seconds between two renewals
 EXPIRES = 120.0  # seconds after the last one when another host may take over
+IN_USE = "is in use by"  # in the words of InUse, by which who started a run knows it
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)  # of a rename; the last: ours was swept
 
 
@@ -120,7 +121,7 @@ class Lease:
         try:
             highest = _highest(self._root)
             if highest and (owner := _living(self._root / str(highest), now)):
-                raise InUse(f"{self._name} is in use by {_named(owner)}")
+                raise InUse(f"{self._name} {IN_USE} {_named(owner)}")
             return self._enter(made, now, highest + 1)
         finally:
             _remove(made)  # where it was not renamed

@@ -125,7 +125,7 @@ class Stage:
 
     def words(self) -> str:
         """What is being done, and for how long."""
-        return f"{self.stage}, {_duration(time.monotonic() - self.begin)} so far"
+        return f"{self.stage}, {duration(time.monotonic() - self.begin)} so far"
 
 
 class Bar(Stage):
@@ -158,7 +158,7 @@ class Bar(Stage):
         epoch = min(self.epochs.start + self.done + 1, self.epochs.stop)
         line = f"{self.stage}, epoch {epoch} of {self.epochs.stop}"
         line += f", {self.postfix}" if self.postfix else ""
-        return line + (f", about {_duration(spent / self.done * left)} left" if self.done else "")
+        return line + (f", about {duration(spent / self.done * left)} left" if self.done else "")
 
 
 class Arrival:
@@ -187,7 +187,7 @@ class Arrival:
             say(f"{self.name}: {100 * self.done // self.size} % of {self.size / 2**20:.1f} MiB")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """In the unit in which people would say it."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * size:

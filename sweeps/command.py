@@ -1,0 +1,94 @@
+"""sweep.py behind its own options: what it is given, as runs, and what becomes of them."""
+
+import os
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import main_al
+from declared import declared
+from sweeps import document, plan, slurm
+from sweeps.drive import Drive, sorted_out
+from sweeps.given import names
+from sweeps.on_dask import DaskPool
+from sweeps.plan import Planned
+from sweeps.pool import LocalPool
+from sweeps.progress import Progress
+from utils.errors import UserError
+from utils.options.command import OneLineParser
+from utils.options.parse import add_options
+from utils.run.log import say
+from utils.run.stopping import stoppable
+
+MAIN = Path(main_al.__file__).resolve()
+
+
+def sweep(parser: OneLineParser, argv, jobs: int) -> int:
+    """Do what the command line asks for; -> the exit status.
+
+    parser: with sweep.py's own options; jobs: how many runs at once.  Raises UserError for what the
+    user can mend, and Stopped for a signal."""
+    own = {action.dest for action in parser._actions}
+    add_options(parser, declared(), several=True)
+    args = parser.parse_args(argv)
+    if args.dask and (args.jobs or args.gpus):
+        raise UserError(
+            "--jobs and --gpus are not read with --dask: its workers have their threads"
+        )
+    given = {name: texts for name, texts in vars(args).items() if name not in own}
+    planned = _planned(args.file, given)
+    runs, before = sorted_out(planned, args.retry_failed)
+    over = len(planned) - len(runs) - len(before)
+    if args.dry_run or args.slurm:
+        _show(args, runs)
+        say(f"{len(planned)} runs: {_counts(len(runs), 'to do', over, 0, before)}", "stderr")
+        return 0
+    failed = _done(args, runs, jobs)
+    done = len(runs) - failed
+    say(f"{len(planned)} runs: {_counts(done, 'finished', over, failed, before)}", "stderr")
+    return 1 if failed or before else 0
+
+
+def _planned(file: str | None, given: dict[str, list[str]]) -> list[Planned]:
+    """The runs of the file and of the options given."""
+    if not file and not given:
+        raise UserError("give a file, or options of main_al.py with several values; see --help")
+    common, axes = document.read(Path(file), names(declared())) if file else ({}, [])
+    return plan.product(common, axes, plan.from_command_line(given))
+
+
+def _show(args: Namespace, runs: list[Planned]) -> None:
+    if args.slurm and runs:
+        say(slurm.script(runs, MAIN).rstrip("\n"))
+    elif args.dry_run:
+        python, main = _near(sys.executable), _near(MAIN)
+        for run in runs:
+            say(shlex.join([python, main, *run.words]))
+
+
+def _near(path: Path | str) -> str:
+    """The path as one would type it here."""
+    near = os.path.relpath(path)
+    return str(path) if near.startswith(os.pardir) else near
+
+
+def _done(args: Namespace, runs: list[Planned], jobs: int) -> int:
+    """Do the runs; -> how many failed."""
+    if not runs:
+        return 0
+    with stoppable():
+        pool = DaskPool(args.dask) if args.dask else LocalPool(jobs, args.gpus)
+        return Drive(pool, runs, Progress(len(runs))).all()
+
+
+def _counts(done: int, word: str, over: int, failed: int, before: list[Planned]) -> str:
+    words = [f"{done} {word}"]
+    if over:
+        words.append(f"{over} finished before")
+    if failed:
+        words.append(f"{failed} failed")
+    if before:
+        logs = f"{before[0].log.parent} says why, --retry-failed tries them again"
+        words.append(f"{len(before)} failed before ({logs})")
+    return ", ".join(words)

@@ -1,0 +1,20 @@
+"""A process that stops, as by SIGTERM, when the process that started it is no more.
+
+The starter holds the writing end of a pipe and writes nothing: the system closes it whatever way
+the starter ends, a kill -9 included, and the reader sees the end.
+"""
+
+import os
+import signal
+import threading
+
+
+def tie(reading: int) -> None:
+    """Tie this process to the holder of the pipe whose reading end is given."""
+    threading.Thread(target=_wait, args=(reading,), daemon=True).start()
+
+
+def _wait(reading: int) -> None:
+    while os.read(reading, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
