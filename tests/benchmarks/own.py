@@ -24,6 +24,7 @@ from utils.options.kinds import one_of, positive
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST = 2000
+READ = 20_000  # images, to tell the speed of reading them
 SIZES = {"speed": 50_000, "images": 200_000, "features": 1_000_000}
 COMMON = "--al-budget 100 --al-nb-cycles 2 --epochs 1 --device cpu"
 RUNS = {
@@ -84,7 +85,7 @@ def speed(folder: Path, count: int) -> list[str]:
 
     def read(images, size):
         rng = np.random.default_rng(0)
-        for _ in range(20_000 // size):
+        for _ in range(READ // size):
             images.weak(rng.integers(count, size=size), rng)
 
     lines = []
