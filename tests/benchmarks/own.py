@@ -66,11 +66,18 @@ def measure(words: str, data: Path, out: Path) -> str:
     """A run in a process of its own."""
     command = [sys.executable, ROOT / "main_al.py", *words.split(), *COMMON.split()]
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([*command, "--data-root", data, "--out", out], check=True)
+    process = subprocess.Popen([*command, "--data-root", data, "--out", out])
+    most = 0.0  # not getrusage's, which counts what this process held when it started the other
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        words = status.partition("VmHWM:")[2].split()
+        most = max(most, int(words[0]) / 2**20 if words else 0)
+        time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit(process.returncode)
     seconds, used = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     worked = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    peak = used.ru_maxrss / 2**20  # of the largest so far
-    return f"{words}: {seconds:.0f} s, {worked:.0f} s of processors, at most {peak:.2f} GiB"
+    return f"{words}: {seconds:.0f} s, {worked:.0f} s of processors, at most {most:.2f} GiB"
 
 
 def speed(folder: Path, count: int) -> list[str]:
