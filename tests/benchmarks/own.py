@@ -70,8 +70,8 @@ def measure(words: str, data: Path, out: Path) -> str:
     most = 0.0  # not getrusage's, which counts what this process held when it started the other
     while process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
-        words = status.partition("VmHWM:")[2].split()
-        most = max(most, int(words[0]) / 2**20 if words else 0)
+        held = status.partition("VmHWM:")[2].split()
+        most = max(most, int(held[0]) / 2**20 if held else 0)
         time.sleep(0.2)
     if process.returncode:
         raise SystemExit(process.returncode)
