@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from data import DATASETS
 from models import create_model
 from models.layers import winograd
 from models.layers.dropout import HalfDropout
-from tests.benchmarks import alone, growth, peer, run, twins
+from tests.benchmarks import alone, growth, own, peer, run, twins
 
 
 def test_every_row_on_a_little(tmp_path):
@@ -87,3 +88,15 @@ def test_what_each_is_given_alone(method):
     queue = SimpleNamespace(put=told.append)
     alone.measure(queue, method, 200, 8, 3, 5)
     assert told[0][0] > 0 and told[0][1] >= 0
+
+
+def test_the_data_of_ones_own_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(own, "TEST", 30)
+    monkeypatch.setattr(own, "READ", 500)
+    for kind, name in (("images", "arrays"), ("features", "features")):
+        (tmp_path / kind).mkdir()
+        own.WRITERS[kind](tmp_path / kind, 1200)
+        found = DATASETS[name].read(str(tmp_path / kind))
+        assert (len(found.train.labels), len(found.test.labels)) == (1200, 30)
+        assert found.facts["num_classes"] == 10
+    assert "of the speed of memory" in own.speed(tmp_path, 100)[1]

@@ -24,6 +24,7 @@ from utils.options.kinds import one_of, positive
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST = 2000
+READ = 20_000  # images, to tell the speed of reading them
 SIZES = {"speed": 50_000, "images": 200_000, "features": 1_000_000}
 COMMON = "--al-budget 100 --al-nb-cycles 2 --epochs 1 --device cpu"
 RUNS = {
@@ -65,11 +66,18 @@ def measure(words: str, data: Path, out: Path) -> str:
     """A run in a process of its own."""
     command = [sys.executable, ROOT / "main_al.py", *words.split(), *COMMON.split()]
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([*command, "--data-root", data, "--out", out], check=True)
+    process = subprocess.Popen([*command, "--data-root", data, "--out", out])
+    most = 0.0  # not getrusage's, which counts what this process held when it started the other
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        held = status.partition("VmHWM:")[2].split()
+        most = max(most, int(held[0]) / 2**20 if held else 0)
+        time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit(process.returncode)
     seconds, used = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     worked = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    peak = used.ru_maxrss / 2**20  # of the largest so far
-    return f"{words}: {seconds:.0f} s, {worked:.0f} s of processors, at most {peak:.2f} GiB"
+    return f"{words}: {seconds:.0f} s, {worked:.0f} s of processors, at most {most:.2f} GiB"
 
 
 def speed(folder: Path, count: int) -> list[str]:
@@ -84,7 +92,7 @@ def speed(folder: Path, count: int) -> list[str]:
 
     def read(images, size):
         rng = np.random.default_rng(0)
-        for _ in range(20_000 // size):
+        for _ in range(READ // size):
             images.weak(rng.integers(count, size=size), rng)
 
     lines = []
