@@ -13,11 +13,12 @@ from pathlib import Path
 from utils.errors import Refused, UserError
 from utils.options.command import OneLineParser, complain
 from utils.options.kinds import above_zero, not_empty, one_of
-from utils.reports import targets, whole
+from utils.reports import targets
 from utils.reports.curves import draw
-from utils.reports.documents import csv
+from utils.reports.remarks import once
 from utils.reports.runs import MEASURES, UNFINISHED, Sample, grouped, read_folders
-from utils.reports.table import markdown, summarise
+from utils.reports.signs import FILES
+from utils.reports.table import csv, markdown, summarise
 from utils.reports.targets import target
 from utils.run.log import one_line, say, spare_terminal
 
@@ -47,7 +48,7 @@ def build_parser() -> OneLineParser:
         "--out",
         type=not_empty,
         metavar="DIR",
-        help=f"write the whole report into this folder: {', '.join(whole.FILES)}",
+        help=f"write the whole report into this folder: {', '.join(FILES)}",
     )
     add(
         "--follow",
@@ -76,7 +77,10 @@ def report(args) -> None:
         say(one_line(note), "stderr")
     if not samples:
         raise UserError(f"no finished run below {', '.join(args.folder)}")
-    show(written(args, samples, notes))
+    table = written(args, samples, notes)
+    if args.out:
+        say(f"written: {Path(args.out, FILES[0])} and what is beside it", "stderr")
+    show(table)
 
 
 def follow(args) -> None:
@@ -102,7 +106,7 @@ def follow(args) -> None:
 
 def paths(args) -> list[Path]:
     """The files to be written."""
-    out = [Path(args.out, name) for name in whole.FILES] if args.out else []
+    out = [Path(args.out, name) for name in FILES] if args.out else []
     return [*out, *(path for path in (args.table, args.figure) if path)]
 
 
@@ -110,7 +114,7 @@ def gathered(args) -> tuple[list[Sample], list[str]]:
     """The runs to report, and in words what is left out or should be known of them."""
     samples, notes = read_folders([Path(folder) for folder in args.folder])
     if args.out:
-        samples, more = whole.once(samples)
+        samples, more = once(samples)
         notes += more
     return samples, notes
 
@@ -122,8 +126,9 @@ def written(args, samples: list[Sample], notes: list[str]) -> str:
     contents = {}
     if args.out:
         from pictures import pictures  # and with it torch, for which a table need not wait
+        from utils.reports.whole import files
 
-        found = whole.files(samples, notes, args.measure, pictures)
+        found = files(samples, notes, args.measure, pictures)
         contents |= {Path(args.out, name): content for name, content in found.items()}
     if args.table:
         as_csv = args.table.suffix.lower() == ".csv"

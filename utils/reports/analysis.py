@@ -11,8 +11,8 @@ from utils.reports.cost import COLUMNS as COSTS
 from utils.reports.cost import cost
 from utils.reports.paired import compare, holm, pairs
 from utils.reports.runs import Group
+from utils.reports.signs import NAMES
 
-NAMES = ("dataset", "training", "method")
 _TESTS = ("t_p", "wilcoxon_p")
 
 

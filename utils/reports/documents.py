@@ -1,27 +1,12 @@
-"""A report's tables as Markdown, LaTeX and CSV."""
+"""A report's tables as Markdown and LaTeX."""
 
 import pandas as pd
 
-from utils.reports.analysis import NAMES
-from utils.reports.cost import COLUMNS as COSTS
 from utils.reports.shown import Table
-from utils.reports.table import COLUMNS, line
+from utils.reports.signs import LATEX, MARKDOWN
+from utils.reports.table import line
 from utils.run.log import one_line
 
-MARKDOWN = "<!-- made by report.py -->\n"
-LATEX = "% made by report.py; needs \\usepackage{booktabs}\n"
-HEADERS = {  # of the CSV files, with all digits
-    "curves": COLUMNS,
-    "budget": (
-        *(*NAMES, "runs", "labels", "mean", "std", "area_from", "area_to", "area", "area_std"),
-        *("saved", "needed", *COSTS),
-    ),
-    "differences": (
-        *(*NAMES, "against", "of", "labels", "over", "n", "mean", "std", "t_low", "t_high"),
-        *("boot_low", "boot_high", "t_p", "wilcoxon_p"),
-    ),
-    "penalties": ("beats", "beaten", "penalty"),
-}
 _MATHS = {"±": r"$\pm$", "−": "$-$", "“": "``", "”": "''"}
 
 
@@ -41,14 +26,6 @@ def markdown(title: str, tables: list[Table], notes: list[str]) -> str:
 def _markdown(rows: pd.DataFrame) -> str:
     lines = [line(list(rows.columns)), line(["---"] * len(rows.columns))]
     return "\n".join(lines + [line(list(row)) for row in rows.to_numpy()]) + "\n"
-
-
-def csv(key: str, frame: pd.DataFrame) -> str:
-    """The table of this key in HEADERS; of the penalties, a row a cell of the matrix."""
-    if key == "penalties":
-        frame = frame.rename_axis("beats").rename_axis("beaten", axis="columns").stack()
-        frame = frame.rename("penalty").reset_index().dropna()
-    return frame.to_csv(columns=list(HEADERS[key]), index=False, lineterminator="\n")
 
 
 def latex(tables: list[Table]) -> str:

@@ -4,7 +4,13 @@ import json
 from collections import defaultdict
 
 from utils.reports.names import counted
-from utils.reports.runs import Group, Sample, same
+from utils.reports.runs import Group, Sample, groups_of, same
+
+
+def once(samples: list[Sample]) -> tuple[list[Sample], list[str]]:
+    """The runs to report, and a line for each thing that is doubled, missing or mixed."""
+    samples, notes = without_doubles(samples)
+    return samples, notes + remarks(groups_of(samples))
 
 
 def without_doubles(samples: list[Sample]) -> tuple[list[Sample], list[str]]:

@@ -4,13 +4,12 @@ import pandas as pd
 
 from utils.errors import UserError
 from utils.reports.names import counted
-
-COLUMNS = ("dataset", "training", "method", "labeled", "mean", "std", "runs", "splits", "seeds")
+from utils.reports.signs import HEADERS
 
 
 def summarise(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """A row a group and number of labels: COLUMNS; group; budget; of, the number of the group's
-    runs; over, the same in words.  Each is over the runs that have this number of labels.
+    """A row a group and number of labels: HEADERS["curves"]; group; budget; of, the number of the
+    group's runs; over, the same in words.  Each is over the runs that have this number of labels.
 
     runs: of utils.reports.runs.grouped."""
     if measure not in runs or runs[measure].isna().all():
@@ -87,3 +86,11 @@ def cell(row) -> str:
 def line(cells: list[str]) -> str:
     """A row of a table in Markdown."""
     return "| " + " | ".join(" ".join(cell.replace("|", r"\|").split()) for cell in cells) + " |"
+
+
+def csv(key: str, frame: pd.DataFrame) -> str:
+    """The table of this key in HEADERS; of the penalties, a row a cell of the matrix."""
+    if key == "penalties":
+        frame = frame.rename_axis("beats").rename_axis("beaten", axis="columns").stack()
+        frame = frame.rename("penalty").reset_index().dropna()
+    return frame.to_csv(columns=list(HEADERS[key]), index=False, lineterminator="\n")

@@ -6,8 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.reports.documents import HEADERS, LATEX, MARKDOWN
-from utils.reports.page import GENERATOR
+from utils.reports.signs import HEADERS, LATEX, MARKDOWN, PAGE
 from utils.run.files import make_folder, remove_empty, staged, told
 
 _OF_A_RUN = ("results.csv", "acquired.csv", "timing.csv")
@@ -19,7 +18,7 @@ _OWN = {  # what a file of ours begins with, one of these, and what else is in i
     ".png": ((b"\x89PNG",), _FIGURE),
     ".pdf": ((b"%PDF",), _FIGURE),
     ".svg": ((b"<?xml",), _FIGURE),
-    ".html": ((b"<!DOCTYPE html>",), GENERATOR.encode()),
+    ".html": ((b"<!DOCTYPE html>",), PAGE.encode()),
 }
 
 

@@ -4,24 +4,12 @@ import pandas as pd
 
 from utils.reports import analysis, documents, page, shown
 from utils.reports.curves import draw
-from utils.reports.remarks import remarks, without_doubles
 from utils.reports.runs import Sample, grouped, groups_of
-from utils.reports.table import summarise
-
-FILES = (
-    *("report.html", "report.md", "report.tex", "curves.png", "curves.pdf"),
-    *(f"{key}.csv" for key in documents.HEADERS),
-)
-
-
-def once(samples: list[Sample]) -> tuple[list[Sample], list[str]]:
-    """The runs to report, and a line for each thing that is doubled, missing or mixed."""
-    samples, notes = without_doubles(samples)
-    return samples, notes + remarks(groups_of(samples))
+from utils.reports.table import csv, summarise
 
 
 def files(samples: list[Sample], notes: list[str], measure: str, pictures) -> dict[str, bytes]:
-    """Name -> content, for each of FILES.
+    """Name -> content, for each of signs.FILES.
 
     samples: no two the same; notes: what is to be known of them; pictures: config of a run -> its
     images (pictures.Pictures).  Raises UserError where no run has the measure."""
@@ -39,7 +27,7 @@ def files(samples: list[Sample], notes: list[str], measure: str, pictures) -> di
         "report.html": page.render(groups, summary, tables, notes, measure, pictures),
         "report.md": documents.markdown("Active learning: report", tables, notes),
         "report.tex": documents.latex(tables),
-        **{f"{key}.csv": documents.csv(key, frame) for key, frame in frames.items()},
+        **{f"{key}.csv": csv(key, frame) for key, frame in frames.items()},
     }
     figures = {f"curves.{kind}": draw(summary, measure, kind) for kind in ("png", "pdf")}
     return {

@@ -10,8 +10,8 @@ from utils.reports.curves import COLOURS, styles_of
 from utils.reports.page.runs import stories
 from utils.reports.runs import Group
 from utils.reports.shown import Table
+from utils.reports.signs import PAGE
 
-GENERATOR = '<meta name="generator" content="report.py">'
 _HERE = Path(__file__).parent
 
 
@@ -36,7 +36,7 @@ def render(
         undefined=StrictUndefined,
     )
     return environment.get_template("page.html").render(
-        generator=GENERATOR,
+        generator=PAGE,
         css=(_HERE / "page.css").read_text(),
         js=(_HERE / "page.js").read_text(),
         measure=measure,
