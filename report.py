@@ -1,19 +1,23 @@
-"""From runs to a table and a figure: python report.py FOLDER [--figure F.png] [--table F.md]
+"""From runs to tables, curves and a page: python report.py FOLDER... --out DIR
 
-Reads config.json and results.csv of every finished run below FOLDER, groups the runs that differ in
-their split and seed alone, and gives the mean and the standard deviation (over those, n−1) per
-number of labels. Groups of one data set, training and method are told apart by what differs.
+Reads config.json and results.csv of every finished run below the folders, groups the runs that
+differ in their split and seed alone, and gives the mean and the standard deviation (over those,
+n−1) per number of labels. Groups of one data set, training and method are told apart by what
+differs.
 """
 
 import sys
+import time
 from pathlib import Path
 
 from utils.errors import Refused, UserError
 from utils.options.command import OneLineParser, complain
-from utils.options.kinds import not_empty, one_of
+from utils.options.kinds import above_zero, not_empty, one_of
 from utils.reports import targets
 from utils.reports.curves import draw
-from utils.reports.runs import MEASURES, grouped, read_folder
+from utils.reports.remarks import once
+from utils.reports.runs import MEASURES, UNFINISHED, Sample, grouped, read_folders
+from utils.reports.signs import FILES
 from utils.reports.table import csv, markdown, summarise
 from utils.reports.targets import target
 from utils.run.log import one_line, say, spare_terminal
@@ -21,9 +25,12 @@ from utils.run.log import one_line, say, spare_terminal
 
 def main(argv=None) -> int:
     spare_terminal()
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.follow and not args.out:
+        parser.error("--follow is read only with --out")
     try:
-        report(args)
+        follow(args) if args.follow else report(args)
     except UserError as error:
         return complain(error, "report.py")
     except KeyboardInterrupt:
@@ -35,8 +42,22 @@ def main(argv=None) -> int:
 def build_parser() -> OneLineParser:
     parser = OneLineParser("report.py", description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
-    add("folder", type=not_empty, help="a folder of runs, for example runs")
+    add("folder", type=not_empty, nargs="+", help="folders of runs, for example runs")
     add("--measure", type=one_of(MEASURES), default="top1", help=", ".join(MEASURES))
+    add(
+        "--out",
+        type=not_empty,
+        metavar="DIR",
+        help=f"write the whole report into this folder: {', '.join(FILES)}",
+    )
+    add(
+        "--follow",
+        type=above_zero,
+        nargs="?",
+        const=30.0,
+        metavar="SECONDS",
+        help="write it anew every so many seconds (default: 30) until all runs are finished",
+    )
     add(
         "--figure",
         type=target(".png", ".pdf", ".svg"),
@@ -50,23 +71,73 @@ def report(args) -> None:
     """Print the table, and on standard error what is not in it; write the files asked for.
 
     Raises UserError for what the user can mend."""
-    targets.check([path for path in (args.table, args.figure) if path])
-    samples, notes = read_folder(Path(args.folder))
+    targets.check(paths(args))
+    samples, notes = gathered(args)
     for note in notes:
         say(one_line(note), "stderr")
     if not samples:
-        raise UserError(f"no finished run below {args.folder}")
+        raise UserError(f"no finished run below {', '.join(args.folder)}")
+    table = written(args, samples, notes)
+    if args.out:
+        say(f"written: {Path(args.out, FILES[0])} and what is beside it", "stderr")
+    show(table)
+
+
+def follow(args) -> None:
+    """Report anew as runs go on, until all that were begun are finished and no more have begun
+    since the last look; the table at the end.
+
+    Raises UserError for what the user can mend; that nothing is finished yet is none."""
+    targets.check(paths(args))
+    table, before = "", None
+    while True:
+        samples, notes = gathered(args)
+        unfinished = sum(note.endswith(UNFINISHED) for note in notes)
+        now = [str(sample.folder) for sample in samples], notes
+        if now != before:
+            say(f"{len(samples)} finished, {unfinished} not yet ({time.strftime('%X')})", "stderr")
+            table = written(args, samples, notes) if samples else ""
+        elif samples and not unfinished:
+            break
+        before = now
+        time.sleep(args.follow)
+    show(table)
+
+
+def paths(args) -> list[Path]:
+    """The files to be written."""
+    out = [Path(args.out, name) for name in FILES] if args.out else []
+    return [*out, *(path for path in (args.table, args.figure) if path)]
+
+
+def gathered(args) -> tuple[list[Sample], list[str]]:
+    """The runs to report, and in words what is left out or should be known of them."""
+    samples, notes = read_folders([Path(folder) for folder in args.folder])
+    if args.out:
+        samples, more = once(samples)
+        notes += more
+    return samples, notes
+
+
+def written(args, samples: list[Sample], notes: list[str]) -> str:
+    """Write all files, or none; -> the table."""
     summary = summarise(grouped(samples), args.measure)
     table = markdown(summary)
     contents = {}
+    if args.out:
+        from pictures import pictures  # and with it torch, for which a table need not wait
+        from utils.reports.whole import files
+
+        found = files(samples, notes, args.measure, pictures)
+        contents |= {Path(args.out, name): content for name, content in found.items()}
     if args.table:
         as_csv = args.table.suffix.lower() == ".csv"
-        contents[args.table] = (csv(summary) if as_csv else table).encode()
+        contents[args.table] = (csv("curves", summary) if as_csv else table).encode()
     if args.figure:
         kind = args.figure.suffix.lower().removeprefix(".")
         contents[args.figure] = draw(summary, args.measure, kind)
     targets.write(contents)
-    show(table)
+    return table
 
 
 def show(table: str) -> None:

@@ -13,21 +13,24 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from utils.reports.names import natural
-from utils.reports.table import caption
+from utils.reports.table import axes_of, caption
 
-_MARKERS = "os^DvPX"  # 7 of them with 10 colours: 70 curves until a pair comes again
+# After Okabe and Ito's colours, which the colour-blind can tell apart; darker, for a contrast of 3
+# to 1 to white.  Those of page/page.css.
+COLOURS = ("#0072b2", "#d55e00", "#00805e", "#b0508f", "#000000", "#a87200", "#3189bd")
+_MARKERS = "os^DvPX<>"  # 9 of them with 7 colours: 63 curves until a pair comes again
 _LINES = ("-", "--", "-.", ":")
 _PANEL = (3.1, 3.3)  # inches
 _TICKS = 6
 
 
 def draw(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
-    """The file of a figure: a row a data set, a panel a training, a curve a method, the spread
-    shaded; a method looks the same in every panel.
+    """The file of a figure: a row a data set and budget, a panel a training, a curve a method, the
+    spread shaded; a method looks the same in every panel.
 
     summary: of utils.reports.table.summarise; kind: png, pdf, svg."""
-    parts = [part for _, part in summary.groupby("dataset")]
-    columns = max(part.training.nunique() for part in parts)
+    parts = axes_of(summary)
+    columns = max(part.training.nunique() for _, part in parts)
     styles = styles_of(summary)
     names = [_wrapped(name) for name in styles]
     height = max(_PANEL[1] * len(parts), 0.2 * sum(1 + name.count("\n") for name in names))
@@ -36,8 +39,8 @@ def draw(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
         size = (_PANEL[0] * columns + 2.2, height + 0.3)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(parts), columns, sharex="row", sharey="row", squeeze=False)
-        for row, part in zip(grid, parts, strict=True):
-            _draw_row(row, part, styles)
+        for row, (name, part) in zip(grid, parts, strict=True):
+            _draw_row(row, name, part, styles)
             row[0].set_ylabel(f"{measure} (%)")
         handles = [Line2D([], [], **style) for style in styles.values()]
         figure.legend(handles, names, loc="outside right upper", fontsize="small", frameon=False)
@@ -53,9 +56,9 @@ def styles_of(summary: pd.DataFrame) -> dict[str, dict]:
     methods = sorted(panels.index, key=lambda method: (-panels[method], natural(method)))
     return {
         method: {
-            "color": f"C{i % 10}",
+            "color": COLOURS[i % len(COLOURS)],
             "marker": _MARKERS[i % len(_MARKERS)],
-            "linestyle": _LINES[i // 10 % len(_LINES)],
+            "linestyle": _LINES[i // len(COLOURS) % len(_LINES)],
             "markersize": 4.5,
         }
         for i, method in enumerate(methods)
@@ -68,15 +71,15 @@ def _wrapped(name: str) -> str:
     return textwrap.fill(kept, 32, break_long_words=False, break_on_hyphens=False)
 
 
-def _draw_row(axes, part: pd.DataFrame, styles: dict) -> None:
-    """The panels of a data set."""
+def _draw_row(axes, name: str, part: pd.DataFrame, styles: dict) -> None:
+    """The panels of a data set and budget, which is called `name`."""
     trainings = list(part.training.unique())
     for axis in axes[len(trainings) :]:
         axis.set_axis_off()
     for axis, training in zip(axes, trainings, strict=False):
         for _, curve in part[part.training == training].groupby("group"):
             _draw_curve(axis, curve, styles[curve.method.iloc[0]])
-        axis.set_title(f"{part.dataset.iloc[0]}: {training}", fontsize="medium")
+        axis.set_title(f"{name}: {training}", fontsize="medium")
         axis.set_xlabel("labels")
         axis.grid(alpha=0.3)
     low, high = axes[0].get_ylim()

@@ -44,10 +44,15 @@ def labels(whos: list[dict]) -> list[Label]:
     return named
 
 
+def added(options: dict) -> list[str]:
+    """The trainings on unlabeled images that these options add, pre-training not among them."""
+    on = [name for name, value in options.items() if name.startswith(_SWITCH) and value is True]
+    return sorted(name.removeprefix(_SWITCH) for name in on if name != _PRETRAINING)
+
+
 def _plain(options: dict) -> Label:
-    added = [name for name, value in options.items() if name.startswith(_SWITCH) and value is True]
-    parts = sorted(name.removeprefix(_SWITCH).upper() for name in added if name != _PRETRAINING)
-    if _PRETRAINING in added:
+    parts = [name.upper() for name in added(options)]
+    if options.get(_PRETRAINING) is True:
         parts.insert(0, "PRE")
     return Label(
         one_line(options["dataset"]), tuple(map(one_line, parts)), one_line(options["al_method"])

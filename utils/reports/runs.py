@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,18 +15,25 @@ from utils.reports import names
 from utils.run import identity
 
 MEASURES = ("top1", "top5", "val_top1", "val_top5", "pseudo_accuracy")  # in percent
+COUNTS = ("steps", "pseudo_labels")  # columns that are told beside them, where they are there
+UNFINISHED = "cycles are done"  # how the note on a run that is not over ends
 _NEEDED = ("cycle", "labeled", "top1")  # columns of results.csv without an empty cell
 _KINDS = {"dataset": str, "al_method": str, "split": int, "seed": int}  # options of every identity
 _SET_ASIDE = re.compile(r"\.old\d+$")  # folders, by --resume False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """A run: its folder, its identity, and its results, a row a cycle."""
+    """A run: its folder, its config.json, and its results, a row a cycle."""
 
     folder: Path
-    who: dict
+    config: dict
     results: pd.DataFrame
+
+    @property
+    def who(self) -> dict:
+        """Its identity."""
+        return self.config["identity"]
 
     @property
     def split(self) -> int:
@@ -41,6 +49,35 @@ class Sample:
         return identity.digest(self.who, without=names.SAMPLED)
 
 
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The runs that differ in their split and seed alone, under their common name."""
+
+    label: names.Label
+    samples: tuple[Sample, ...]
+
+    @property
+    def name(self) -> str:
+        """In full, for a line of text."""
+        return f"{self.label.dataset}, {self.label.training}, {self.label.method}"
+
+    @property
+    def who(self) -> dict:
+        """The identity of the first; the others' differ in what is sampled."""
+        return self.samples[0].who
+
+
+def read_folders(folders: list[Path]) -> tuple[list[Sample], list[str]]:
+    """As read_folder; what is below several of the folders counts once."""
+    samples, notes = {}, {}
+    for folder in folders:
+        found, more = read_folder(folder)
+        for sample in found:
+            samples.setdefault(os.path.realpath(sample.folder), sample)
+        notes |= dict.fromkeys(more)
+    return list(samples.values()), list(notes)
+
+
 def read_folder(folder: Path) -> tuple[list[Sample], list[str]]:
     """The finished runs below a folder, and in words what is left out of it, and why.
 
@@ -54,11 +91,11 @@ def read_folder(folder: Path) -> tuple[list[Sample], list[str]]:
             config = _read_config(path)
             results = _read_results(path)
             if len(results) < config["al_nb_cycles"]:
-                raise UserError(f"{len(results)} of {config['al_nb_cycles']} cycles are done")
+                raise UserError(f"{len(results)} of {config['al_nb_cycles']} {UNFINISHED}")
         except UserError as error:
             notes.append(f"left out: {path}: {error}")
         else:
-            samples.append(Sample(path, config["identity"], results))
+            samples.append(Sample(path, config, results))
     return samples, notes
 
 
@@ -78,7 +115,7 @@ def _run_folders(folder: Path) -> tuple[list[Path], list[str]]:
     return found, notes
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """A run's file.  Raises UserError where there is none to read; a pipe or a device would never
     end."""
     try:
@@ -94,7 +131,7 @@ def _read(path: Path) -> bytes:
 def _read_config(folder: Path) -> dict:
     """A run's config.json.  Raises UserError where it does not say whose it is."""
     try:
-        config = json.loads(_read(folder / "config.json").decode())
+        config = json.loads(read_file(folder / "config.json").decode())
     except (ValueError, RecursionError) as error:
         raise UserError(f"config.json cannot be read ({error})") from None
     if not isinstance(config, dict):
@@ -124,7 +161,7 @@ def _nested(value) -> bool:
 
 def _read_results(folder: Path) -> pd.DataFrame:
     """A run's results.csv.  Raises UserError where it is not one."""
-    content = _read(folder / "results.csv")
+    content = read_file(folder / "results.csv")
     try:
         results = pd.read_csv(io.BytesIO(content), low_memory=False)
     except pd.errors.EmptyDataError:
@@ -147,7 +184,10 @@ def _read_results(folder: Path) -> pd.DataFrame:
     measures = [name for name in MEASURES if name in results]
     for name in measures:
         _check_percent(name, results[name])
-    return results[["labeled", *measures]]
+    counted = [
+        name for name in COUNTS if name in results and pd.api.types.is_numeric_dtype(results[name])
+    ]
+    return results[["labeled", *measures, *counted]]
 
 
 def _check_percent(name: str, values: pd.Series) -> None:
@@ -158,37 +198,46 @@ def _check_percent(name: str, values: pd.Series) -> None:
         raise UserError(f"results.csv is garbled: {name} is not a percentage")
 
 
+def groups_of(samples: list[Sample]) -> list[Group]:
+    """The groups in the order of the report, no two of one name."""
+    found = defaultdict(list)
+    for sample in samples:
+        found[sample.group].append(sample)
+    labels = names.labels([some[0].who for some in found.values()])
+    groups = [Group(label, tuple(some)) for label, some in zip(labels, found.values(), strict=True)]
+    return sorted(groups, key=lambda group: names.order(group.label))
+
+
 def grouped(samples: list[Sample]) -> pd.DataFrame:
     """A row a cycle of a run: group (a number, in the order of the report), dataset, training,
-    method (with what tells it apart), split, seed, folder, labeled, measures.
+    method (with what tells it apart), budget (-1 for none), split, seed, folder, labeled, measures.
 
     Raises UserError where two runs are the same."""
-    _refuse_repeated(samples)
-    groups = {sample.group: sample.who for sample in samples}
-    found = dict(zip(groups, names.labels(list(groups.values())), strict=True))
-    order = sorted(found, key=lambda group: names.order(found[group]))
-    frames = []
-    for sample in samples:
-        label = found[sample.group]
-        frame = sample.results.assign(
-            group=order.index(sample.group),
-            dataset=label.dataset,
-            training=label.training,
-            method=label.method,
+    for first, *others in same(samples):
+        raise UserError(
+            f"{others[0].folder} is not the only run of its split: {first.folder} has the same "
+            "options, split and seed; name a folder with one of them"
+        )
+    frames = [
+        sample.results.assign(
+            group=number,
+            dataset=group.label.dataset,
+            training=group.label.training,
+            method=group.label.method,
+            budget=group.who["options"].get("al_budget", -1),
             split=sample.split,
             seed=sample.seed,
             folder=str(sample.folder),
         )
-        frames.append(frame)
+        for number, group in enumerate(groups_of(samples))
+        for sample in group.samples
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
-def _refuse_repeated(samples: list[Sample]) -> None:
-    seen = {}
+def same(samples: list[Sample]) -> list[list[Sample]]:
+    """The runs that are there more than once, each with all its folders."""
+    found = defaultdict(list)
     for sample in samples:
-        first = seen.setdefault((sample.group, sample.split, sample.seed), sample)
-        if first is not sample:
-            raise UserError(
-                f"{sample.folder} is not the only run of its split: {first.folder} has the same "
-                "options, split and seed; name a folder with one of them"
-            )
+        found[sample.group, sample.split, sample.seed].append(sample)
+    return [some for some in found.values() if len(some) > 1]

@@ -4,19 +4,18 @@ import pandas as pd
 
 from utils.errors import UserError
 from utils.reports.names import counted
-
-COLUMNS = ("dataset", "training", "method", "labeled", "mean", "std", "runs", "splits", "seeds")
+from utils.reports.signs import HEADERS
 
 
 def summarise(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """A row a group and number of labels: COLUMNS; group; of, the number of the group's runs; over,
-    the same in words.  Each is over the runs that have this number of labels.
+    """A row a group and number of labels: HEADERS["curves"]; group; budget; of, the number of the
+    group's runs; over, the same in words.  Each is over the runs that have this number of labels.
 
     runs: of utils.reports.runs.grouped."""
     if measure not in runs or runs[measure].isna().all():
         raise UserError(f"these runs have no {measure}")
     runs = runs.dropna(subset=[measure])
-    rows = runs.groupby(["group", "dataset", "training", "method", "labeled"], sort=True)
+    rows = runs.groupby(["group", "dataset", "budget", "training", "method", "labeled"], sort=True)
     summary = rows.agg(
         mean=(measure, "mean"),
         std=(measure, "std"),
@@ -29,6 +28,15 @@ def summarise(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
     return summary.assign(of=summary.group.map(whole.folder), over=summary.group.map(over))
 
 
+def axes_of(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """What is drawn to one scale: a data set and budget, with its name."""
+    budgets = summary.groupby("dataset").budget.nunique()
+    return [
+        (f"{dataset}, budget {budget}" if budgets[dataset] > 1 else dataset, part)
+        for (dataset, budget), part in summary.groupby(["dataset", "budget"])
+    ]
+
+
 def _over(runs: int, splits: int, seeds: int) -> str:
     words = counted(splits, "split")
     return words if seeds == 1 else f"{words}, {counted(seeds, 'seed')} ({counted(runs, 'run')})"
@@ -36,7 +44,7 @@ def _over(runs: int, splits: int, seeds: int) -> str:
 
 def caption(summary: pd.DataFrame) -> str:
     """What the numbers are."""
-    words = summary.over[0]
+    words = summary.over.iloc[0]
     if summary.over.nunique() > 1:
         words = " to ".join(map(str, sorted({summary.of.min(), summary.of.max()}))) + " runs"
     return f"mean ± standard deviation over {words}"
@@ -60,24 +68,29 @@ def _table(summary: pd.DataFrame, names: list[str]) -> str:
     counts = sorted(summary.labeled.unique())
     header = [name.replace("dataset", "data set") for name in names]
     header += [f"{n} labels" for n in counts]
-    lines = [_line(header), _line(["---"] * len(header))]
+    lines = [line(header), line(["---"] * len(header))]
     for _, part in summary.groupby("group"):
-        cells = {row.labeled: _cell(row) for row in part.itertuples()}
-        lines.append(_line([*part[names].iloc[0], *(cells.get(n, "") for n in counts)]))
+        cells = {row.labeled: cell(row) for row in part.itertuples()}
+        lines.append(line([*part[names].iloc[0], *(cells.get(n, "") for n in counts)]))
     return "\n".join(lines) + "\n"
 
 
-def _cell(row) -> str:
+def cell(row) -> str:
+    """Mean and spread, and over how many runs, where that is not all of the group."""
     words = f"{row.mean:.1f}"
     if row.runs > 1:
         words += f" ± {row.std:.1f}"
     return words if row.runs == row.of else f"{words} (n = {row.runs})"
 
 
-def _line(cells: list[str]) -> str:
+def line(cells: list[str]) -> str:
+    """A row of a table in Markdown."""
     return "| " + " | ".join(" ".join(cell.replace("|", r"\|").split()) for cell in cells) + " |"
 
 
-def csv(summary: pd.DataFrame) -> str:
-    """A row a group and number of labels, with all digits."""
-    return summary.to_csv(columns=list(COLUMNS), index=False, lineterminator="\n")
+def csv(key: str, frame: pd.DataFrame) -> str:
+    """The table of this key in HEADERS; of the penalties, a row a cell of the matrix."""
+    if key == "penalties":
+        frame = frame.rename_axis("beats").rename_axis("beaten", axis="columns").stack()
+        frame = frame.rename("penalty").reset_index().dropna()
+    return frame.to_csv(columns=list(HEADERS[key]), index=False, lineterminator="\n")

@@ -6,17 +6,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.reports.table import COLUMNS
+from utils.reports.signs import HEADERS, LATEX, MARKDOWN, PAGE
 from utils.run.files import make_folder, remove_empty, staged, told
 
 _OF_A_RUN = ("results.csv", "acquired.csv", "timing.csv")
 _FIGURE = b"atplotlib"  # the program, as it names itself in a figure's file
-_OWN = {  # what a file of ours begins with, and what else is in it
-    ".md": (b"| data set | training | method |", b""),
-    ".csv": (f"{','.join(COLUMNS)}\n".encode(), b""),
-    ".png": (b"\x89PNG", _FIGURE),
-    ".pdf": (b"%PDF", _FIGURE),
-    ".svg": (b"<?xml", _FIGURE),
+_OWN = {  # what a file of ours begins with, one of these, and what else is in it
+    ".md": ((b"| data set | training | method |", MARKDOWN.encode()), b""),
+    ".tex": ((LATEX.encode(),), b""),
+    ".csv": (tuple(f"{','.join(header)}\n".encode() for header in HEADERS.values()), b""),
+    ".png": ((b"\x89PNG",), _FIGURE),
+    ".pdf": ((b"%PDF",), _FIGURE),
+    ".svg": ((b"<?xml",), _FIGURE),
+    ".html": ((b"<!DOCTYPE html>",), PAGE.encode()),
 }
 
 

@@ -17,6 +17,7 @@ from utils.run.environment import compared, environment, peak_memory, starts_of
 from utils.run.files import json_bytes, make_folder, remove_empty, sweep, told, write_atomically
 from utils.run.lease import LEASE, Lease
 from utils.run.log import Stage, log, open_log
+from utils.run.scalars import Scalars
 
 
 class Run:
@@ -36,6 +37,7 @@ class Run:
         self.rows = {"results": [], "acquired": [], "timing": []}
         self.checkpoints = Checkpoints(folder / "checkpoint.pt", self._view)
         self.lease, self.started, self.written = None, False, None
+        self.scalars = Scalars(folder) if config.get("tensorboard") else None
         if resume:
             self._require_same()
         with told(folder):
@@ -63,6 +65,8 @@ class Run:
 
     def _leave(self) -> None:
         """Give the folder back; leave nothing of one that was made for nothing."""
+        if self.scalars:
+            self.scalars.close()
         for_nothing = self.made and not self.started
         if self.lease:
             self.lease.undo() if for_nothing else self.lease.release()
@@ -160,6 +164,8 @@ class Run:
             for name, text in texts.items():
                 write_atomically(self.folder / f"{name}.csv", text.encode())
             self.written = told
+            if self.scalars:
+                self.scalars.write(self.rows)
 
     def _write_config(self) -> None:
         write_atomically(self.folder / "config.json", json_bytes(self.config))

@@ -61,6 +61,14 @@ FOLDER = Part(
             metavar="N",
             identity=False,
         ),
+        Option(
+            "tensorboard",
+            False,
+            "write the numbers of every cycle for TensorBoard too",
+            kind=bool,
+            identity=False,
+            added=True,
+        ),
     ),
     check=_check,
 )

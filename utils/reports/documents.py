@@ -1,0 +1,54 @@
+"""A report's tables as Markdown and LaTeX."""
+
+import pandas as pd
+
+from utils.reports.shown import Table
+from utils.reports.signs import LATEX, MARKDOWN
+from utils.reports.table import line
+from utils.run.log import one_line
+
+_MATHS = {"±": r"$\pm$", "−": "$-$", "“": "``", "”": "''"}
+
+
+def markdown(title: str, tables: list[Table], notes: list[str]) -> str:
+    """The whole report but its pictures."""
+    parts = [f"{MARKDOWN}# {title}\n"]
+    if notes:
+        parts.append("\n".join(f"* {one_line(note)}" for note in notes) + "\n")
+    for table in tables:
+        parts.append(f"## {one_line(table.title)}\n")
+        if len(table.rows):
+            parts.append(_markdown(table.rows))
+        parts.append(table.note + "\n")
+    return "\n".join(parts)
+
+
+def _markdown(rows: pd.DataFrame) -> str:
+    lines = [line(list(rows.columns)), line(["---"] * len(rows.columns))]
+    return "\n".join(lines + [line(list(row)) for row in rows.to_numpy()]) + "\n"
+
+
+def latex(tables: list[Table]) -> str:
+    """Table environments with the rules of booktabs, to be put into a paper."""
+    return LATEX + "\n".join(_latex(table) for table in tables if len(table.rows))
+
+
+def _latex(table: Table) -> str:
+    escaped = table.rows.map(one_line)
+    text = escaped.to_latex(
+        index=False,
+        escape=True,
+        column_format="l" * len(escaped.columns),
+        caption=_escaped(f"{table.title}. {table.note}"),
+        label=f"tab:{table.key}",
+        position="tb",
+    )
+    for letter, command in _MATHS.items():
+        text = text.replace(letter, command)
+    return text
+
+
+def _escaped(text: str) -> str:
+    """As pandas does for cells."""
+    cell = pd.DataFrame([[one_line(text)]]).style.format(escape="latex")
+    return cell.hide(axis="index").hide(axis="columns").to_latex().splitlines()[1][:-3]

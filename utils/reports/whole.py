@@ -1,0 +1,44 @@
+"""All files of a report."""
+
+import pandas as pd
+
+from utils.reports import analysis, documents, page, shown
+from utils.reports.curves import draw
+from utils.reports.runs import Sample, grouped, groups_of
+from utils.reports.table import csv, summarise
+
+
+def files(samples: list[Sample], notes: list[str], measure: str, pictures) -> dict[str, bytes]:
+    """Name -> content, for each of signs.FILES.
+
+    samples: no two the same; notes: what is to be known of them; pictures: config of a run -> its
+    images (pictures.Pictures).  Raises UserError where no run has the measure."""
+    groups = groups_of(samples)
+    summary = summarise(grouped(samples), measure)
+    curves = analysis.Curves(groups, measure)
+    frames = {
+        "curves": summary,
+        "budget": analysis.overview(groups, curves),
+        "differences": analysis.differences(groups, curves),
+        "penalties": analysis.penalties(groups, curves),
+    }
+    tables = _shown(frames, measure)
+    texts = {
+        "report.html": page.render(groups, summary, tables, notes, measure, pictures),
+        "report.md": documents.markdown("Active learning: report", tables, notes),
+        "report.tex": documents.latex(tables),
+        **{f"{key}.csv": csv(key, frame) for key, frame in frames.items()},
+    }
+    figures = {f"curves.{kind}": draw(summary, measure, kind) for kind in ("png", "pdf")}
+    return {
+        name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()
+    } | figures
+
+
+def _shown(frames: dict[str, pd.DataFrame], measure: str) -> list[shown.Table]:
+    return [
+        *shown.accuracies(frames["curves"], measure),
+        shown.budgets(frames["budget"]),
+        shown.differences(frames["differences"]),
+        shown.penalties(frames["penalties"]),
+    ]
