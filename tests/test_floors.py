@@ -12,6 +12,7 @@ ROOMS = (
     "oracle",
     "declared",
     "lasting",
+    "pictures",
     "sweep",
     "predict",
     "report",
