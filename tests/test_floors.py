@@ -11,6 +11,7 @@ ROOMS = (
     "experiment",
     "declared",
     "lasting",
+    "pictures",
     "sweep",
     "report",
     "tests",
