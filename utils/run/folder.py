@@ -27,8 +27,11 @@ class Run:
     what the last checkpoint holds, None where there is none.  A signal that stops the run within
     the `with` saves what was kept last; an error before `start` leaves no new folder behind."""
 
-    def __init__(self, folder: Path, config: dict, *, device, resume: bool, judges=("",)):
-        """config: every option, and the identity; judges: prefixes of the accuracy columns.
+    def __init__(
+        self, folder: Path, config: dict, *, device, resume: bool, judges=("",), scalars=False
+    ):
+        """config: every option, and the identity; judges: prefixes of the accuracy columns;
+        scalars: write them for TensorBoard too.
 
         Raises UserError where the folder cannot be written, is in use by another process or
         holds another identity."""
@@ -37,7 +40,7 @@ class Run:
         self.rows = {"results": [], "acquired": [], "timing": []}
         self.checkpoints = Checkpoints(folder / "checkpoint.pt", self._view)
         self.lease, self.started, self.written = None, False, None
-        self.scalars = Scalars(folder) if config.get("tensorboard") else None
+        self.scalars = Scalars(folder) if scalars else None
         if resume:
             self._require_same()
         with told(folder):
