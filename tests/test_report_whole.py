@@ -187,3 +187,17 @@ def test_follow_is_left_by_an_interrupt(runs, tmp_path):  # noqa: F811
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[1] == "report.py: interrupted\n"
     assert process.returncode == 130 and not (tmp_path / "out").exists()
+
+
+def test_other_networks_are_another_setting(runs, reported, tmp_path):  # noqa: F811
+    for split in range(5):
+        runs(50, 60 + split, split=split)
+        runs(50, 90 + 2 * split, split=split, arch="large")
+        runs(50, 70 + 2 * split, split=split, arch="large", **MORE)
+    reported("runs", "--out", "out")
+    found = frames(tmp_path / "out")
+    assert list(found["penalties"].itertuples(index=False, name=None)) == [
+        ("coreset", "random (arch large)", 0.0),
+        ("random (arch large)", "coreset", 1.0),
+    ]
+    assert set(found["differences"].against) == {"random (arch large)"}

@@ -41,12 +41,13 @@ def unaided(group: Group, groups: list[Group]) -> Group | None:
 
 
 def rivals(groups: list[Group]) -> list[tuple[Group, Group]]:
-    """Pairs of a data set and training that could be compared at each number of labels."""
+    """Pairs of one setting: data set, training, budget, network and all other options that both
+    read; the method alone differs."""
     return [
         (one, two)
         for one, two in combinations(groups, 2)
         if (one.label.dataset, one.label.parts) == (two.label.dataset, two.label.parts)
-        and _comparable(one, two)
+        and not _differing(one, two)
     ]
 
 
