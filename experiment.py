@@ -195,14 +195,8 @@ def open_run(args, problem: Problem) -> Run:
     where = folder_of(args, finished.run_name(who, args.exp_name))
     judges = tuple(problem.judges)
     config = {**vars(args), "identity": who}
-    return Run(
-        where,
-        config,
-        device=problem.images.device,
-        resume=args.resume,
-        judges=judges,
-        scalars=args.tensorboard,
-    )
+    more = {"resume": args.resume, "judges": judges, "scalars": args.tensorboard}
+    return Run(where, config, device=problem.images.device, **more)
 
 
 def network_maker(args, problem: Problem) -> partial:

@@ -160,7 +160,7 @@ def test_what_needs_no_image_works(words, start):
             "takes features, --dataset digits has images: use one of ",
         ),
         ("--al-method bald", "which --arch linear does not have: give its head one with --head-dr"),
-        ("--flip", "--flip is read only with --dataset folder or --dataset arrays"),
+        ("--flip True", "--flip is read only with --dataset folder or --dataset arrays"),
     ],
 )
 def test_what_needs_images_is_refused(words, expected, start):

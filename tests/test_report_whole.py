@@ -16,6 +16,7 @@ from scipy import stats
 import report
 from tests.conftest import ROOT
 from tests.test_report import reported, runs  # noqa: F401  fixtures
+from tests.test_signals import hear
 from utils.reports.signs import FILES, HEADERS
 
 MORE = {"al_method": "coreset"}
@@ -181,7 +182,8 @@ def finish(folder):
 def test_follow_is_left_by_an_interrupt(runs, tmp_path):  # noqa: F811
     runs(cycles=2)  # in its first cycle: nothing to show yet
     words = [sys.executable, ROOT / "report.py", "runs", "--out", "out", "--follow"]
-    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    pipes = {"stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(words, cwd=tmp_path, preexec_fn=hear, **pipes)
     assert "0 finished, 1 not yet" in process.stderr.readline()
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)

@@ -40,7 +40,7 @@ def test_the_loss_is_the_formula(temperature):
     assert float(found) == pytest.approx(np.mean(terms), rel=1e-5)
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", [name for name, row in ARCHS.items() if not row.vectors])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_network_learns_in_place(arch, channels):
     size = max(8, ARCHS[arch].min_size)

@@ -13,9 +13,8 @@ from pathlib import Path
 from utils.errors import Refused
 from utils.run.stopping import uninterrupted
 
-LEFTOVER = re.compile(
-    r"\.(.+\.(?:pt|csv|json|html|txt))\.[a-z0-9_]{8}"
-)  # of a write that was killed
+# Of a write that was killed.
+LEFTOVER = re.compile(r"\.(.+\.(?:pt|csv|json|html|txt))\.[a-z0-9_]{8}")
 
 
 def write_atomically(path: Path, content: bytes, older: Path | None = None) -> None:
