@@ -48,7 +48,7 @@ def test_seed_command_on_cifar10(command, archives, tmp_path):
     names = {path.name for path in folders[0].iterdir()} - {".lease"}
     assert names == {
         "config.json", "environment.json", "results.csv", "timing.csv", "acquired.csv", "log.txt",
-        "checkpoint.pt", "checkpoint.before.pt",
+        "checkpoint.pt", "checkpoint.before.pt", "classes.txt", "preprocessing.json",
     }  # fmt: skip
     results = rows(folders[0] / "results.csv")
     assert [row["labeled"] for row in results] == ["10", "20"]

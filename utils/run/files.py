@@ -14,7 +14,7 @@ from utils.errors import Refused
 from utils.run.stopping import uninterrupted
 
 LEFTOVER = re.compile(
-    r"\.(.+\.(?:pt|csv|json|html|txt))\.[a-z0-9_]{8}"
+    r"\.(.+\.(?:pt|csv|json)|queries\.html|classes\.txt)\.[a-z0-9_]{8}"
 )  # of a write that was killed
 
 
