@@ -68,7 +68,8 @@ def test_a_table_that_was_deleted_or_edited_is_written_again(run, name, content)
 def test_leftovers_of_killed_writes_are_swept(run):
     folder, again = run
     swept = [".checkpoint.pt.a1b2c3d_", ".results.csv.abcdefgh", ".config.json.12345678"]
-    kept = [".mine", ".checkpoint.pt", ".notes.md.abcdefgh", "checkpoint.pt.abcdefgh"]
+    swept += [".queries.html.abcdefgh", ".classes.txt.abcdefgh"]
+    kept = [".mine", ".checkpoint.pt", ".notes.txt.abcdefgh", "checkpoint.pt.abcdefgh"]
     for name in (*swept, *kept):
         (folder / name).write_text("torn")
     (folder / "timing.csv").unlink()  # or the run would be over without a look into it

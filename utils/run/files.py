@@ -14,7 +14,7 @@ from utils.errors import Refused
 from utils.run.stopping import uninterrupted
 
 # Of a write that was killed.
-LEFTOVER = re.compile(r"\.(.+\.(?:pt|csv|json|html|txt))\.[a-z0-9_]{8}")
+LEFTOVER = re.compile(r"\.(.+\.(?:pt|csv|json)|queries\.html|classes\.txt)\.[a-z0-9_]{8}")
 
 
 def write_atomically(path: Path, content: bytes, older: Path | None = None) -> None:
