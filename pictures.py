@@ -44,21 +44,23 @@ def pictures(config: dict) -> Pictures:
         return Pictures(why="the data set that is there is another than the run's")
     images = getattr(train, "pixels", None)
     why = "" if images is not None else "its data set has features in place of images"
-    return Pictures(images, train.labels, _first(args, train.labels, who.get("initial")), why)
+    folder = splits.folder_name(args.dataset, content if spec.own else "")
+    first = _first(args, folder, train.labels, who.get("initial"))
+    return Pictures(images, train.labels, first, why)
 
 
 @lru_cache(maxsize=1)  # runs of one data set follow each other
 def _read(dataset: str, root: str, options: tuple):
     """-> the training part and the fingerprint."""
-    train, test = DATASETS[dataset].read(root, **dict(options))[:2]
-    return train, fingerprint(train, test)
+    found = DATASETS[dataset].read(root, **dict(options))
+    return found.train, found.fingerprint or fingerprint(found.train, found.test)
 
 
-def _first(args, labels: np.ndarray, initial: str) -> np.ndarray | None:
+def _first(args, folder: str, labels: np.ndarray, initial: str) -> np.ndarray | None:
     """The split's images, if they are those that the run began with."""
     classes, size = int(labels.max()) + 1, args.initial_size
     try:
-        chosen = splits.read_or_balance(args.dataset, labels, classes, size, args.split)
+        chosen = splits.read_or_balance(folder, labels, classes, size, args.split)
     except UserError:
         return None
     return chosen if identity.array_digest(chosen, labels[chosen]) == initial else None

@@ -159,10 +159,8 @@ def load_problem(
     judges = {"": (judged, found.test.labels)}
     images, ids = everything, np.arange(len(train.labels))
     if validation:
-        held_out = splits.hold_out(train.labels, chosen, VALIDATION_IMAGES, rng)
-        ids = np.setdiff1d(ids, held_out)
+        ids, judges["val_"] = hold_out(everything, train.labels, chosen, rng)
         images = everything.subset(ids)
-        judges["val_"] = (everything.subset(held_out), train.labels[held_out])
     return Problem(
         images=images,
         everything=everything,
@@ -180,6 +178,14 @@ def load_problem(
         paths=found.paths or None,
         notices=(*originals.notices(name, root, spec.published), *found.notices, *said),
     )
+
+
+def hold_out(everything, labels: np.ndarray, chosen: np.ndarray, rng):
+    """Take the validation set out of all images: -> the indices that stay (n,), and the images that
+    are held out, with their labels.  chosen: indices of the initial labels, which stay."""
+    held_out = splits.hold_out(labels, chosen, VALIDATION_IMAGES, rng)
+    stay = np.setdiff1d(np.arange(len(labels)), held_out)
+    return stay, (everything.subset(held_out), labels[held_out])
 
 
 def batches_of(spec: DatasetSpec, found: Found, device):

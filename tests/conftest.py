@@ -1,4 +1,5 @@
-"""Fixtures: golden files, a home of their own for split files, the commands as subprocesses."""
+"""Fixtures: golden files, a home of their own for split files, the commands as subprocesses,
+a browser."""
 
 import os
 import subprocess
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.archives import WRITERS, write_folder
+from tests.browser import chromium, page  # noqa: F401  fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
 

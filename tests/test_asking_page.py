@@ -4,8 +4,6 @@ Chromium without a window; where there is none, or no selenium, these tests are 
 Whatever they do, no script fails, and nothing is asked of any network."""
 
 import csv
-import json
-import shutil
 from contextlib import suppress
 
 import numpy as np
@@ -16,58 +14,9 @@ from tests.test_asking import SHORT, run, session, truth_of  # noqa: F401  fixtu
 from tests.test_runs import rows
 from utils.asking import queries
 
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update"
-)
+SCHEMES = {"file", "data", "blob"}  # the last is what is saved
 NAMES = [str(i) for i in range(10)]
 TEXT = "return document.getElementById(arguments[0]).textContent"
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium")
-    from selenium.webdriver.chrome.service import Service
-
-    programs = [shutil.which(name) for name in ("chromium", "google-chrome")]
-    browser, driver = next(filter(None, programs), None), shutil.which("chromedriver")
-    if not browser or not driver:
-        pytest.skip("no chromium and chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    window = webdriver.Chrome(options=options, service=Service(driver))
-    yield window
-    window.quit()
-
-
-@pytest.fixture
-def page(chromium):
-    """Opens a page; at the end nothing may have failed in it, or gone out of it."""
-    chromium.get_log("browser")
-    chromium.get_log("performance")
-
-    def open_page(path, size=(1280, 800)):
-        facts = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
-        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", facts)
-        saved = {"behavior": "allow", "downloadPath": str(path.parent)}
-        chromium.execute_cdp_cmd("Browser.setDownloadBehavior", saved)
-        chromium.get(path.as_uri())
-        return chromium
-
-    yield open_page
-    assert chromium.get_log("browser") == []
-    asked = []
-    for entry in chromium.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] != "Network.requestWillBeSent":
-            continue
-        if not message["params"]["documentURL"].startswith("chrome://"):  # the browser's own tab
-            asked.append(message["params"]["request"]["url"])
-    assert {url.split(":")[0] for url in asked} <= {"file", "data", "blob"}, asked
-    assert any(url.endswith("/queries.html") for url in asked)  # it is a log of what is asked for
 
 
 def press(window, *keys):

@@ -1,6 +1,7 @@
 """Data of the user's own: what is read of them, and what becomes of odd content."""
 
 import dataclasses
+import json
 import os
 import struct
 import zlib
@@ -14,6 +15,7 @@ import main_al
 from data import DATASETS, generate_splits, own, pixel_files, splits
 from data.mapped import Mapped
 from data.problem import batches_of
+from pictures import pictures
 from utils.errors import UserError
 
 SIDE = 8
@@ -426,6 +428,8 @@ def test_a_changed_folder_is_another_run_with_its_own_splits(tmp_path, capsys, h
     status, out = run(capsys, *words, "--run-dir", tmp_path / "mine" / "run")
     assert status == 0 and "is your own, not the one" in out
     assert (tmp_path / "mine" / "cache").is_dir()
+    seen = pictures(json.loads((tmp_path / "mine" / "run" / "config.json").read_text()))
+    assert [*seen.first] == [int(line.split()[0]) for line in lines[::-1]] and not seen.why
     save(root / "unlabeled" / "0.png")
     status, line = run(capsys, *words)
     assert status == 2 and "1 training images of unknown class" in line and "--oracle file" in line

@@ -7,7 +7,6 @@ import base64
 import io
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -25,10 +24,6 @@ from utils.reports.table import summarise
 
 SHORT = "--dataset digits --arch small_cnn --epochs 1 --al-nb-cycles 2 --al-budget 10 --device cpu"
 REAL = ("", "--split 1", "--add-lp", "--al-method coreset", "--initial random")
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update"
-)
 
 
 @pytest.fixture(scope="module")
@@ -39,47 +34,6 @@ def real(tmp_path_factory):
         assert main_al.main([*SHORT.split(), *words.split(), "--out", str(home / "runs")]) == 0
     assert report.main([str(home / "runs"), "--out", str(home / "out")]) == 0
     return home
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium")
-    programs = [shutil.which(name) for name in ("chromium", "google-chrome")]
-    browser, driver = next(filter(None, programs), None), shutil.which("chromedriver")
-    if not browser or not driver:
-        pytest.skip("no chromium and chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield window
-    window.quit()
-
-
-@pytest.fixture
-def opened(chromium):
-    """Open a page; at the end nothing may have failed in it, or gone out of it."""
-    chromium.get("about:blank")  # the page of a new tab asks for much
-    chromium.get_log("browser")
-    chromium.get_log("performance")
-
-    def run(path, width=1280, height=800):
-        facts = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", facts)
-        chromium.get(path.as_uri())
-        return chromium
-
-    yield run
-    assert chromium.get_log("browser") == []
-    asked = [
-        message["params"]["request"]["url"]
-        for entry in chromium.get_log("performance")
-        if (message := json.loads(entry["message"])["message"])["method"]
-        == "Network.requestWillBeSent"
-    ]
-    assert asked and all(url.split(":")[0] in ("file", "data") for url in asked)
 
 
 def drawn(window) -> set[str]:
@@ -97,10 +51,10 @@ def counted(window, selector) -> int:
     return len(window.execute_script(script, selector))
 
 
-def test_every_control_does_something(real, opened):
+def test_every_control_does_something(real, page):
     from selenium.webdriver.common.keys import Keys
 
-    window = opened(real / "out" / "report.html")
+    window = page(real / "out" / "report.html")
     boxes = window.find_elements("name", "method")
     everything = {box.get_attribute("value") for box in boxes}
     assert len(everything) == 3 and drawn(window) == everything
@@ -129,9 +83,9 @@ def test_every_control_does_something(real, opened):
     assert counted(window, ".picks") == 0
 
 
-def test_a_keyboard_and_a_phone_will_do(real, opened):
+def test_a_keyboard_and_a_phone_will_do(real, page):
     """All that can be clicked is reached by Tab and has a name; nothing sticks out of a phone."""
-    window = opened(real / "out" / "report.html", 390, 844)
+    window = page(real / "out" / "report.html", (390, 844))
     assert window.execute_script("return document.documentElement.scrollWidth") <= 390
     names = window.execute_script(
         "return [...document.querySelectorAll('input, button, summary, a, .scroll')].map(c => "
@@ -234,7 +188,7 @@ def acquired(folder, cycles, budget, classes=10):
     (folder / "acquired.csv").write_text("cycle,order,index,label\n" + "\n".join(rows) + "\n")
 
 
-def test_names_are_escaped_and_guesses_told(runs, tmp_path, opened):  # noqa: F811
+def test_names_are_escaped_and_guesses_told(runs, tmp_path, page):  # noqa: F811
     evil = "</script><img src=x onerror=alert(1)>'\"&"
     folder = runs(50, 60, al_method=evil, arch="}</style><b>")
     runs(50, 60, al_method="random")
@@ -246,7 +200,7 @@ def test_names_are_escaped_and_guesses_told(runs, tmp_path, opened):  # noqa: F8
     (folder.parent / "<i>bad").mkdir()
     (folder.parent / "<i>bad" / "results.csv").touch()
     assert report.main([str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 0
-    window = opened(tmp_path / "out" / "report.html")
+    window = page(tmp_path / "out" / "report.html")
     assert window.find_elements("css selector", "img, b:not(.bars b), li > i:not([style])") == []
     window.find_element("id", "open").click()
     text = window.find_element("tag name", "main").text

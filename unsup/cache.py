@@ -40,23 +40,8 @@ def pretrained_backbone(
         if weights.exists() and not anew:
             log.info("pre-trained weights: %s", weights)
             return _ours(load_checkpoint(weights), who, weights)["backbone"]
-        checkpoint = folder / "checkpoint.pt"
-        with Checkpoints(checkpoint, lambda state: lease.require()) as checkpoints:
-            before = checkpoints.last()
-            resume = _ours(before, who, checkpoint)["state"] if before else None
-            sweep(folder)
-            log.info(
-                "pre-training on all images without their labels, from epoch %d",
-                len(resume["rows"]) if resume else 0,
-            )
-
-            def after_epoch(done: int, state: dict) -> None:
-                whole = {"state": state, "identity": who}
-                if checkpoints.due(done, checkpoint_epochs):
-                    checkpoints.save(whole)
-                checkpoints.keep(lambda: whole)
-
-            settings |= {"resume": resume, "after_epoch": after_epoch}
+        with Checkpoints(folder / "checkpoint.pt", lambda state: lease.require()) as checkpoints:
+            settings |= _resumable(checkpoints, folder, who, checkpoint_epochs)
             rows = watched(row.pretrain, model, images, **settings)
             lease.require()
             write_atomically(folder / "config.json", json_bytes({"identity": who}))
@@ -68,6 +53,24 @@ def pretrained_backbone(
         last = ", ".join(f"{name} {_short(value)}" for name, value in rows[-1].items())
         log.info("pre-trained: %s; weights: %s", last, weights)
         return backbone
+
+
+def _resumable(checkpoints: Checkpoints, folder: Path, who: dict, every: int | None) -> dict:
+    """The keyword arguments `resume` and `after_epoch` of a row's `pretrain`: from the last
+    checkpoint of the folder, and to the next."""
+    before = checkpoints.last()
+    resume = _ours(before, who, folder / "checkpoint.pt")["state"] if before else None
+    sweep(folder)
+    begun = len(resume["rows"]) if resume else 0
+    log.info("pre-training on all images without their labels, from epoch %d", begun)
+
+    def after_epoch(done: int, state: dict) -> None:
+        whole = {"state": state, "identity": who}
+        if checkpoints.due(done, every):
+            checkpoints.save(whole)
+        checkpoints.keep(lambda: whole)
+
+    return {"resume": resume, "after_epoch": after_epoch}
 
 
 def folder_of(root: str, who: dict) -> Path:

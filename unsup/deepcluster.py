@@ -64,25 +64,27 @@ def pretrain(
     with Bar(range(len(rows), epochs), "pre-training") as shown:
         for epoch in shown:
             before = assigned
-            features = unit_length(
-                as_numpy(extract(model, images, amp=amp, **options.told(epoch))[0])
-            )
-            assigned = cluster(features, clusters, derive(seed, "kmeans", 0, epoch))
+            features = extract(model, images, amp=amp, **options.told(epoch))[0]
+            kmeans = derive(seed, "kmeans", 0, epoch)
+            assigned = cluster(unit_length(as_numpy(features)), clusters, kmeans)
             torch.manual_seed(derive(seed, "head", 0, epoch))
             fresh_head(model, clusters, optimizer)
-            streams = cluster_streams(assigned, batch_size, stream(seed, "clusters", 0, epoch))
-            rng = stream(seed, "augment", 0, epoch)
-            batches = TrainingBatches(images, cluster_targets(assigned, clusters), streams, rng)
+            batches = batches_of(images, assigned, clusters, batch_size, seed, epoch)
             torch.manual_seed(derive(seed, "dropout", 0, epoch))
             more = {"rate": lambda done: lr, "amp": amp, **options.told(epoch)}
             mean = train_epoch(model, optimizer, batches, loss, **more)
             rows.append({"epoch": epoch, "loss": mean, "nmi": agreement(before, assigned)})
             shown.set_postfix_str(words(rows[-1]))
             after_epoch(epoch + 1, state_of(model, optimizer, rows, assigned))
-    extract(
-        model, images, amp=amp, **options.told(epochs - 1)
-    )  # weights that give no numbers are not kept
+    extract(model, images, amp=amp, **options.told(epochs - 1))  # no weights that give no numbers
     return rows
+
+
+def batches_of(images, assigned: np.ndarray, clusters: int, batch_size: int, seed: int, epoch: int):
+    """The batches of an epoch, with the clusters that were assigned (N,) as classes."""
+    streams = cluster_streams(assigned, batch_size, stream(seed, "clusters", 0, epoch))
+    rng = stream(seed, "augment", 0, epoch)
+    return TrainingBatches(images, cluster_targets(assigned, clusters), streams, rng)
 
 
 def fresh_head(model, clusters: int, optimizer) -> None:
