@@ -149,6 +149,8 @@ def of_folder(run: Run, folder: Path) -> list[dict]:
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: one with images in it is right")
     names, facts = exported.read(run.folder)
+    if facts["mean"] is None:
+        raise UserError(f"{run.folder} learned from features, not from images: leave --images out")
     with told(folder, "read"):
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     pixels, paths = [], []

@@ -13,7 +13,7 @@ from PIL import Image
 
 import main_al
 import predict
-from data import DATASETS
+from data import DATASETS, digits
 from data.decode import decoded
 from models import create_model
 from scripts import digits_as_folder
@@ -155,6 +155,20 @@ def test_what_cannot_be_read_is_named_and_left_out(finished, tmp_path, call):
     status, found, err = call(finished, "--images", tmp_path)
     assert status == 0 and [row["path"] for row in found] == ["whole.JPG"]
     assert err.count("\n") == 1 and f"left out: {tmp_path / 'broken.png'}: " in err
+
+
+def test_a_run_on_features(tmp_path, call, pictures):
+    train, test = digits.load("")
+    arrays = {"features": train.pixels.flatten(1).numpy() / 255, "labels": train.labels}
+    arrays |= {"test_features": test.pixels.flatten(1).numpy() / 255, "test_labels": test.labels}
+    np.savez(tmp_path / "digits.npz", **arrays)
+    words = f"--dataset features --data-root {tmp_path / 'digits.npz'} --al-budget 20 --epochs 3"
+    words += f" --al-nb-cycles 1 --add-lp --device cpu --run-dir {tmp_path / 'run'}"
+    assert main_al.main(words.split()) == 0
+    status, found, _ = call(tmp_path / "run", "--pseudo")
+    assert status == 0 and len(found) == 1437 and sum(row["given"] == "1" for row in found) == 20
+    status, _, err = call(tmp_path / "run", "--images", pictures)
+    assert status == 2 and err.count("\n") == 1 and "learned from features" in err
 
 
 def test_refused_in_one_line(finished, tmp_path, call, monkeypatch):
