@@ -57,7 +57,7 @@ def test_each_product_is_made_once(monkeypatch):
 
 
 def test_where_it_is_searched_so(monkeypatch):
-    """Many images, few neighbours, one thread, float32."""
+    """Many images, few neighbours, one thread or two, float32."""
     monkeypatch.setattr(symmetric, "BLOCK", 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     x, asked = features(600), []
@@ -70,6 +70,33 @@ def test_where_it_is_searched_so(monkeypatch):
     for other, k in ((x[:511], 16), (x, 17)):
         assert_exact(other, k, neighbors.exact_neighbors(other, k))
     assert neighbors.exact_neighbors(x.double(), 16)[0].dtype == torch.float64
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert_exact(x, 16, neighbors.exact_neighbors(x, 16))
     assert asked == [1]
+
+
+def test_threads_change_nothing(monkeypatch):
+    """Not even which of equal neighbours are found, nor how many threads torch has afterwards."""
+    monkeypatch.setattr(symmetric, "BLOCK", 64)
+    x, before = features(600, copies=100), torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 2, 2):
+            torch.set_num_threads(threads)
+            found.append(symmetric.symmetric_neighbors(x, 9))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 12])
+def test_pairs_are_disjoint(count):
+    lists = list(symmetric.disjoint_pairs(count))
+    for pairs in lists:
+        blocks = [block for pair in pairs for block in set(pair)]
+        assert len(blocks) == len(set(blocks))
+    pairs = [pair for some in lists for pair in some]
+    assert sorted(map(sorted, pairs)) == [[a, b] for a in range(count) for b in range(a, count)]
+    assert pairs[:count] == [(one, one) for one in range(count)]

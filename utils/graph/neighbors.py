@@ -70,8 +70,8 @@ def recall(x: np.ndarray, indices: np.ndarray) -> float:
 def exact_neighbors(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, d), on any device -> (N, k) and (N, k) int64, by faiss where it has that GPU.
 
-    On one CPU thread by half of the products where that pays, else by a product and topk.  faiss's
-    way has never been run on a GPU."""
+    On one or two CPU threads by half of the products where that pays, else by a product and topk.
+    faiss's way has never been run on a GPU."""
     if x.is_cuda and faiss.get_num_gpus():
         device = x.device.index or 0
         resources, metric = gpu_resources(device), faiss.METRIC_INNER_PRODUCT

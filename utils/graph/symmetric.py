@@ -1,4 +1,4 @@
-"""Exact neighbours on one thread from half of the products: x_i·x_j serves row i and row j.
+"""Exact neighbours on a few threads from half of the products: x_i·x_j serves row i and row j.
 
 Images are sorted by k-means cells and cut into blocks, so that most neighbours are in the own
 block: what a neighbour's product must exceed is bounded from there.  A tile of products, of two
@@ -6,8 +6,15 @@ blocks, stays in the cache and is looked at from either side: the largest of eve
 says whether any of them can be a neighbour's, and few can.  What passes is kept until a block has
 much; then its best k raise the bound.
 
+Each thread has tiles of its own, one after the other, of blocks that no other thread is at: the
+library's threads would wait for one another after each of thousands of small steps.
+
     tile (B, B)  products of two blocks      bound (n, B)  of n blocks: products above it are kept
 """
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -20,14 +27,12 @@ FEW = 4  # the same for the first bound: the k-th of such maxima is no more than
 KEPT = 4  # times k: what an image keeps before the best k are taken, on average
 CELL = 512  # images of a k-means cell, on average
 LEAST = 8  # blocks where it is no slower than faiss's flat index
+THREADS = 2  # up to which it was measured
 
 
 def pays(x: torch.Tensor, k: int) -> bool:
-    """Is it faster than products of whole rows?
-
-    With one thread alone: it is thousands of small steps, after each of which threads wait for one
-    another.  With two, on cores that had other work too, it took ten times as long as the rows."""
-    here = x.is_cpu and x.dtype == torch.float32 and torch.get_num_threads() == 1
+    """Is it faster than products of whole rows?"""
+    here = x.is_cpu and x.dtype == torch.float32 and torch.get_num_threads() <= THREADS
     return here and len(x) >= LEAST * BLOCK and k <= BLOCK // FEW
 
 
@@ -37,18 +42,46 @@ def symmetric_neighbors(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Te
     them alike."""
     blocks = _Blocks(x, k)
     count = len(blocks.rows)
-    for apart in range(count // 2 + 1):  # the own block first
-        for one in range(count):
-            other = (one + apart) % count
-            if 2 * apart < count or one < other:  # the last round would come to each pair twice
-                blocks.compare(one, other)
     similarities = x.new_empty(len(x), k)
     indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
-    for one, (rows, real) in enumerate(zip(blocks.rows, blocks.real, strict=True)):
+
+    def write(one: int) -> None:
         columns, values = blocks.settle(one)
-        similarities[rows[:real]] = values
-        indices[rows[:real]] = blocks.rows.flatten()[columns.long()]
+        rows = blocks.rows[one, : blocks.real[one]]
+        similarities[rows], indices[rows] = values, blocks.rows.flatten()[columns.long()]
+
+    with each_on_one_thread() as each:
+        for pairs in disjoint_pairs(count):
+            each(lambda pair: blocks.compare(*pair), pairs)
+        each(write, range(count))
     return similarities, indices
+
+
+def disjoint_pairs(count: int) -> Iterator[list[tuple[int, int]]]:
+    """Each of `count` blocks with itself, then each pair once, in lists in which no block comes
+    twice: what a block keeps does not depend on who is faster.
+
+    The pairs are a round robin's, i and j with i + j the same modulo an odd number; where `count`
+    is even the last block meets whoever would meet itself."""
+    yield [(one, one) for one in range(count)]
+    odd = count - 1 + count % 2
+    for total in range(odd):
+        others = [(one, (total - one) % odd) for one in range(odd)]
+        met = [(one, odd if one == other else other) for one, other in others if one <= other]
+        yield [pair for pair in met if pair[1] < count]
+
+
+@contextmanager
+def each_on_one_thread() -> Iterator[Callable[[Callable, Iterable], None]]:
+    """A function that calls another on each of some values, on as many threads as torch has, in
+    each of which torch has one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that begin now have as many, too
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield lambda function, values: list(pool.map(function, values))
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Blocks:
@@ -67,18 +100,24 @@ class _Blocks:
         for one, part in enumerate(parts):
             self.rows[one, : len(part)] = part
         self.x = x[self.rows]  # (n, B, d)
-        self.tile = x.new_empty(self.size, self.size)
+        self.tiles = []  # that nobody is at
         self.kept = [[] for _ in parts]
 
     def compare(self, one: int, other: int) -> None:
-        tile = self._compute(one, other)
+        """What one may keep of the other, and the other of it, or a block of itself."""
+        try:
+            tile = self.tiles.pop()
+        except IndexError:
+            tile = self.x.new_empty(self.size, self.size)
+        self._compute(one, other, tile)
         self._keep(tile, tile.unflatten(1, (GROUP, -1)).amax(dim=1), one, other)
         if one != other:  # of the transpose amax would be forty times as slow
             self._keep(tile.T, tile.unflatten(0, (GROUP, -1)).amax(dim=0).T, other, one)
+        self.tiles.append(tile)
 
-    def _compute(self, one: int, other: int) -> torch.Tensor:
+    def _compute(self, one: int, other: int, tile: torch.Tensor) -> None:
         """The tile of two blocks (B, B), -inf in padding; the first bound where they are one."""
-        tile = torch.mm(self.x[one], self.x[other].T, out=self.tile)
+        torch.mm(self.x[one], self.x[other].T, out=tile)
         tile[:, self.real[other] :] = -torch.inf
         if one == other:
             maxima = tile[: self.real[one]].unflatten(1, (FEW, -1)).amax(dim=1)
@@ -87,7 +126,6 @@ class _Blocks:
             self.bound[one, : self.real[one]] = below
         else:
             tile[self.real[one] :] = -torch.inf
-        return tile
 
     def _keep(self, tile, maxima, one: int, other: int) -> None:
         """What may be among the k best of a block: tile (B, B), its rows by another's; maxima
