@@ -6,6 +6,7 @@ RUN_ENV := $(VENV)/.requirements
 TEST_ENV := $(VENV)/.requirements-tests
 REPORT_ENV := $(VENV)/.requirements-report
 SWEEP_ENV := $(VENV)/.requirements-sweep
+STUDY_ENV := $(VENV)/.requirements-study
 MUTANTS_ENV := $(VENV)/.requirements-mutants
 BENCH_ENV := $(VENV)/.requirements-bench
 
@@ -56,7 +57,7 @@ $(RUN_ENV): requirements.txt | $(VENV)/bin/python
 	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(TEST_ENV): requirements-tests.txt $(REPORT_ENV) $(SWEEP_ENV)
+$(TEST_ENV): requirements-tests.txt $(STUDY_ENV)
 	$(PY) -m pip install --disable-pip-version-check -r requirements-tests.txt
 	@touch $@
 
@@ -66,6 +67,10 @@ $(REPORT_ENV): requirements-report.txt $(RUN_ENV)
 
 $(SWEEP_ENV): requirements-sweep.txt $(RUN_ENV)
 	$(PY) -m pip install --disable-pip-version-check -r requirements-sweep.txt
+	@touch $@
+
+$(STUDY_ENV): requirements-study.txt $(REPORT_ENV) $(SWEEP_ENV)
+	$(PY) -m pip install --disable-pip-version-check -r requirements-study.txt
 	@touch $@
 
 $(BENCH_ENV): requirements-bench.txt $(RUN_ENV)

@@ -16,15 +16,20 @@ from data.spec import DatasetSpec
 def load(root: str) -> tuple[Images, Images]:
     """1,437 training and 360 test images; `root` is not read."""
     from sklearn.datasets import load_digits  # a second that only its users should wait for
-    from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    pixels = np.round(digits.images * (255 / 16))[:, None]  # (N, 1, 8, 8), 17 grey levels
-    train, test = train_test_split(
-        np.arange(len(pixels)), test_size=0.2, stratify=digits.target, random_state=0
-    )
-    train.sort(), test.sort()
-    return tuple(images_of(pixels[part], digits.target[part]) for part in (train, test))
+    return parted(np.round(digits.images * (255 / 16))[:, None], digits.target)  # 17 grey levels
+
+
+def parted(pixels: np.ndarray, labels: np.ndarray) -> tuple[Images, Images]:
+    """Training and test images of a set that has no test part: a stratified fifth, always the same.
+
+    pixels: (N, C, H, W); labels: (N,)."""
+    from sklearn.model_selection import train_test_split
+
+    parts = train_test_split(np.arange(len(pixels)), test_size=0.2, stratify=labels, random_state=0)
+    train, test = map(np.sort, parts)
+    return images_of(pixels[train], labels[train]), images_of(pixels[test], labels[test])
 
 
 def _files(root: str) -> list[Path]:

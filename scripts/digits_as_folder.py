@@ -7,6 +7,8 @@ part lie in DIR/unlabeled/, for a person to label.
 """
 
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 if not __package__:  # run as a path, from any folder
@@ -23,26 +25,31 @@ from utils.run.log import say
 
 
 def main(argv=None) -> int:
-    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    return command(__doc__, lambda: digits.load(""), argv)
+
+
+def command(words: str, load: Callable, argv=None) -> int:
+    """The script of a data set.  words: on it; load: -> its training and its test images."""
+    parser = OneLineParser(description=words.splitlines()[0], allow_abbrev=False)
     parser.add_argument("folder", type=not_empty, help="where to write; must not be there yet")
     parser.add_argument(
         "--hide", type=positive, metavar="N", help="show the class of N training images a class"
     )
     args = parser.parse_args(argv)
     try:
-        count = write(Path(args.folder), args.hide)
+        count = write(Path(args.folder), load, args.hide)
     except UserError as error:
         return complain(error)
     say(f"{count} images in {args.folder}")
     return 0
 
 
-def write(folder: Path, shown: int | None) -> int:
+def write(folder: Path, load: Callable, shown: int | None) -> int:
     """How many were written.  Raises UserError where something is there already."""
     if folder.exists():
         raise UserError(f"{folder} is there already: name another folder")
-    count, seen = 0, dict.fromkeys(range(10), 0)
-    for part, images in zip(("train", "test"), digits.load(""), strict=True):
+    count, seen = 0, Counter()
+    for part, images in zip(("train", "test"), load(), strict=True):
         for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True):
             hidden = part == "train" and shown is not None and seen[label] >= shown
             seen[label] += part == "train"
