@@ -126,9 +126,10 @@ def written(args, samples: list[Sample], notes: list[str]) -> str:
     contents = {}
     if args.out:
         from pictures import pictures  # and with it torch, for which a table need not wait
+        from seen import images_seen
         from utils.reports.whole import files
 
-        found = files(samples, notes, args.measure, pictures)
+        found = files(samples, notes, args.measure, pictures, images_seen)
         contents |= {Path(args.out, name): content for name, content in found.items()}
     if args.table:
         as_csv = args.table.suffix.lower() == ".csv"

@@ -13,6 +13,7 @@ ROOMS = (
     "declared",
     "lasting",
     "pictures",
+    "seen",
     "sweep",
     "predict",
     "report",

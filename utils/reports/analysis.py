@@ -1,6 +1,7 @@
 """All numbers of a report, from the groups of runs: frames that the tables and the page show."""
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -51,17 +52,17 @@ def _curves(group: Group, measure: str) -> pd.DataFrame:
     return frame[sorted(frame.columns)]
 
 
-def overview(groups: list[Group], curves: Curves) -> pd.DataFrame:
+def overview(groups: list[Group], curves: Curves, seen: Callable) -> pd.DataFrame:
     """A row a group: NAMES; runs; labels, its last number of labels; mean, std there; area_from,
     area_to, area, area_std; saved, of so many labels that random needs (`needed`); COSTS, the means
-    of its runs."""
+    of its runs (seen: as cost.cost takes it)."""
     rows = []
     for number, group in enumerate(groups):
         found, areas, common = curves.of[number], curves.areas[number], curves.common[number]
         last = found.columns[-1] if len(found.columns) else np.nan
         final = found[last] if len(found.columns) else pd.Series(dtype=float)
         saved, needed = _saved(groups, curves, number)
-        costs = pd.DataFrame([cost(sample) for sample in group.samples])
+        costs = pd.DataFrame([cost(sample, seen) for sample in group.samples])
         row = _names(group) | {"runs": len(group.samples), "labels": last}
         row |= {"mean": final.mean(), "std": final.std()}
         row |= {"area_from": common[0] if common else np.nan}

@@ -4,7 +4,8 @@ gradient lower bounds" (ICLR 2020), section 4.
 In a setting (data set, budget, network, training) two methods i and j are compared at each of L
 numbers of labels by the two-sided t-test on their paired differences, at the level of 0.05.  Each
 time that i beats j adds 1 / L to P[i, j]; so a setting adds 1 at the most.  The mean of column j
-says how often j is beaten: less is better.
+says how often j is beaten: less is better.  The paper has five runs each, and so t > 2.776, and of
+the numbers of labels those that grow by powers of two; here all count.
 """
 
 import numpy as np

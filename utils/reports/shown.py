@@ -62,8 +62,8 @@ def budgets(overview: pd.DataFrame) -> Table:
         "saved: how many fewer than random choice the mean curve needs, between its points on "
         "straight lines, for the accuracy with which random ends, over the runs that both have;"
         " \u201cnever\u201d: it does not get there. Steps, images seen (with repetition) and "
-        "seconds are of a whole run without pre-training, means; images are not known where "
-        "there are pseudo-labels."
+        "seconds are of a whole run without pre-training, means; images are not known of "
+        "FixMatch."
     )
     return Table("budget", "Area, labels saved, cost", pd.DataFrame(rows), note)
 

@@ -1,5 +1,7 @@
 """All files of a report."""
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from utils.reports import analysis, documents, page, shown
@@ -8,17 +10,20 @@ from utils.reports.runs import Sample, grouped, groups_of
 from utils.reports.table import csv, summarise
 
 
-def files(samples: list[Sample], notes: list[str], measure: str, pictures) -> dict[str, bytes]:
+def files(
+    samples: list[Sample], notes: list[str], measure: str, pictures: Callable, seen: Callable
+) -> dict[str, bytes]:
     """Name -> content, for each of signs.FILES.
 
     samples: no two the same; notes: what is to be known of them; pictures: config of a run -> its
-    images (pictures.Pictures).  Raises UserError where no run has the measure."""
+    images (pictures.Pictures); seen: as cost.cost takes it.  Raises UserError where no run has the
+    measure."""
     groups = groups_of(samples)
     summary = summarise(grouped(samples), measure)
     curves = analysis.Curves(groups, measure)
     frames = {
         "curves": summary,
-        "budget": analysis.overview(groups, curves),
+        "budget": analysis.overview(groups, curves, seen),
         "differences": analysis.differences(groups, curves),
         "penalties": analysis.penalties(groups, curves),
     }
