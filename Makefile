@@ -12,12 +12,15 @@ BENCH_ENV := $(VENV)/.requirements-bench
 
 .PHONY: run test torture mutants study bench growth readme lint format clean
 
-run: $(RUN_ENV)
-	$(PY) main_al.py --dataset digits --al-method jlp --al-budget 10 --al-nb-cycles 5
+run: $(REPORT_ENV) $(SWEEP_ENV)
+	$(PY) sweep.py scripts/ten_labels.yaml
+	$(PY) report.py ten_labels --out ten_labels/report
 
-study: $(REPORT_ENV) $(SWEEP_ENV)
-	$(PY) sweep.py scripts/study.yaml
-	$(PY) report.py study --figure study/study.png --table study/study.md
+study: $(STUDY_ENV)
+	test -d downloads/mnist5k || $(PY) scripts/mnist_as_folder.py downloads/mnist5k
+	$(PY) sweep.py scripts/study_digits.yaml
+	$(PY) sweep.py scripts/study_mnist.yaml
+	$(PY) report.py study --out study/report
 
 # A thread a process, so that they do not wait for each other.
 test: $(TEST_ENV) lint

@@ -217,8 +217,11 @@ AFTER_ANSWERING = (
 )
 
 
-def test_a_session_killed_in_every_phase_ends_with_the_same_bytes(tmp_path, session, start):
-    folder, truth, kills = tmp_path / "run", truth_of(session), iter(AFTER_ANSWERING)
+def killed_in_every_phase(folder: Path, session: Path, start, answer) -> None:
+    """A session of three cycles and ten kills ends as one that reads the labels itself.
+
+    answer: folder, truth -> labels.csv is there."""
+    truth, kills = truth_of(session), iter(AFTER_ANSWERING)
     for cycle in range(3):
         for kill in BEFORE_ASKING[cycle != 0 :]:
             assert start(folder, *kill) == -signal.SIGKILL
@@ -232,6 +235,10 @@ def test_a_session_killed_in_every_phase_ends_with_the_same_bytes(tmp_path, sess
     assert not [*folder.glob("queries.*"), *folder.glob("labels*"), *folder.glob(".*.*")]
     kept = sorted(path.name for path in (folder / "answers").iterdir())
     assert kept == ["cycle00.csv", "cycle01.csv", "cycle02.csv"]
+
+
+def test_a_session_killed_in_every_phase_ends_with_the_same_bytes(tmp_path, session, start):
+    killed_in_every_phase(tmp_path / "run", session, start, answer)
 
 
 @pytest.fixture

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 import main_al
-from tests.test_asking import SHORT, run, session, truth_of  # noqa: F401  fixtures
+from tests.test_asking import (  # noqa: F401  fixtures
+    SHORT,
+    killed_in_every_phase,
+    monkeypatch_module,
+    run,
+    session,
+    start,
+    truth_of,
+)
 from tests.test_runs import rows
 from utils.asking import queries
 
@@ -101,6 +109,20 @@ def test_a_cycle_of_a_session_is_answered_by_keys(tmp_path, page, run, session):
     for name in ("results.csv", "acquired.csv"):  # of three cycles there, of two here
         found, whole = ((where / name).read_bytes() for where in (folder, session))
         assert whole.startswith(found) and found.count(b"\n") > 2
+
+
+def test_a_whole_session_is_answered_here_and_killed_in_every_phase(
+    tmp_path,
+    page,
+    session,  # noqa: F811
+    start,  # noqa: F811
+):
+    def answer(folder, truth):
+        window = page(folder / "queries.html")
+        press(window, *(truth[row["index"]] for row in rows(folder / "queries.csv")))
+        saved(window, folder)
+
+    killed_in_every_phase(tmp_path / "run", session, start, answer)
 
 
 def test_the_guess_is_shown_on_request_or_after_the_answer(tmp_path, page):
