@@ -108,13 +108,15 @@ def test_a_file_and_what_replaces_it(written):
 def test_the_files_that_are_there():
     pre = "--add-unsupervised-pretraining"
     deep = f"{pre} --pretraining-method deepcluster"
-    study = "--dataset digits --arch small_cnn --al-budget 10 --al-nb-cycles 5 --out study"
+    study = (
+        "--dataset digits --arch small_cnn --al-budget 10 --al-nb-cycles 5 --out study_deepcluster"
+    )
     ways = ("", deep, "--add-lp", "--add-ceal", f"{deep} --add-lp")
     expected = [
         f"{study} --al-method {method} --split {split} {way}"
         for method, split, way in itertools.product(METHODS, range(5), ways)
     ]
-    assert same(planned(ROOT / "scripts" / "study.yaml"), expected)
+    assert same(planned(ROOT / "scripts" / "study_deepcluster.yaml"), expected)
     lp = "--add-lp --b 128 --labeled-batch-size 50"
     panels = (("svhn", 100), ("cifar10", 100), ("cifar10", 1000), ("cifar100", 1000))
     figure = [

@@ -1,0 +1,128 @@
+"""The study: its sweeps, its images, and the claims that are read from its runs."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy import stats
+
+from data import DATASETS
+from scripts import claims, mnist_as_folder
+from tests.test_sweep import ROOT, planned
+
+METHODS = {"random", "uncertainty_entropy", "coreset", "jlp", "lp_coverage", "badge", "maxherding"}
+
+
+@pytest.mark.parametrize("name, runs", [("digits", 210), ("mnist", 190), ("ten", 4)])
+def test_its_sweeps_can_be_planned(name, runs):
+    """And every line of the study is five splits, each with a seed of its own."""
+    path = next((ROOT / "scripts").glob(f"*{name}*.yaml"))
+    found = [vars(run.args) for run in planned(path)]
+    assert len(found) == runs
+    if name != "ten":
+        assert {args["al_method"] for args in found} == METHODS
+        assert Counter(args["split"] for args in found) == dict.fromkeys(range(5), runs // 5)
+        assert all(args["split"] == args["seed"] for args in found)
+        words = [claims.way_of(claims.Sample(None, args, None)) for args in found]
+        assert {"labels only", "PRE", "LP", "PRE + LP", "CEAL"} < set(words)
+        assert not any("as 1" in way for way in words), "a number of steps that is not named"
+
+
+def test_equal_steps_and_images_are_those_of_pre_and_lp():
+    """Of digits: 1,427 images without a label, 78 of them in a batch beside 50 labels."""
+    path = ROOT / "scripts" / "study_digits.yaml"
+    found = {
+        claims.way_of(claims.Sample(None, vars(run.args), None)): run.args for run in planned(path)
+    }
+    batches = -(-1427 // 78)
+    steps, images = (found[f"labels only, as many {what}"] for what in ("steps", "images"))
+    both = found["PRE + LP"]
+    assert (both.epochs, both.batch_size, both.labeled_batch_size) == (30, 128, 50)
+    assert (steps.epochs, steps.steps_per_epoch) == (30, batches)
+    seen = 30 * images.steps_per_epoch * images.batch_size
+    assert 1 <= seen / (30 * (1427 + 50 * batches)) < 1.005
+    before = found["labels only, as many images of PRE"]
+    seen = before.epochs * before.steps_per_epoch * before.batch_size
+    assert 1 <= seen / (100 * 2 * 1437) < 1.005
+
+
+def test_mnist_as_a_folder(tmp_path, capsys):
+    folder = tmp_path / "mnist5k"
+    assert mnist_as_folder.main([str(folder), "--hide", "1"]) == 0
+    assert capsys.readouterr().out == f"5000 images in {folder}\n"
+    for part, count in (("train/*", 10), ("test/*", 1000), ("unlabeled", 3990)):
+        assert len(list(folder.glob(f"{part}/*.png"))) == count
+    test = mnist_as_folder.load()[1]
+    shown = next((folder / "test" / "3").iterdir())
+    place = int(shown.stem.removeprefix("test")) - 4000
+    assert test.labels[place] == 3
+    assert (np.asarray(Image.open(shown)) == test.pixels[place, 0].numpy()).all()
+    assert DATASETS["folder"].read(str(folder)).train.pixels.shape[1:] == (1, 28, 28)
+
+
+def frame(rows):
+    """Curves of splits 0 to 4 at 10, 30 and 50 labels."""
+    index = pd.MultiIndex.from_tuples([(i, i) for i in range(5)], names=["split", "seed"])
+    return pd.DataFrame(rows, index=index, columns=[10, 30, 50])
+
+
+@pytest.fixture
+def curves():
+    rng = np.random.default_rng(0)
+    ways = ("labels only", "PRE", "LP", "PRE + LP", "labels only, as many steps")
+    return {
+        (dataset, way, method): frame(rng.uniform(60, 90, (5, 3)).round(2))
+        for dataset in ("digits", "folder")
+        for way in ways[: 5 if dataset == "digits" else 4]
+        for method in ("random", "coreset", "jlp")
+    }
+
+
+def test_the_numbers_of_the_claims(curves):
+    """Against scipy and by hand; what one data set alone has is beside nothing of the other's."""
+    text = claims.claims(curves).splitlines()
+    mine, other = curves["folder", "LP", "random"], curves["folder", "labels only", "random"]
+    differences = (mine - other)[50]
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    row = next(line for line in text if line.startswith("| label propagation | 50 |"))
+    expected = f"{differences.mean():+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
+    assert [cell.strip() for cell in row.split("|")][6:8] == [expected, "5"]
+    same_steps = [line for line in text if line.startswith("| the same, as many steps | 10 |")]
+    mine, other = (curves["digits", way, "random"] for way in ("LP", "labels only, as many steps"))
+    assert f"| {(mine - other)[10].mean():+.1f} (".replace("-", "−") in same_steps[0]
+    assert same_steps[0].endswith(" |  |  |  |")
+    chosen = [curves["digits", "LP", method][30] for method in ("coreset", "jlp")]
+    gain = (sum(chosen) / 2 - curves["digits", "LP", "random"][30]).mean()
+    row = next(line for line in text if line.startswith("| choosing, under LP | 30 |"))
+    assert f"| {gain:+.1f} (".replace("-", "−") in row
+
+
+def test_p_values_are_corrected(curves):
+    found = claims._compared(curves, "digits", list(claims.CLAIMS))
+    assert (found["p"] >= found["t_p"]).all() and len(found) > 10
+    assert found["p"].min() == pytest.approx(min(1, found["t_p"].min() * len(found)))
+
+
+def test_from_run_folders_to_files(tmp_path, capsys):
+    options = {"dataset": "digits", "al_method": "random", "add_lp": False, "add_ceal": False}
+    options |= {"add_unsupervised_pretraining": False, "steps_per_epoch": 0, "initial": "balanced"}
+    for split in range(5):
+        for lp in (False, True):
+            folder = tmp_path / "study" / f"{lp}{split}"
+            folder.mkdir(parents=True)
+            mine = options | {"add_lp": lp, "split": split, "seed": split}
+            config = mine | {"al_nb_cycles": 2, "identity": {"options": mine, "data": "3fe2a1"}}
+            (folder / "config.json").write_text(json.dumps(config))
+            rows = f"cycle,labeled,top1\n0,10,{60 + 20 * lp + split}\n1,50,{80 + 10 * lp}\n"
+            (folder / "results.csv").write_text(rows)
+    assert claims.main([str(tmp_path / "study")]) == 0
+    text = (tmp_path / "study" / "claims.md").read_text()
+    assert "| digits | LP | random | 5 | 82.0 ± 1.6 |  | 90.0 ± 0.0 |" in text
+    assert "| label propagation | 10 | +20.0 (+20.0 to +20.0) | 5 | < 0.001 |" in text
+    assert Image.open(tmp_path / "study" / "claims.png").size[0] > 300
+    assert text in capsys.readouterr().out
+    assert claims.main([str(tmp_path)[:-1] + "none"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
