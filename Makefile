@@ -21,6 +21,7 @@ study: $(STUDY_ENV)
 	$(PY) sweep.py scripts/study_digits.yaml
 	$(PY) sweep.py scripts/study_mnist.yaml
 	$(PY) report.py study --out study/report
+	$(PY) scripts/claims.py study
 
 # A thread a process, so that they do not wait for each other.
 test: $(TEST_ENV) lint

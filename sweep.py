@@ -1,7 +1,7 @@
 """Many runs of main_al.py: the product of what is given, or of a file.
 
 python sweep.py --al-method random coreset --split 0-4 --add-lp False True
-python sweep.py scripts/study.yaml
+python sweep.py scripts/study_digits.yaml
 """
 
 import sys

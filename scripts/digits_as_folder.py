@@ -6,6 +6,7 @@ DIR/train/<class>/, DIR/test/<class>/; with --hide all but N images of each clas
 part lie in DIR/unlabeled/, for a person to label.
 """
 
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -45,18 +46,26 @@ def command(words: str, load: Callable, argv=None) -> int:
 
 
 def write(folder: Path, load: Callable, shown: int | None) -> int:
-    """How many were written.  Raises UserError where something is there already."""
+    """How many were written, all or none.  Raises UserError where something is there already."""
     if folder.exists():
         raise UserError(f"{folder} is there already: name another folder")
+    part_way = folder.with_name(f".{folder.name}.part")
+    with told(part_way):
+        shutil.rmtree(part_way, ignore_errors=True)  # of one that was killed
+        count = _write(part_way, load, shown)
+        part_way.rename(folder)
+    return count
+
+
+def _write(folder: Path, load: Callable, shown: int | None) -> int:
     count, seen = 0, Counter()
     for part, images in zip(("train", "test"), load(), strict=True):
         for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True):
             hidden = part == "train" and shown is not None and seen[label] >= shown
             seen[label] += part == "train"
             place = folder / "unlabeled" if hidden else folder / part / str(label)
-            with told(place):
-                make_folder(place)
-                Image.fromarray(pixels[0].numpy()).save(place / f"{part}{count:04d}.png")
+            make_folder(place)
+            Image.fromarray(pixels[0].numpy()).save(place / f"{part}{count:04d}.png")
             count += 1
     return count
 

@@ -92,6 +92,8 @@ def _draw_curve(axis: Axes, curve: pd.DataFrame, style: dict) -> None:
     low, high = curve["mean"] - spread, curve["mean"] + spread
     axis.plot(curve.labeled, curve["mean"], **style)
     axis.fill_between(curve.labeled, low, high, color=style["color"], alpha=0.12, lw=0)
+    if len(curve) == 1:  # a band without a width
+        axis.vlines(curve.labeled, low, high, color=style["color"], alpha=0.5)
 
 
 def _set_ticks(axis: Axes, counts: list[int]) -> None:

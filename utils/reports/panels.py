@@ -11,6 +11,7 @@ from utils.reports.table import axes_of
 WIDTH, HEIGHT = 420, 300  # of a panel, in its own unit
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 30, 40
 _TICKS = 6
+_MARK = 5  # half the width of a mark, in the units of a panel
 SHAPES = (  # of markers, about (0, 0)
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "M-3.5-3.5h7v7h-7z",
@@ -87,14 +88,21 @@ def _curve(curve: pd.DataFrame, method: int, across: _Axis, up: _Axis) -> dict:
     spread = curve["std"].fillna(0)
     xs = [across(n) for n in curve.labeled]
     line = _joined(xs, map(up, curve["mean"]))
-    top = zip(xs, map(up, np.minimum(curve["mean"] + spread, 100)), strict=True)
-    bottom = zip(xs, map(up, np.maximum(curve["mean"] - spread, 0)), strict=True)
-    band = _joined(*zip(*top, *reversed(list(bottom)), strict=True)) if spread.any() else ""
+    top = [up(value) for value in np.minimum(curve["mean"] + spread, 100)]
+    bottom = [up(value) for value in np.maximum(curve["mean"] - spread, 0)]
+    band = _band(xs, top, bottom) if spread.any() else ""
     points = [
         (x, up(row.mean_), f"{row.method}, {row.labeled} labels: {_words(row)}")
         for x, row in zip(xs, curve.rename(columns={"mean": "mean_"}).itertuples(), strict=True)
     ]
     return {"method": method, "line": line, "band": band, "points": points}
+
+
+def _band(xs: list[float], top: list[float], bottom: list[float]) -> str:
+    """Between two lines; of a single point as wide as its mark, or it would not be seen."""
+    if len(xs) == 1:
+        xs, top, bottom = [xs[0] - _MARK, xs[0] + _MARK], top * 2, bottom * 2
+    return _joined([*xs, *reversed(xs)], [*top, *reversed(bottom)])
 
 
 def _joined(xs, ys) -> str:
