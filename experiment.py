@@ -120,7 +120,7 @@ def seed_of(args) -> int:
 
 def split_files(args, fingerprint: str) -> list[Path]:
     """Where the split of these data is or will be; nowhere, if the first labels are of no split."""
-    if al_methods.first_of(args):
+    if args.initial != al_methods.BALANCED:
         return []
     folder = splits.folder_name(args.dataset, fingerprint if DATASETS[args.dataset].own else "")
     return [splits.path_of(folder, args.initial_size, args.split)]
@@ -149,7 +149,8 @@ def open_problem(args) -> Problem:
         name=args.dataset,
         rng=stream(seed_of(args), "validation"),
         device=resolve_device(args.device, args.amp),
-        drawn=al_methods.first_of(args) is None,
+        drawn=args.initial == al_methods.BALANCED,
+        given=args.initial == al_methods.GIVEN,
         **keywords(args, options, load_problem),
         **keywords(args, spec.options, spec.load),
     )

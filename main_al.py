@@ -20,7 +20,7 @@ import torch
 
 import experiment
 import oracle
-from al_methods import first_of
+from al_methods import BALANCED, first_of
 from data.state import State, from_plain
 from declared import needs_of
 from experiment import Experiment
@@ -119,7 +119,7 @@ def asking(e: Experiment) -> State:
 def revealed(e: Experiment, state: State) -> State:
     """The answers to what `state` asks for, and what there is to train on with them."""
     answers = oracle.answers(e, state)
-    if state.cycle or first_of(e.args):  # else they are in the split's file
+    if state.cycle or e.args.initial != BALANCED:  # else they are in the split's file
         indices = e.problem.ids[state.asked]
         e.run.rows["acquired"] += tables.acquired_rows(state.cycle - 1, indices, answers)
         e.run.write_tables()

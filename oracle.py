@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from al_methods import BALANCED, GIVEN
 from data.problem import Problem
 from data.state import State
 from utils.asking import queries
@@ -33,11 +34,15 @@ ANSWERED = "labels.csv"
 
 def _check(args) -> None:
     if args.oracle != FILE:
+        if args.initial == GIVEN:
+            raise UserError(
+                "--initial given is for data of which a person labels the rest: add --oracle file"
+            )
         return
-    if args.initial == "balanced":
+    if args.initial == BALANCED:
         raise UserError(
             "--oracle file has no labels yet that a balanced split could be drawn by: add "
-            "--initial lp_coverage, random or another"
+            "--initial lp_coverage, random or another, or --initial given for those there are"
         )
     if args.use_val_set:
         raise UserError(
@@ -73,11 +78,12 @@ ORACLE = Part(
 
 
 def answers(e, state: State) -> np.ndarray:
-    """The classes (n,) of the images that `state` asks for: the data set's labels, or a person's.
+    """The classes (n,) of the images that `state` asks for: the data set's labels, or a person's,
+    who is not asked for those that are given to begin with.
 
     e: experiment.Experiment.  Raises Waiting where there is no labels.csv, UserError where it does
     not answer every query and nothing else."""
-    if e.args.oracle == DATA:
+    if e.args.oracle == DATA or (e.args.initial == GIVEN and not state.cycle):
         return e.problem.oracle.answers(state.asked)
     return answered(e.run.folder, e.problem, state, e.learner.judge, e.args.amp)
 

@@ -46,8 +46,8 @@ METHODS = {
 }
 
 
-BALANCED = "balanced"
-FIRST = (BALANCED, *(name for name, row in METHODS.items() if row.first))
+BALANCED, GIVEN = "balanced", "given"
+FIRST = (BALANCED, *(name for name, row in METHODS.items() if row.first), GIVEN)
 
 
 AL_METHOD = Part(
@@ -57,8 +57,9 @@ AL_METHOD = Part(
         Option(
             "initial",
             BALANCED,
-            "the first labels: as many of each class, drawn and kept in a split's file, or chosen "
-            "by a method that needs none",
+            "the first labels: as many of each class, drawn and kept in a split's file; given: all "
+            "that the data have, where a person gives the others; or chosen by a method that needs "
+            "none",
             kind=one_of(FIRST),
             added=True,
         ),
@@ -70,8 +71,8 @@ CHOICE = Choice(
 
 
 def first_of(args) -> str | None:
-    """The method that chooses the first labels; None where they are a split's."""
-    return None if args.initial == BALANCED else args.initial
+    """The method that chooses the first labels; None where they are a split's, or given."""
+    return None if args.initial in (BALANCED, GIVEN) else args.initial
 
 
 FIRST_CHOICE = Choice("active learning", METHODS, first_of, "--initial {}")

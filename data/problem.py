@@ -19,13 +19,19 @@ VALIDATION_IMAGES = 50  # a class, with --use-val-set
 
 
 def _check(args) -> None:
-    if args.initial_size < 2:
+    if args.initial_size is not None and args.initial_size < 2:
         raise UserError("--initial-size must be at least 2 (default: --al-budget), for batch norm")
 
 
 def _fits(args, problem: "Problem") -> None:
     images = len(problem.images)
-    wanted = args.initial_size + (args.al_nb_cycles - 1) * args.al_budget
+    first = len(problem.initial) if args.initial_size is None else args.initial_size
+    if first < 2:
+        raise UserError(
+            f"--initial given finds {first} labels of training images in {args.dataset}: two are "
+            "the least, for batch norm"
+        )
+    wanted = first + (args.al_nb_cycles - 1) * args.al_budget
     if wanted > images:
         raise UserError(
             f"--al-budget {args.al_budget} over --al-nb-cycles {args.al_nb_cycles} needs {wanted} "
@@ -79,7 +85,8 @@ BUDGET = Part(
             keyword="size",
             metavar="N",
             shown="the budget",
-            derive=lambda args: args.al_budget,
+            derive=lambda args: None if args.initial == "given" else args.al_budget,
+            when=(lambda args: args.initial != "given", "--initial balanced or a method"),
         ),
     ),
     check=_check,
@@ -110,7 +117,7 @@ class Problem:
     everything: ImageBatches  # with the validation set, for pre-training, which every split shares
     oracle: Oracle  # of N
     ids: np.ndarray  # (N,) int64, the index in the data set of each training image
-    initial: np.ndarray  # indices into images, labeled at the start: the split
+    initial: np.ndarray  # indices into images, labeled at the start: the split, or what is given
     initial_labels: np.ndarray  # their classes
     judges: dict[str, tuple[ImageBatches, np.ndarray]]  # column prefix -> images, labels
     num_classes: int
@@ -136,6 +143,7 @@ def load_problem(
     split: int = 0,
     size: int,
     drawn: bool = True,
+    given: bool = False,
     validation: bool = False,
     rng,
     device,
@@ -144,14 +152,15 @@ def load_problem(
     """Read the data set and the split number `split` of `size` labels; nothing is written but, if
     that can be, the checksums of published files beside them.
 
-    drawn: are the first labels a split's?  If not they are asked for later, and `initial` is empty.
+    drawn: are the first labels a split's?  given: are they all that there are?  If neither they are
+    asked for later, and `initial` is empty.
     rng draws the validation set; options: the data set's own.  Raises UserError for whatever is
     wrong with either."""
     found = spec.read(root, **options)
     content = found.fingerprint or fingerprint(found.train, found.test)
     folder, train = splits.folder_name(name, content if spec.own else ""), found.train
     spec = replace(spec, **found.facts)
-    chosen, said = np.empty(0, np.int64), []
+    chosen, said = np.flatnonzero(train.labels >= 0) if given else np.empty(0, np.int64), []
     if drawn:
         chosen = splits.read_or_balance(folder, train.labels, spec.num_classes, size, split)
         said = splits.notices(splits.path_of(folder, size, split), train.labels, size, split)

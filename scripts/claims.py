@@ -50,34 +50,28 @@ class Claim:
     labels: tuple[int, ...] = (10, 50)
 
 
-def _by_random(words: str, mine: str, other: str, labels=(10, 50)) -> Claim:
-    return Claim(words, (mine, RANDOM), (other, RANDOM), labels)
+def _by_random(mine: str, other: str, labels=(10, 50)) -> Claim:
+    return Claim(f"{mine} against {other}", (mine, RANDOM), (other, RANDOM), labels)
 
 
+ALONE, PRE, LP, BOTH, CEAL = "labels only", "PRE", "LP", "PRE + LP", "CEAL"
+STEPS, IMAGES = "as many steps", "as many images"
 CLAIMS = (
-    _by_random("pre-training", "PRE", "labels only"),
-    _by_random("the same, as many images", "PRE", "labels only, as many images of PRE", (10,)),
-    _by_random("label propagation", "LP", "labels only"),
-    _by_random("the same, as many steps", "LP", "labels only, as many steps"),
-    _by_random("the same, as many images", "LP", "labels only, as many images"),
-    _by_random("both", "PRE + LP", "labels only"),
-    _by_random("the same, as many steps", "PRE + LP", "labels only, as many steps"),
-    _by_random("the same, as many images", "PRE + LP", "labels only, as many images"),
-    _by_random("LP beside PRE", "PRE + LP", "PRE"),
-    _by_random("the same, as many steps", "PRE + LP", "PRE, as many steps"),
-    _by_random("the same, as many images", "PRE + LP", "PRE, as many images"),
-    _by_random("CEAL", "CEAL", "labels only", (30, 50)),
+    _by_random(PRE, ALONE),
+    _by_random(PRE, f"{ALONE}, {IMAGES} of PRE", (10,)),
+    *(_by_random(LP, other) for other in (ALONE, f"{ALONE}, {STEPS}", f"{ALONE}, {IMAGES}")),
+    *(_by_random(BOTH, other) for other in (ALONE, f"{ALONE}, {STEPS}", f"{ALONE}, {IMAGES}")),
+    *(_by_random(BOTH, other) for other in (PRE, f"{PRE}, {STEPS}", f"{PRE}, {IMAGES}")),
+    _by_random(CEAL, ALONE, (30, 50)),
     *(
-        Claim(f"choosing, under {way}", (way, "all"), (way, RANDOM), (30, 50))
-        for way in ("labels only", "PRE", "LP", "PRE + LP")
+        Claim(f"choosing against random, {way}", (way, "all"), (way, RANDOM), (30, 50))
+        for way in (ALONE, PRE, LP, BOTH)
     ),
     *(
-        Claim(
-            f"random with PRE + LP against {method}", ("PRE + LP", RANDOM), ("labels only", method)
-        )
+        Claim(f"random, {BOTH}, against {method}, {ALONE}", (BOTH, RANDOM), (ALONE, method))
         for method in ("coreset", "lp_coverage")
     ),
-    _by_random("ten chosen", f"PRE + LP, {CHOSEN}", "PRE + LP"),
+    _by_random(f"{BOTH}, {CHOSEN}", BOTH),
 )
 
 
@@ -180,8 +174,8 @@ def choices(curves) -> str:
     """Each method against random, at the last number of labels, under each way of training."""
     methods = list(dict.fromkeys(key[2] for key in curves if key[2] != RANDOM))
     wanted = [
-        Claim(f"{method} against random, under {way}", (way, method), (way, RANDOM), (50,))
-        for way in ("labels only", "PRE", "LP", "PRE + LP")
+        Claim(f"{method} against random, {way}", (way, method), (way, RANDOM), (50,))
+        for way in (ALONE, PRE, LP, BOTH)
         for method in methods
     ]
     return _table("each method, difference in points", curves, wanted)
@@ -224,7 +218,9 @@ def figure(curves) -> bytes:
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("error on test images, %")
-    drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    drawn.legend(
+        *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2 * len(sets)
+    )
     image = io.BytesIO()
     drawn.savefig(image, format="png", dpi=110)
     return image.getvalue()

@@ -2,13 +2,17 @@
 
 import csv
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import main_al
-from al_methods import BALANCED, FIRST, METHODS, select
+from al_methods import BALANCED, FIRST, GIVEN, METHODS, select
+from scripts import digits_as_folder
 from tests.test_methods_coverage import clumps
+from tests.test_runs import rows
 from utils.options.declare import asked
 from utils.run.checkpoint import load_checkpoint
 
@@ -21,7 +25,7 @@ def run(folder, words: str) -> list[dict]:
         return [{key: int(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("name", [name for name in FIRST if name != BALANCED])
+@pytest.mark.parametrize("name", [name for name in FIRST if name not in (BALANCED, GIVEN)])
 def test_a_method_chooses_without_a_label(name):
     x, labels = clumps(), np.full(150, -1)
     given = {need: x for need in asked(METHODS[name].needs, {})}
@@ -83,3 +87,39 @@ def test_an_option_of_the_first_choice_alone_is_read(tmp_path):
     assert run(tmp_path / "a", "--initial lp_coverage --lp-k 5") != run(
         tmp_path / "b", "--initial lp_coverage --lp-k 90"
     )
+
+
+def test_what_is_given_is_not_asked_for(tmp_path, capsys):
+    """Of a folder in which two images a class are sorted; a person gives the others."""
+    photos, folder = tmp_path / "photos", tmp_path / "run"
+    assert digits_as_folder.main([str(photos), "--hide", "2"]) == 0
+    words = f"--dataset folder --data-root {photos} --arch small_cnn --epochs 2 --al-budget 6 "
+    words += "--al-nb-cycles 2 --device cpu --initial given --al-method coreset"
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as refused:
+        main_al.main(words.split())
+    assert refused.value.code == 2 and "add --oracle file" in capsys.readouterr().err
+    words = [*words.split(), "--oracle", "file", "--run-dir", str(folder)]
+    with pytest.raises(SystemExit):
+        main_al.main([*words, "--initial-size", "6"])
+    assert "--initial-size is read only with" in capsys.readouterr().err
+    assert main_al.main(words) == 3
+    results, first = rows(folder / "results.csv"), rows(folder / "acquired.csv")
+    assert [row["labeled"] for row in results] == ["20"]
+    assert {row["cycle"] for row in first} == {"-1"} and len(first) == 20
+    asked = [row["index"] for row in rows(folder / "queries.csv")]
+    assert len(asked) == 6 and not {row["index"] for row in first} & set(asked)
+    answers = "".join(f"{index},3\n" for index in asked)
+    (folder / "labels.csv").write_text("index,label\n" + answers)
+    assert main_al.main(words) == 0
+    assert [row["labeled"] for row in rows(folder / "results.csv")] == ["20", "26"]
+    assert json.loads((folder / "config.json").read_text())["initial_size"] is None
+    assert not list(Path(os.environ["AL_LABELS_ROOT"]).glob("folder-*"))
+
+
+def test_given_labels_leave_some_to_ask_for(tmp_path, capsys):
+    photos = tmp_path / "photos"
+    assert digits_as_folder.main([str(photos)]) == 0
+    words = f"--dataset folder --data-root {photos} --initial given --oracle file --al-budget 6"
+    assert main_al.main([*words.split(), "--run-dir", str(tmp_path / "run")]) == 2
+    assert "needs 1491 labels" in capsys.readouterr().err  # all 1,437, and nine times six

@@ -87,16 +87,18 @@ def test_the_numbers_of_the_claims(curves):
     mine, other = curves["folder", "LP", "random"], curves["folder", "labels only", "random"]
     differences = (mine - other)[50]
     low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-    row = next(line for line in text if line.startswith("| label propagation | 50 |"))
+    row = next(line for line in text if line.startswith("| LP against labels only | 50 |"))
     expected = f"{differences.mean():+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
     assert [cell.strip() for cell in row.split("|")][6:8] == [expected, "5"]
-    same_steps = [line for line in text if line.startswith("| the same, as many steps | 10 |")]
+    same_steps = [
+        line for line in text if line.startswith("| LP against labels only, as many steps | 10 |")
+    ]
     mine, other = (curves["digits", way, "random"] for way in ("LP", "labels only, as many steps"))
     assert f"| {(mine - other)[10].mean():+.1f} (".replace("-", "−") in same_steps[0]
     assert same_steps[0].endswith(" |  |  |  |")
     chosen = [curves["digits", "LP", method][30] for method in ("coreset", "jlp")]
     gain = (sum(chosen) / 2 - curves["digits", "LP", "random"][30]).mean()
-    row = next(line for line in text if line.startswith("| choosing, under LP | 30 |"))
+    row = next(line for line in text if line.startswith("| choosing against random, LP | 30 |"))
     assert f"| {gain:+.1f} (".replace("-", "−") in row
 
 
@@ -121,7 +123,7 @@ def test_from_run_folders_to_files(tmp_path, capsys):
     assert claims.main([str(tmp_path / "study")]) == 0
     text = (tmp_path / "study" / "claims.md").read_text()
     assert "| digits | LP | random | 5 | 82.0 ± 1.6 |  | 90.0 ± 0.0 |" in text
-    assert "| label propagation | 10 | +20.0 (+20.0 to +20.0) | 5 | < 0.001 |" in text
+    assert "| LP against labels only | 10 | +20.0 (+20.0 to +20.0) | 5 | < 0.001 |" in text
     assert Image.open(tmp_path / "study" / "claims.png").size[0] > 300
     assert text in capsys.readouterr().out
     assert claims.main([str(tmp_path)[:-1] + "none"]) == 2
