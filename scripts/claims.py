@@ -27,6 +27,7 @@ from utils.run.log import say
 TITLES = {"digits": "digits", "folder": "5,000 MNIST digits"}
 AS_MANY = {19: "steps", 52: "steps", 238: "images", 659: "images", 958: "images of PRE"}
 CHOSEN, RANDOM = "chosen ten", "random"
+SPLITS, USUAL = 5, (10, 50)  # and numbers of labels
 LINES = {  # way of training -> colour, style
     "labels only": ("tab:gray", "-"),
     "labels only, as many images": ("tab:gray", ":"),
@@ -41,32 +42,35 @@ LINES = {  # way of training -> colour, style
 
 @dataclass(frozen=True)
 class Claim:
-    """One way of training and method against another, at so many labels; "all": the mean of all
-    methods that choose."""
+    """One way of training and method against another, at so many labels, few and many; "all": the
+    mean of all methods that choose."""
 
     words: str
     mine: tuple[str, str]
     other: tuple[str, str]
-    labels: tuple[int, ...] = (10, 50)
+    labels: tuple[int, int] = USUAL
 
 
-def _by_random(mine: str, other: str, labels=(10, 50)) -> Claim:
+def _by_random(mine: str, other: str, labels=USUAL) -> Claim:
     return Claim(f"{mine} against {other}", (mine, RANDOM), (other, RANDOM), labels)
+
+
+def _against_random(method: str, way: str, words: str = "") -> Claim:
+    """The first labels are the same for all."""
+    return Claim(f"{words or method} against random, {way}", (way, method), (way, RANDOM), (30, 50))
 
 
 ALONE, PRE, LP, BOTH, CEAL = "labels only", "PRE", "LP", "PRE + LP", "CEAL"
 STEPS, IMAGES = "as many steps", "as many images"
 CLAIMS = (
     _by_random(PRE, ALONE),
-    _by_random(PRE, f"{ALONE}, {IMAGES} of PRE", (10,)),
+    _by_random(PRE, f"{ALONE}, {IMAGES} of PRE"),
     *(_by_random(LP, other) for other in (ALONE, f"{ALONE}, {STEPS}", f"{ALONE}, {IMAGES}")),
     *(_by_random(BOTH, other) for other in (ALONE, f"{ALONE}, {STEPS}", f"{ALONE}, {IMAGES}")),
     *(_by_random(BOTH, other) for other in (PRE, f"{PRE}, {STEPS}", f"{PRE}, {IMAGES}")),
     _by_random(CEAL, ALONE, (30, 50)),
-    *(
-        Claim(f"choosing against random, {way}", (way, "all"), (way, RANDOM), (30, 50))
-        for way in (ALONE, PRE, LP, BOTH)
-    ),
+    *(_against_random("all", way, "five methods") for way in (ALONE, PRE, LP, BOTH)),
+    *(_against_random("lp_coverage", way) for way in (ALONE, PRE, LP, BOTH)),
     *(
         Claim(f"random, {BOTH}, against {method}, {ALONE}", (BOTH, RANDOM), (ALONE, method))
         for method in ("coreset", "lp_coverage")
@@ -140,29 +144,33 @@ def _compared(curves, dataset: str, wanted: list[Claim]) -> pd.DataFrame:
 
 
 def _table(title: str, curves, wanted: list[Claim]) -> str:
+    """A row a claim; for each data set a column with few labels and one with many."""
     sets = [name for name in TITLES if any(key[0] == name for key in curves)]
     frames = [_compared(curves, name, wanted) for name in sets]
-    lines = [f"| {title} | labels | " + " | ".join(f"{TITLES[s]} | n | p" for s in sets) + " |"]
-    lines.append("| --- | --- |" + " --- | --- | --- |" * len(sets))
+    heads = [f"{TITLES[name]}, {labels} labels" for name in sets for labels in USUAL]
+    lines = [f"| {title} | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(heads)]
     for place, claim in enumerate(wanted):
-        for labels in claim.labels:
-            where = (place, labels)
-            cells = [
-                _cells(frame.loc[where]) if where in frame.index else ["", "", ""]
-                for frame in frames
-            ]
-            if any(map(any, cells)):
-                shown = " | ".join(cell for some in cells for cell in some)
-                lines.append(f"| {claim.words} | {labels} | {shown} |")
+        cells = [
+            _cell(frame.loc[(place, labels),]) if (place, labels) in frame.index else ""
+            for frame in frames
+            for labels in claim.labels
+        ]
+        if any(cells):
+            few, many = claim.labels
+            words = claim.words if claim.labels == USUAL else f"{claim.words} ({few}, {many})"
+            lines.append(f"| {words} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cells(row) -> list[str]:
-    """Difference with its interval by t, n, p."""
+def _cell(row) -> str:
+    """The difference with its interval by t, p, and n where it is not that of a whole study."""
     mean, low, high = (f"{round(row[name], 1) + 0.0:+.1f}" for name in ("mean", "t_low", "t_high"))
-    difference = f"{mean} ({low} to {high})" if row["n"] > 1 else mean
-    p = "" if np.isnan(row["p"]) else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
-    return [difference.replace("-", "−"), f"{row['n']:.0f}", p]
+    words = f"{mean} ({low} to {high})" if row["n"] > 1 else mean
+    if not np.isnan(row["p"]):
+        words += ", p < 0.001" if row["p"] < 0.001 else f", p {row['p']:.2g}"
+    if row["n"] != SPLITS:
+        words += f", n {row['n']:.0f}"
+    return words.replace("-", "−")
 
 
 def claims(curves) -> str:
@@ -171,13 +179,10 @@ def claims(curves) -> str:
 
 
 def choices(curves) -> str:
-    """Each method against random, at the last number of labels, under each way of training."""
+    """Each method against random under each way of training."""
     methods = list(dict.fromkeys(key[2] for key in curves if key[2] != RANDOM))
-    wanted = [
-        Claim(f"{method} against random, {way}", (way, method), (way, RANDOM), (50,))
-        for way in (ALONE, PRE, LP, BOTH)
-        for method in methods
-    ]
+    ways = (ALONE, PRE, LP, BOTH)
+    wanted = [_against_random(method, way) for way in ways for method in methods]
     return _table("each method, difference in points", curves, wanted)
 
 

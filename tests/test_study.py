@@ -87,19 +87,24 @@ def test_the_numbers_of_the_claims(curves):
     mine, other = curves["folder", "LP", "random"], curves["folder", "labels only", "random"]
     differences = (mine - other)[50]
     low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-    row = next(line for line in text if line.startswith("| LP against labels only | 50 |"))
-    expected = f"{differences.mean():+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
-    assert [cell.strip() for cell in row.split("|")][6:8] == [expected, "5"]
-    same_steps = [
-        line for line in text if line.startswith("| LP against labels only, as many steps | 10 |")
-    ]
+    p = claims._compared(curves, "folder", list(claims.CLAIMS))["p"]
+    place = next(i for i, c in enumerate(claims.CLAIMS) if c.words == "LP against labels only")
+    cells = cells_of(text, "LP against labels only")
+    expected = f"{differences.mean():+.1f} ({low:+.1f} to {high:+.1f}), p {p[place, 50]:.2g}"
+    assert cells[3] == expected.replace("-", "−") and len(cells) == 4
+    cells = cells_of(text, "LP against labels only, as many steps")
     mine, other = (curves["digits", way, "random"] for way in ("LP", "labels only, as many steps"))
-    assert f"| {(mine - other)[10].mean():+.1f} (".replace("-", "−") in same_steps[0]
-    assert same_steps[0].endswith(" |  |  |  |")
+    assert cells[0].startswith(f"{(mine - other)[10].mean():+.1f} (".replace("-", "−"))
+    assert cells[2:] == ["", ""]
     chosen = [curves["digits", "LP", method][30] for method in ("coreset", "jlp")]
     gain = (sum(chosen) / 2 - curves["digits", "LP", "random"][30]).mean()
-    row = next(line for line in text if line.startswith("| choosing against random, LP | 30 |"))
-    assert f"| {gain:+.1f} (".replace("-", "−") in row
+    cells = cells_of(text, "five methods against random, LP (30, 50)")
+    assert cells[0].startswith(f"{gain:+.1f} (".replace("-", "−"))
+
+
+def cells_of(lines, words) -> list[str]:
+    row = next(line for line in lines if line.startswith(f"| {words} |"))
+    return [cell.strip() for cell in row.split("|")[2:-1]]
 
 
 def test_p_values_are_corrected(curves):
@@ -123,7 +128,7 @@ def test_from_run_folders_to_files(tmp_path, capsys):
     assert claims.main([str(tmp_path / "study")]) == 0
     text = (tmp_path / "study" / "claims.md").read_text()
     assert "| digits | LP | random | 5 | 82.0 ± 1.6 |  | 90.0 ± 0.0 |" in text
-    assert "| LP against labels only | 10 | +20.0 (+20.0 to +20.0) | 5 | < 0.001 |" in text
+    assert "| LP against labels only | +20.0 (+20.0 to +20.0), p < 0.001 | +10.0 (" in text
     assert Image.open(tmp_path / "study" / "claims.png").size[0] > 300
     assert text in capsys.readouterr().out
     assert claims.main([str(tmp_path)[:-1] + "none"]) == 2
