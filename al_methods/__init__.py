@@ -46,7 +46,8 @@ METHODS = {
 }
 
 
-BALANCED, GIVEN = "balanced", "given"
+BALANCED = "balanced"
+GIVEN = "given"
 FIRST = (BALANCED, *(name for name, row in METHODS.items() if row.first), GIVEN)
 
 
