@@ -153,17 +153,15 @@ def load_problem(
     that can be, the checksums of published files beside them.
 
     drawn: are the first labels a split's?  given: are they all that there are?  If neither they are
-    asked for later, and `initial` is empty.
-    rng draws the validation set; options: the data set's own.  Raises UserError for whatever is
-    wrong with either."""
+    asked for later, and `initial` is empty.  rng draws the validation set; options: the data set's
+    own.  Raises UserError for whatever is wrong with either."""
     found = spec.read(root, **options)
     content = found.fingerprint or fingerprint(found.train, found.test)
     folder, train = splits.folder_name(name, content if spec.own else ""), found.train
     spec = replace(spec, **found.facts)
-    chosen, said = np.flatnonzero(train.labels >= 0) if given else np.empty(0, np.int64), []
+    chosen, said = np.flatnonzero(train.labels >= 0) if given else np.empty(0, np.int64), ()
     if drawn:
-        chosen = splits.read_or_balance(folder, train.labels, spec.num_classes, size, split)
-        said = splits.notices(splits.path_of(folder, size, split), train.labels, size, split)
+        chosen, said = _drawn(folder, train.labels, spec.num_classes, size, split)
     everything, judged = batches_of(spec, found, device)
     judges = {"": (judged, found.test.labels)}
     images, ids = everything, np.arange(len(train.labels))
@@ -187,6 +185,12 @@ def load_problem(
         paths=found.paths or None,
         notices=(*originals.notices(name, root, spec.published), *found.notices, *said),
     )
+
+
+def _drawn(folder: str, labels: np.ndarray, num_classes: int, size: int, split: int):
+    """The images of a split, and what the user should know of its file."""
+    chosen = splits.read_or_balance(folder, labels, num_classes, size, split)
+    return chosen, splits.notices(splits.path_of(folder, size, split), labels, size, split)
 
 
 def hold_out(everything, labels: np.ndarray, chosen: np.ndarray, rng):
