@@ -1,4 +1,4 @@
-"""The claims of the study, with what they cost: a table and a figure from its runs.
+"""The claims of the study: tables and a figure from its runs.
 
 python scripts/claims.py study        writes study/claims.md and study/claims.png
 
@@ -27,16 +27,18 @@ from utils.run.log import say
 TITLES = {"digits": "digits", "folder": "5,000 MNIST digits"}
 AS_MANY = {19: "steps", 52: "steps", 238: "images", 659: "images", 958: "images of PRE"}
 CHOSEN, RANDOM = "chosen ten", "random"
-SPLITS, USUAL = 5, (10, 50)  # and numbers of labels
+SPLITS, USUAL, LATER = 5, (10, 50), (30, 50)  # and numbers of labels
+ALONE, PRE, LP, BOTH, CEAL = "labels only", "PRE", "LP", "PRE + LP", "CEAL"
+STEPS, IMAGES = "as many steps", "as many images"
 LINES = {  # way of training -> colour, style
-    "labels only": ("tab:gray", "-"),
-    "labels only, as many images": ("tab:gray", ":"),
-    "CEAL": ("tab:brown", "-"),
-    "PRE": ("tab:orange", "-"),
-    "PRE, as many images": ("tab:orange", ":"),
-    "LP": ("tab:blue", "-"),
-    "PRE + LP": ("tab:green", "-"),
-    f"PRE + LP, {CHOSEN}": ("tab:red", "-"),
+    ALONE: ("tab:gray", "-"),
+    f"{ALONE}, {IMAGES}": ("tab:gray", ":"),
+    CEAL: ("tab:brown", "-"),
+    PRE: ("tab:orange", "-"),
+    f"{PRE}, {IMAGES}": ("tab:orange", ":"),
+    LP: ("tab:blue", "-"),
+    BOTH: ("tab:green", "-"),
+    f"{BOTH}, {CHOSEN}": ("tab:red", "-"),
 }
 
 
@@ -57,18 +59,16 @@ def _by_random(mine: str, other: str, labels=USUAL) -> Claim:
 
 def _against_random(method: str, way: str, words: str = "") -> Claim:
     """The first labels are the same for all."""
-    return Claim(f"{words or method} against random, {way}", (way, method), (way, RANDOM), (30, 50))
+    return Claim(f"{words or method} against random, {way}", (way, method), (way, RANDOM), LATER)
 
 
-ALONE, PRE, LP, BOTH, CEAL = "labels only", "PRE", "LP", "PRE + LP", "CEAL"
-STEPS, IMAGES = "as many steps", "as many images"
 CLAIMS = (
     _by_random(PRE, ALONE),
     _by_random(PRE, f"{ALONE}, {IMAGES} of PRE"),
     *(_by_random(LP, other) for other in (ALONE, f"{ALONE}, {STEPS}", f"{ALONE}, {IMAGES}")),
     *(_by_random(BOTH, other) for other in (ALONE, f"{ALONE}, {STEPS}", f"{ALONE}, {IMAGES}")),
     *(_by_random(BOTH, other) for other in (PRE, f"{PRE}, {STEPS}", f"{PRE}, {IMAGES}")),
-    _by_random(CEAL, ALONE, (30, 50)),
+    _by_random(CEAL, ALONE, LATER),
     *(_against_random("all", way, "five methods") for way in (ALONE, PRE, LP, BOTH)),
     *(_against_random("lp_coverage", way) for way in (ALONE, PRE, LP, BOTH)),
     *(
@@ -102,9 +102,9 @@ def main(argv=None) -> int:
 def way_of(sample: Sample) -> str:
     """The way of training, in words."""
     config = sample.config
-    parts = ["PRE"] if config["add_unsupervised_pretraining"] else []
-    parts += [name for name in ("LP", "CEAL") if config[f"add_{name.lower()}"]]
-    words = " + ".join(parts) or "labels only"
+    parts = [PRE] if config["add_unsupervised_pretraining"] else []
+    parts += [name for name in (LP, CEAL) if config[f"add_{name.lower()}"]]
+    words = " + ".join(parts) or ALONE
     if steps := config["steps_per_epoch"]:
         words += f", as many {AS_MANY.get(steps, f'steps as {steps} an epoch')}"
     return f"{words}, {CHOSEN}" if config["initial"] != "balanced" else words
@@ -143,11 +143,11 @@ def _compared(curves, dataset: str, wanted: list[Claim]) -> pd.DataFrame:
     return frame.assign(p=holm(frame["t_p"])) if len(frame) else frame
 
 
-def _table(title: str, curves, wanted: list[Claim]) -> str:
-    """A row a claim; for each data set a column with few labels and one with many."""
+def _table(title: str, curves, wanted: list[Claim], usual=USUAL) -> str:
+    """A row a claim; for each data set a column with few labels and one with many, `usual`."""
     sets = [name for name in TITLES if any(key[0] == name for key in curves)]
     frames = [_compared(curves, name, wanted) for name in sets]
-    heads = [f"{TITLES[name]}, {labels} labels" for name in sets for labels in USUAL]
+    heads = [f"{TITLES[name]}, {labels} labels" for name in sets for labels in usual]
     lines = [f"| {title} | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(heads)]
     for place, claim in enumerate(wanted):
         cells = [
@@ -157,7 +157,7 @@ def _table(title: str, curves, wanted: list[Claim]) -> str:
         ]
         if any(cells):
             few, many = claim.labels
-            words = claim.words if claim.labels == USUAL else f"{claim.words} ({few}, {many})"
+            words = claim.words if claim.labels == usual else f"{claim.words} ({few}, {many})"
             lines.append(f"| {words} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -183,7 +183,7 @@ def choices(curves) -> str:
     methods = list(dict.fromkeys(key[2] for key in curves if key[2] != RANDOM))
     ways = (ALONE, PRE, LP, BOTH)
     wanted = [_against_random(method, way) for way in ways for method in methods]
-    return _table("each method, difference in points", curves, wanted)
+    return _table("each method, difference in points", curves, wanted, LATER)
 
 
 def means(curves) -> str:
