@@ -42,7 +42,7 @@ def pick(
 
 def _nearest_centres(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Of each of `count` clusters of rows (n, d) the row nearest its mean -> (count,) int64."""
-    assigned, found = cluster(rows, count, seed, quick=2), []
+    assigned, found = cluster(rows, count, seed, quick=1), []
     sizes = np.bincount(assigned)
     members = np.split(np.argsort(assigned, kind="stable"), sizes.cumsum()[:-1])
     for one in np.argsort(-sizes, kind="stable"):

@@ -31,10 +31,10 @@ def pick(
 ) -> np.ndarray:
     """pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps; rng:
     seeds k-means -> (budget,) int64, in order."""
-    x = F.normalize(pretrained_features)
+    x = as_numpy(F.normalize(pretrained_features), np.float32)
     count = min(int((labels >= 0).sum()) + budget, MOST)
     seed = 0 if rng is None else int(rng.integers(2**31 - 1))
-    assigned = cluster(as_numpy(x, np.float32), count, seed, quick=3)
+    assigned = cluster(x, count, seed, quick=2)
     sizes = np.bincount(assigned)
     held = np.bincount(assigned[labels >= 0], minlength=count)
     members = np.split(np.argsort(assigned, kind="stable"), sizes.cumsum()[:-1])
@@ -60,24 +60,23 @@ def turns(sizes: np.ndarray, held: np.ndarray, budget: int) -> Iterator[int]:
         yield chosen
 
 
-def by_typicality(x: torch.Tensor, members: np.ndarray) -> np.ndarray:
+def by_typicality(x: np.ndarray, members: np.ndarray) -> np.ndarray:
     """The members of a cluster, ascending indices (m,), the most typical first; duplicates are as
     typical as the first of them, whatever their distances were rounded to."""
     if len(members) == 1:
         return members
-    own, k = x[torch.as_tensor(members, device=x.device)], min(NEIGHBORS, len(members) - 1)
-    lengths, parts = own.square().sum(dim=1), []
-    for rows in torch.arange(len(own), device=x.device).split(max(BLOCK // len(own), 1)):
-        apart = torch.addmm(lengths[None], own[rows], own.T, alpha=-2).add_(lengths[rows, None])
-        apart[rows - rows[0], rows] = torch.inf
-        apart = as_numpy(apart.clamp_(min=0))
-        parts.append(np.partition(apart, k - 1, axis=1)[:, :k])  # a tenth of the time of topk
+    own, k = x[members], min(NEIGHBORS, len(members) - 1)
+    lengths, parts = np.einsum("ij,ij->i", own, own), []
+    for rows in np.array_split(np.arange(len(own)), -(-len(own) // max(BLOCK // len(own), 1))):
+        apart = lengths[rows, None] + lengths - 2 * (own[rows] @ own.T)
+        apart[rows - rows[0], rows] = np.inf
+        parts.append(np.partition(apart.clip(min=0), k - 1, axis=1)[:, :k])
     squares = np.concatenate(parts)  # (m, k)
     means = np.sqrt(squares).mean(axis=1)
     close = np.flatnonzero(squares.min(axis=1) < TOUCHING)
     if len(close):
         twins = {"return_index": True, "return_inverse": True}
-        _, first, twin = np.unique(as_numpy(own)[close], axis=0, **twins)
+        _, first, twin = np.unique(own[close], axis=0, **twins)
         means[close] = means[close[first[twin.ravel()]]]
     return members[np.argsort(means, kind="stable")]
 

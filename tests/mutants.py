@@ -35,7 +35,7 @@ TESTS = {  # which tests/test_*.py are run for which modules; others pass throug
     "utils.coverage": ("methods_coverage",),
     "utils.graph.agreement": ("simclr", "views"),
     "utils.graph.symmetric": ("symmetric",),
-    "utils.kmeans": ("methods_coverage", "methods_uncertainty"),
+    "utils.kmeans": ("kmeans",),
     "utils.run.checkpoint": ("healing",),
     "utils.run.lease": ("lease",),
     "utils.run.processes": ("lease",),

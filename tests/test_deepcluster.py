@@ -18,7 +18,7 @@ from unsup import PRETRAINERS, cache, deepcluster
 from unsup.cache import pretrained_backbone
 from unsup.deepcluster import cluster_streams, pretrain
 from utils.errors import UserError
-from utils.kmeans import cluster, refill
+from utils.kmeans import cluster
 from utils.run.identity import identity
 from utils.training.outputs import extract
 
@@ -40,37 +40,6 @@ def digits(count=300):
 def network(arch="small_cnn", size=8, **more):
     torch.manual_seed(0)
     return create_model(arch, 10, 1, size, **more)
-
-
-def test_kmeans():
-    rng = np.random.default_rng(0)
-    centers = np.eye(5, dtype=np.float32) * 10
-    hidden = rng.integers(5, size=400)
-    x = centers[hidden] + rng.normal(size=(400, 5)).astype(np.float32) * 0.1
-    assigned = cluster(x, 5, seed=3)
-    assert normalized_mutual_info_score(hidden, assigned) == pytest.approx(1)
-    np.testing.assert_array_equal(assigned, cluster(x, 5, seed=3))
-    with pytest.raises(ValueError, match="500 clusters of 400"):
-        cluster(x, 500, seed=0)
-
-
-@pytest.mark.parametrize("count", [2, 7, 30])
-def test_no_cluster_is_empty(count):
-    same = np.ones((30, 4), dtype=np.float32)  # all alike: k-means alone leaves one cluster
-    assert np.bincount(cluster(same, count, seed=0), minlength=count).min() >= 1
-    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    refilled = refill(x, np.zeros(30, dtype=np.int64), count)
-    assert np.bincount(refilled, minlength=count).min() >= 1
-
-
-def test_refilling_splits_the_largest_along_its_spread():
-    x = np.concatenate([np.zeros((6, 2)), np.full((6, 2), 5), np.full((3, 2), -50)]).astype(
-        np.float32
-    )
-    refilled = refill(x, np.array([0] * 12 + [1] * 3), 3)
-    halves = refilled[:6], refilled[6:12]
-    assert {len(set(half)) for half in halves} == {1} and halves[0][0] != halves[1][0]
-    assert (refilled[12:] == 1).all()
 
 
 def test_sampling_is_uniform_over_the_clusters():

@@ -268,7 +268,7 @@ def most_typical(x, labels, budget):
     """TypiClust, a pick at a time."""
     x, picks = unit(x).astype(np.float32), []
     count = min((labels >= 0).sum() + budget, typiclust.MOST)
-    assigned = cluster(x, count, 0, quick=3)
+    assigned = cluster(x, count, 0, quick=2)
     for _ in range(budget):
         taken = (labels >= 0) | np.isin(np.arange(len(x)), picks)
         best = None
@@ -307,19 +307,6 @@ def test_typiclust_seeds_k_means(monkeypatch, rng, seed):
     assert asked == [seed]
 
 
-def test_quick_clusters_are_nearly_as_good():
-    """A start on a sample, and so many iterations on all."""
-    x = torch.randn(4000, 8, generator=torch.Generator().manual_seed(0)).numpy()
-
-    def spread(assigned):
-        parts = [x[assigned == one] for one in range(20)]
-        return sum(float(np.square(part - part.mean(axis=0)).sum()) for part in parts)
-
-    whole, quick, quicker = (spread(cluster(x, 20, 1, quick=some)) for some in (0, 4, 1))
-    assert quick < quicker < 1.05 * whole and quick < 1.01 * whole
-    np.testing.assert_array_equal(cluster(x, 20, 1, quick=4), cluster(x, 20, 1, quick=4))
-
-
 def test_members_come_in_order(monkeypatch):
     """Of so many images that a sort which is not stable would mix them."""
     asked, by_typicality = [], typiclust.by_typicality
@@ -333,7 +320,7 @@ def test_members_come_in_order(monkeypatch):
 
 def test_duplicates_are_equally_typical():
     x = clumps(60)
-    twice = torch.from_numpy(np.concatenate([x, x[:1], x[:1]]))
+    twice = np.concatenate([x, x[:1], x[:1]])
     order = typiclust.by_typicality(twice, np.arange(62)).tolist()
     assert order.index(60) == order.index(0) + 1 and order.index(61) == order.index(0) + 2
 

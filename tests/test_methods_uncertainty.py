@@ -221,7 +221,7 @@ def drop_query(features, probs, dropped_classes, labels, budget, seed):
         if sum(int(c) != int(probs[i].argmax()) for c in dropped_classes[i]) >= 2
     ]
     assert len(candidates) > budget
-    assigned = cluster(features[candidates], budget, seed, quick=2)
+    assigned = cluster(features[candidates], budget, seed, quick=1)
     picks = set()
     for one in range(budget):
         members = [i for i, a in zip(candidates, assigned, strict=True) if a == one]

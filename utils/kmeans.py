@@ -1,42 +1,106 @@
 """k-means through faiss, in which no cluster stays empty."""
 
 import numpy as np
+from scipy import sparse
 
 from utils.torch_faiss import faiss
 
 ITERATIONS = 10
-SAMPLE, SAMPLED = 16, 4  # where it is quick: rows a cluster, and iterations on them
+ROUNDS = 3  # of k-means||: of draws, each of as many candidates as there are clusters
+GREEDY = 2048  # clusters; beyond, 256 MB would not hold the candidates' distances
 
 
 def cluster(features: np.ndarray, count: int, seed: int, *, quick: int = 0) -> np.ndarray:
     """Assign every row to one of `count` clusters, none of them empty.
 
-    features: (N, d) float32; quick: so many iterations, after some on a sample, for picks, which
-    need no more -> (N,) int64.  Raises ValueError where N < count."""
+    features: (N, d) float32; quick: so many iterations, from centres that are spread out, for
+    picks, which need no more -> (N,) int64.  Raises ValueError where N < count."""
     if len(features) < count:
         raise ValueError(f"{count} clusters of {len(features)} images")
-    if quick:
-        start = _trained(features, count, seed, SAMPLED, SAMPLE).centroids
-        kmeans = _trained(features, count, seed, quick, len(features), start)
-    else:
-        kmeans = _trained(features, count, seed, ITERATIONS, len(features))
+    start = None
+    if quick and count <= GREEDY:
+        start = spread_out(features, count, np.random.default_rng(seed))
+    kmeans = faiss.Kmeans(
+        features.shape[1],
+        count,
+        niter=quick or ITERATIONS,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(features),  # beyond which faiss takes a sample
+    )
+    kmeans.train(features, init_centroids=start)
     _, assigned = kmeans.index.search(features, 1)
     return refill(features, assigned[:, 0], count)
 
 
-def _trained(features, count: int, seed: int, iterations: int, most: int, centroids=None):
-    """faiss's k-means, from some rows or from given centroids; most: rows a cluster, beyond which
-    faiss takes a sample."""
-    kmeans = faiss.Kmeans(
-        features.shape[1],
-        count,
-        niter=iterations,
-        seed=seed,
-        min_points_per_centroid=1,
-        max_points_per_centroid=most,
-    )
-    kmeans.train(features, init_centroids=centroids)
-    return kmeans
+def spread_out(features: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Centres to go on from: features (N, d) float32 -> (count, d) float32.
+
+    Source: k-means||, Bahmani et al., "Scalable k-means++", VLDB 2012, algorithm 2.  Candidates are
+    drawn in a few rounds, the first uniformly, then in proportion to the squared distance to the
+    nearest candidate; each weighs as much as the rows that it is nearest to, and k-means++ chooses
+    among them.  That one is greedy (Arthur & Vassilvitskii, SODA 2007, section 4): of some draws
+    it keeps the one that leaves the least.  A first iteration costs next to nothing then: a row
+    goes where its candidate goes, and each centre is the mean of its rows."""
+    candidates = rng.choice(len(features), count, replace=False)
+    squares, nearest = _nearest(features, candidates)
+    for _ in range(ROUNDS - 1):
+        total = squares.cumsum()
+        if total[-1] <= 0:
+            break
+        drawn = np.unique(_draws(total, count, rng))
+        new, own = _nearest(features, drawn)
+        closer = new < squares
+        nearest[closer] = len(candidates) + own[closer]
+        squares[closer] = new[closer]
+        candidates = np.concatenate([candidates, drawn])
+    weights = np.bincount(nearest, minlength=len(candidates)).astype(np.float32)
+    assigned = _greedy(features[candidates], weights, count, rng)[nearest]
+    return _means(features, assigned, count)
+
+
+def _means(features: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
+    """(N, d), (N,) -> (count, d); a cluster without a row, which has only duplicates of another's,
+    is at the origin until `refill`."""
+    each = (np.ones_like(assigned, features.dtype), assigned, np.arange(len(assigned) + 1))
+    sums = sparse.csr_matrix(each, shape=(len(assigned), count)).T @ features
+    return sums / np.bincount(assigned, minlength=count).clip(min=1)[:, None].astype(sums.dtype)
+
+
+def _nearest(features: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distance (N,) float64 to the nearest of some rows, and which of them (N,)."""
+    index = faiss.IndexFlatL2(features.shape[1])
+    index.add(features[rows])
+    squares, own = index.search(features, 1)
+    squares = squares[:, 0].astype(np.float64).clip(min=0)
+    squares[rows] = 0  # whatever it was rounded to: a candidate is not drawn again
+    return squares, own[:, 0]
+
+
+def _draws(total: np.ndarray, count: int, rng) -> np.ndarray:
+    """So many indices, with the weights whose running sum is `total`."""
+    found = np.searchsorted(total, rng.random(count) * total[-1], side="right")
+    return np.minimum(found, len(total) - 1)
+
+
+def _greedy(points: np.ndarray, weights: np.ndarray, count: int, rng) -> np.ndarray:
+    """k-means++ of points (M, d) with weights (M,): which of the `count` that it chooses is nearest
+    to each (M,)."""
+    lengths = np.einsum("ij,ij->i", points, points)
+    squares = np.maximum(lengths[:, None] + lengths - 2 * points @ points.T, 0)  # (M, M)
+    np.fill_diagonal(squares, 0)
+    left = np.ones_like(weights)  # at first all are equally far
+    assigned, trials = np.zeros(len(points), dtype=np.int64), 2 + int(np.log(count))
+    for number in range(count):
+        total = (weights * left).cumsum(dtype=np.float64)
+        if total[-1] <= 0:
+            break  # what is left are duplicates of what is chosen
+        drawn = _draws(total, trials, rng)
+        reached = squares[drawn] if number == 0 else np.minimum(squares[drawn], left)
+        best = (reached @ weights).argmin()
+        assigned[(squares[drawn[best]] < left) if number else slice(None)] = number
+        left = reached[best]
+    return assigned
 
 
 def refill(features: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:

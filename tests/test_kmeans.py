@@ -1,0 +1,114 @@
+"""k-means: no cluster is empty, and centres that are spread out need few iterations."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import normalized_mutual_info_score
+
+from utils import kmeans
+from utils.kmeans import cluster, refill, spread_out
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def inertia(x, assigned):
+    parts = [x[assigned == one] for one in np.unique(assigned)]
+    return sum(float(np.square(part - part.mean(axis=0)).sum()) for part in parts)
+
+
+@pytest.mark.parametrize("quick", [0, 1])
+def test_kmeans(quick):
+    rng = np.random.default_rng(0)
+    centers = np.eye(5, dtype=np.float32) * 10
+    hidden = rng.integers(5, size=400)
+    x = centers[hidden] + rng.normal(size=(400, 5)).astype(np.float32) * 0.1
+    assigned = cluster(x, 5, seed=3, quick=quick)
+    assert normalized_mutual_info_score(hidden, assigned) == pytest.approx(1)
+    np.testing.assert_array_equal(assigned, cluster(x, 5, seed=3, quick=quick))
+    with pytest.raises(ValueError, match="500 clusters of 400"):
+        cluster(x, 500, seed=0)
+
+
+@pytest.mark.parametrize("count", [2, 7, 30])
+def test_no_cluster_is_empty(count):
+    same = np.ones((30, 4), dtype=np.float32)  # all alike: k-means alone leaves one cluster
+    for quick in (0, 1):
+        found = cluster(same, count, seed=0, quick=quick)
+        assert np.bincount(found, minlength=count).min() >= 1
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    refilled = refill(x, np.zeros(30, dtype=np.int64), count)
+    assert np.bincount(refilled, minlength=count).min() >= 1
+
+
+def test_refilling_splits_the_largest_along_its_spread():
+    x = np.concatenate([np.zeros((6, 2)), np.full((6, 2), 5), np.full((3, 2), -50)]).astype(
+        np.float32
+    )
+    refilled = refill(x, np.array([0] * 12 + [1] * 3), 3)
+    halves = refilled[:6], refilled[6:12]
+    assert {len(set(half)) for half in halves} == {1} and halves[0][0] != halves[1][0]
+    assert (refilled[12:] == 1).all()
+
+
+def test_quick_clusters_are_nearly_as_good():
+    x = normal(4000, 8)
+    whole, quick, quicker = (inertia(x, cluster(x, 20, 1, quick=some)) for some in (0, 5, 1))
+    assert quick < quicker < 1.05 * whole and quick < 1.02 * whole
+    np.testing.assert_array_equal(cluster(x, 20, 1, quick=4), cluster(x, 20, 1, quick=4))
+
+
+def test_spread_out_centres_are_one_a_clump_and_the_means_of_their_rows(monkeypatch):
+    """Clumps of very different sizes: a uniform draw of 12 of 2,000 rows finds few of them."""
+    hidden = np.repeat(np.arange(12), [1940, *[5] * 8, 6, 7, 7])
+    x = 300 * normal(12, 6)[hidden] + normal(2000, 6, seed=1)
+    means = np.stack([x[hidden == one].mean(axis=0) for one in range(12)])
+    monkeypatch.setattr(kmeans, "ROUNDS", 5)
+    for seed in range(5):
+        found = spread_out(x, 12, np.random.default_rng(seed))
+        apart = np.linalg.norm(found[:, None] - means, axis=2)
+        assert found.dtype == np.float32
+        assert sorted(apart.argmin(axis=1)) == list(range(12)) and apart.min(axis=1).max() < 1e-3
+
+
+def test_spread_out_of_duplicates():
+    """Three places: three centres are theirs, the others have no row."""
+    places = np.eye(3, dtype=np.float32)
+    found = spread_out(places[np.arange(60) % 3], 9, np.random.default_rng(0))
+    assert {tuple(centre) for centre in found.tolist()} == {*map(tuple, places.tolist()), (0, 0, 0)}
+    assert np.isfinite(found).all()
+
+
+def one_by_one(points, weights, count, rng):
+    """Greedy k-means++ from its description, with the same draws."""
+    squares = np.square(points[:, None] - points).sum(axis=2)
+    chosen, trials = [], 2 + int(math.log(count))
+    for _ in range(count):
+        left = squares[:, chosen].min(axis=1) if chosen else np.ones(len(points))
+        total, drawn = (weights * left).sum(), []
+        for draw in rng.random(trials):
+            place = 0
+            while draw * total >= (weights * left)[: place + 1].sum():
+                place += 1
+            drawn.append(place)
+        costs = [(weights * squares[:, [*chosen, one]].min(axis=1)).sum() for one in drawn]
+        chosen.append(drawn[int(np.argmin(costs))])
+    return squares[:, chosen].argmin(axis=1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 40])
+def test_greedy_choice_among_the_candidates(count):
+    points, weights = normal(40, 5, seed=2), np.arange(1, 41, dtype=np.float32)
+    assigned = kmeans._greedy(points, weights, count, np.random.default_rng(7))
+    expected = one_by_one(points.astype(float), weights, count, np.random.default_rng(7))
+    np.testing.assert_array_equal(assigned, expected)
+
+
+def test_beyond_what_fits_k_means_starts_as_faiss_does(monkeypatch):
+    x = normal(300, 3)
+    monkeypatch.setattr(kmeans, "GREEDY", 7)
+    monkeypatch.setattr(kmeans, "ITERATIONS", 2)
+    np.testing.assert_array_equal(cluster(x, 8, 1, quick=2), cluster(x, 8, 1))
+    assert (cluster(x, 7, 1, quick=2) != cluster(x, 7, 1)).any()
