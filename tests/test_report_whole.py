@@ -93,6 +93,8 @@ def test_the_documents(study, reported, tmp_path):  # noqa: F811
     assert "Holm's correction" in text and "n < 5" not in text
     latex = (tmp_path / "out" / "report.tex").read_text()
     assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 4
+    assert latex.startswith("% made by report.py; needs \\usepackage{booktabs,graphicx}\n")
+    assert latex.count(r"\resizebox") == latex.count(r"\end{tabular}}") == 4
     assert r"$\pm$" in latex and r"95 \%" in latex and "±" not in latex
 
 

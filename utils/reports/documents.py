@@ -7,6 +7,7 @@ from utils.reports.signs import LATEX, MARKDOWN
 from utils.reports.table import line
 from utils.run.log import one_line
 
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # by graphicx
 _MATHS = {"±": r"$\pm$", "−": "$-$", "“": "``", "”": "''"}
 
 
@@ -29,8 +30,10 @@ def _markdown(rows: pd.DataFrame) -> str:
 
 
 def latex(tables: list[Table]) -> str:
-    """Table environments with the rules of booktabs, to be put into a paper."""
-    return LATEX + "\n".join(_latex(table) for table in tables if len(table.rows))
+    """Table environments with the rules of booktabs, to be put into a paper; what is wider than its
+    column is made smaller."""
+    needs = f"{LATEX}; needs \\usepackage{{booktabs,graphicx}}\n"
+    return needs + "\n".join(_latex(table) for table in tables if len(table.rows))
 
 
 def _latex(table: Table) -> str:
@@ -45,7 +48,8 @@ def _latex(table: Table) -> str:
     )
     for letter, command in _MATHS.items():
         text = text.replace(letter, command)
-    return text
+    start, end = r"\begin{tabular}", r"\end{tabular}"
+    return text.replace(start, f"{_FIT}\n{start}").replace(end, f"{end}}}")
 
 
 def _escaped(text: str) -> str:

@@ -2,7 +2,7 @@
 
 NAMES = ("dataset", "training", "method")  # of a group
 MARKDOWN = "<!-- made by report.py -->\n"
-LATEX = "% made by report.py; needs \\usepackage{booktabs}\n"
+LATEX = "% made by report.py"
 PAGE = '<meta name="generator" content="report.py">'
 HEADERS = {  # of the CSV files, with all digits
     "curves": (*NAMES, "labeled", "mean", "std", "runs", "splits", "seeds"),
