@@ -6,7 +6,7 @@ from scipy import sparse
 from utils.torch_faiss import faiss
 
 ITERATIONS = 10
-ROUNDS = 3  # of k-means||: of draws, each of as many candidates as there are clusters
+ROUNDS = 2  # of k-means||: of draws, each of as many candidates as there are clusters
 GREEDY = 2048  # clusters; beyond, 256 MB would not hold the candidates' distances
 
 
