@@ -25,8 +25,14 @@ from utils.reports.targets import write
 from utils.run.log import say
 
 TITLES = {"digits": "digits", "folder": "5,000 MNIST digits"}
-AS_MANY = {19: "steps", 52: "steps", 238: "images", 659: "images"}  # an epoch
-AS_MANY |= {958: "images of PRE", 8000: "images of PRE"}
+AS_MANY = {  # by steps an epoch, on digits and on MNIST
+    19: "steps",
+    52: "steps",
+    238: "images",
+    659: "images",
+    958: "images of PRE",
+    8000: "images of PRE",
+}
 CHOSEN, RANDOM = "chosen ten", "random"
 SPLITS, USUAL, LATER = 5, (10, 50), (30, 50)  # and numbers of labels
 ALONE, PRE, LP, BOTH, CEAL = "labels only", "PRE", "LP", "PRE + LP", "CEAL"

@@ -54,14 +54,21 @@ def test_refilling_splits_the_largest_along_its_spread():
 
 
 def test_quick_clusters_are_nearly_as_good():
-    x = normal(4000, 8)
-    whole, quick, quicker = (inertia(x, cluster(x, 20, 1, quick=some)) for some in (0, 5, 1))
-    assert quick < quicker < 1.05 * whole and quick < 1.02 * whole
+    """On average over 36 starts: one alone is up to 2 % better or worse than another, so that fewer
+    do not tell 1.007, which they are, from the bound."""
+    sums = np.zeros(3)
+    for seed in range(12):
+        x = normal(4000, 8, seed=seed)
+        for start in range(3):
+            sums += [inertia(x, cluster(x, 20, start, quick=some)) for some in (0, 4, 1)]
+    whole, quick, quicker = sums
+    assert quick < quicker < 1.05 * whole and quick < 1.01 * whole
     np.testing.assert_array_equal(cluster(x, 20, 1, quick=4), cluster(x, 20, 1, quick=4))
 
 
 def test_spread_out_centres_are_one_a_clump_and_the_means_of_their_rows(monkeypatch):
-    """Clumps of very different sizes: a uniform draw of 12 of 2,000 rows finds few of them."""
+    """Clumps of very different sizes: a uniform draw of 12 of 2,000 rows finds few of them, and the
+    rounds after it the others."""
     hidden = np.repeat(np.arange(12), [1940, *[5] * 8, 6, 7, 7])
     x = 300 * normal(12, 6)[hidden] + normal(2000, 6, seed=1)
     means = np.stack([x[hidden == one].mean(axis=0) for one in range(12)])

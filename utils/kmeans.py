@@ -60,8 +60,8 @@ def spread_out(features: np.ndarray, count: int, rng: np.random.Generator) -> np
 
 
 def _means(features: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
-    """(N, d), (N,) -> (count, d); a cluster without a row, which has only duplicates of another's,
-    is at the origin until `refill`."""
+    """(N, d), (N,) -> (count, d); a cluster without a row, whose place another has already, is at
+    the origin: what is still empty in the end is for `refill`."""
     each = (np.ones_like(assigned, features.dtype), assigned, np.arange(len(assigned) + 1))
     sums = sparse.csr_matrix(each, shape=(len(assigned), count)).T @ features
     return sums / np.bincount(assigned, minlength=count).clip(min=1)[:, None].astype(sums.dtype)
