@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from utils.arrays import as_numpy
-from utils.kmeans import cluster
+from utils.kmeans import cluster, means
 from utils.ranking import top
 
 
@@ -42,12 +42,10 @@ def pick(
 
 def _nearest_centres(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Of each of `count` clusters of rows (n, d) the row nearest its mean -> (count,) int64."""
-    assigned, found = cluster(rows, count, seed, quick=1), []
-    sizes = np.bincount(assigned)
-    members = np.split(np.argsort(assigned, kind="stable"), sizes.cumsum()[:-1])
-    for one in np.argsort(-sizes, kind="stable"):
-        inside = rows[members[one]].astype(np.float64)
-        inside -= inside.mean(axis=0)
-        distances = np.einsum("ij,ij->i", inside, inside)  # squared
-        found.append(members[one][distances.argmin()])
-    return np.array(found, dtype=np.int64)
+    assigned = cluster(rows, count, seed, quick=(2, 0))
+    offsets, sizes = rows - means(rows, assigned, count)[assigned], np.bincount(assigned)
+    squares = np.einsum("ij,ij->i", offsets, offsets)
+    squares[sizes[assigned] == 2] = 0  # both are equally far, however that is rounded
+    ranked = np.lexsort((squares, assigned))
+    nearest = ranked[sizes.cumsum() - sizes]  # each cluster's rows follow each other
+    return nearest[np.argsort(-sizes, kind="stable")]

@@ -34,7 +34,7 @@ def pick(
     x = as_numpy(F.normalize(pretrained_features), np.float32)
     count = min(int((labels >= 0).sum()) + budget, MOST)
     seed = 0 if rng is None else int(rng.integers(2**31 - 1))
-    assigned = cluster(x, count, seed, quick=3)
+    assigned = cluster(x, count, seed, quick=(0, 3))
     sizes = np.bincount(assigned)
     held = np.bincount(assigned[labels >= 0], minlength=count)
     members = np.split(np.argsort(assigned, kind="stable"), sizes.cumsum()[:-1])

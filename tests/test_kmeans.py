@@ -19,7 +19,7 @@ def inertia(x, assigned):
     return sum(float(np.square(part - part.mean(axis=0)).sum()) for part in parts)
 
 
-@pytest.mark.parametrize("quick", [0, 1])
+@pytest.mark.parametrize("quick", [None, (0, 1), (1, 1), (2, 0)])
 def test_kmeans(quick):
     rng = np.random.default_rng(0)
     centers = np.eye(5, dtype=np.float32) * 10
@@ -35,7 +35,7 @@ def test_kmeans(quick):
 @pytest.mark.parametrize("count", [2, 7, 30])
 def test_no_cluster_is_empty(count):
     same = np.ones((30, 4), dtype=np.float32)  # all alike: k-means alone leaves one cluster
-    for quick in (0, 1):
+    for quick in (None, (0, 1), (1, 1), (2, 0)):
         found = cluster(same, count, seed=0, quick=quick)
         assert np.bincount(found, minlength=count).min() >= 1
     x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
@@ -60,10 +60,12 @@ def test_quick_clusters_are_nearly_as_good():
     for seed in range(12):
         x = normal(4000, 8, seed=seed)
         for start in range(3):
-            sums += [inertia(x, cluster(x, 20, start, quick=some)) for some in (0, 4, 1)]
+            sums += [
+                inertia(x, cluster(x, 20, start, quick=some)) for some in (None, (0, 4), (2, 0))
+            ]
     whole, quick, quicker = sums
     assert quick < quicker < 1.05 * whole and quick < 1.01 * whole
-    np.testing.assert_array_equal(cluster(x, 20, 1, quick=4), cluster(x, 20, 1, quick=4))
+    np.testing.assert_array_equal(cluster(x, 20, 1, quick=(0, 4)), cluster(x, 20, 1, quick=(0, 4)))
 
 
 def test_spread_out_centres_are_one_a_clump_and_the_means_of_their_rows(monkeypatch):
@@ -113,9 +115,30 @@ def test_greedy_choice_among_the_candidates(count):
     np.testing.assert_array_equal(assigned, expected)
 
 
+def test_iterations_on_half_of_the_rows(monkeypatch):
+    """Two on half of them, drawn without replacement, then none: all rows go to the nearest of the
+    centres that these led to."""
+    x, seen, train = normal(301, 3), [], kmeans._trained
+
+    def watched(features, count, seed, iterations, start):
+        seen.append((features, iterations, start))
+        return train(features, count, seed, iterations, start)
+
+    monkeypatch.setattr(kmeans, "_trained", watched)
+    assigned = cluster(x, 8, 1, quick=(2, 0))
+    (half, before, start), (rows, after, centres) = seen
+    assert (before, after, len(half)) == (2, 0, 150) and rows is x
+    assert len({*map(bytes, half)} & {*map(bytes, x)}) == 150
+    np.testing.assert_array_equal(centres, train(half, 8, 1, 2, start).centroids)
+    apart = np.square(x[:, None] - centres).sum(axis=2)
+    np.testing.assert_array_equal(assigned, apart.argmin(axis=1))
+    cluster(x[:9], 8, 1, quick=(1, 1))
+    assert [len(given[0]) for given in seen[2:]] == [8, 9]  # half would be fewer than the clusters
+
+
 def test_beyond_what_fits_k_means_starts_as_faiss_does(monkeypatch):
     x = normal(300, 3)
     monkeypatch.setattr(kmeans, "GREEDY", 7)
     monkeypatch.setattr(kmeans, "ITERATIONS", 2)
-    np.testing.assert_array_equal(cluster(x, 8, 1, quick=2), cluster(x, 8, 1))
-    assert (cluster(x, 7, 1, quick=2) != cluster(x, 7, 1)).any()
+    np.testing.assert_array_equal(cluster(x, 8, 1, quick=(1, 2)), cluster(x, 8, 1))
+    assert (cluster(x, 7, 1, quick=(1, 2)) != cluster(x, 7, 1)).any()

@@ -268,7 +268,7 @@ def most_typical(x, labels, budget):
     """TypiClust, a pick at a time."""
     x, picks = unit(x).astype(np.float32), []
     count = min((labels >= 0).sum() + budget, typiclust.MOST)
-    assigned = cluster(x, count, 0, quick=3)
+    assigned = cluster(x, count, 0, quick=(0, 3))
     for _ in range(budget):
         taken = (labels >= 0) | np.isin(np.arange(len(x)), picks)
         best = None

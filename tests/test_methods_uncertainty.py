@@ -15,7 +15,7 @@ from models import create_model
 from tests.conftest import ROOT
 from tests.test_acquisition import inputs, situation
 from utils.kmeans import cluster
-from utils.training.outputs import MC_PASSES, NEEDS, Outputs, dropped_classes
+from utils.training.outputs import MC_PASSES, NEEDS, Outputs, _one_in_four, dropped_classes
 
 
 def ranked(scores, labels, budget):
@@ -221,7 +221,7 @@ def drop_query(features, probs, dropped_classes, labels, budget, seed):
         if sum(int(c) != int(probs[i].argmax()) for c in dropped_classes[i]) >= 2
     ]
     assert len(candidates) > budget
-    assigned = cluster(features[candidates], budget, seed, quick=1)
+    assigned = cluster(features[candidates], budget, seed, quick=(2, 0))
     picks = set()
     for one in range(budget):
         members = [i for i, a in zip(candidates, assigned, strict=True) if a == one]
@@ -314,6 +314,20 @@ def test_dropped_classes_are_in_order():
     expected = features[:, :1].long().expand(-1, 3)
     assert torch.equal(found[found > 0], expected[found > 0])
     assert abs((found > 0).float().mean() - (1 - 0.75**3)) < 0.03
+
+
+def test_one_in_four_is_kept_whatever_happens_to_the_others():
+    """At every distance at which two share a word, or their words follow each other: each is kept
+    in a quarter of all cases, both in a sixteenth, within six standard errors."""
+    torch.manual_seed(0)
+    kept = _one_in_four(640_000, "cpu").double()
+    assert set(kept.tolist()) == {0, 1}
+    for places in kept.view(8, -1, 8).transpose(0, 1).reshape(-1, 64).mean(dim=0):
+        assert abs(places - 1 / 4) < 6 * (3 / 16 / 10_000) ** 0.5
+    for apart in (1, 2, 7, 8, 64, *range(80_000, 640_000, 80_000)):
+        pairs = (kept[:-apart] * kept[apart:]).mean()
+        assert abs(pairs - 1 / 16) < 6 * (15 / 256 / len(kept[apart:])) ** 0.5
+    assert len(_one_in_four(65, "cpu")) == 65 and len(_one_in_four(1, "cpu")) == 1
 
 
 def test_one_pass_gives_drop_query_all_that_it_needs(monkeypatch):

@@ -10,27 +10,45 @@ ROUNDS = 2  # of k-means||: of draws, each of as many candidates as there are cl
 GREEDY = 2048  # clusters; beyond, 256 MB would not hold the candidates' distances
 
 
-def cluster(features: np.ndarray, count: int, seed: int, *, quick: int = 0) -> np.ndarray:
+def cluster(
+    features: np.ndarray, count: int, seed: int, *, quick: tuple[int, int] | None = None
+) -> np.ndarray:
     """Assign every row to one of `count` clusters, none of them empty.
 
-    features: (N, d) float32; quick: so many iterations, from centres that are spread out, for
-    picks, which need no more -> (N,) int64.  Raises ValueError where N < count."""
+    features: (N, d) float32; quick: for picks, which need no more, so many iterations on half of
+    the rows and then on all, perhaps none, from centres that are spread out -> (N,) int64.  Raises
+    ValueError where N < count."""
     if len(features) < count:
         raise ValueError(f"{count} clusters of {len(features)} images")
     start = None
     if quick and count <= GREEDY:
-        start = spread_out(features, count, np.random.default_rng(seed))
+        start = _start(features, count, seed, quick[0])
+    kmeans = _trained(features, count, seed, quick[1] if quick else ITERATIONS, start)
+    _, assigned = kmeans.index.search(features, 1)
+    return refill(features, assigned[:, 0], count)
+
+
+def _start(features: np.ndarray, count: int, seed: int, iterations: int) -> np.ndarray:
+    """Centres after so many iterations on half of the rows; none: spread out over all rows."""
+    rng = np.random.default_rng(seed)
+    if not iterations:
+        return spread_out(features, count, rng)
+    half = rng.choice(len(features), max(len(features) // 2, count), replace=False)
+    some = features[half]
+    return _trained(some, count, seed, iterations, spread_out(some, count, rng)).centroids
+
+
+def _trained(features: np.ndarray, count: int, seed: int, iterations: int, start):
     kmeans = faiss.Kmeans(
         features.shape[1],
         count,
-        niter=quick or ITERATIONS,
+        niter=iterations,
         seed=seed,
         min_points_per_centroid=1,
         max_points_per_centroid=len(features),  # beyond which faiss takes a sample
     )
     kmeans.train(features, init_centroids=start)
-    _, assigned = kmeans.index.search(features, 1)
-    return refill(features, assigned[:, 0], count)
+    return kmeans
 
 
 def spread_out(features: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -56,12 +74,12 @@ def spread_out(features: np.ndarray, count: int, rng: np.random.Generator) -> np
         candidates = np.concatenate([candidates, drawn])
     weights = np.bincount(nearest, minlength=len(candidates)).astype(np.float32)
     assigned = _greedy(features[candidates], weights, count, rng)[nearest]
-    return _means(features, assigned, count)
+    return means(features, assigned, count)
 
 
-def _means(features: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
-    """(N, d), (N,) -> (count, d); a cluster without a row, whose place another has already, is at
-    the origin: what is still empty in the end is for `refill`."""
+def means(features: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
+    """Clusters' means: features (N, d), assigned (N,) -> (count, d) of their type; a cluster
+    without a row, whose place another has already, is at the origin."""
     each = (np.ones_like(assigned, features.dtype), assigned, np.arange(len(assigned) + 1))
     sums = sparse.csr_matrix(each, shape=(len(assigned), count)).T @ features
     return sums / np.bincount(assigned, minlength=count).clip(min=1)[:, None].astype(sums.dtype)

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from al_methods import select
 from tests.benchmarks.harness import compare
 from tests.benchmarks.problem import features_and_classes, some_labels
-from utils.training.outputs import FEATURE_DROPOUT, FEATURE_PASSES, dropped_classes
+from utils.training.outputs import FEATURE_PASSES, KEPT, dropped_classes
 
 INSTALLED = importlib.util.find_spec("skactiveml") is not None
 AT_MOST = 10_000  # images; the peer's kernels of 50,000 would take 20 GB
@@ -128,7 +128,7 @@ def pairs(problem: Problem) -> dict[str, Pair]:
 
     x, probs, head = problem.tensor, problem.probs, {"clf": problem.classifier, "fit_clf": False}
     features, pretrained = {"features": x}, {"pretrained_features": x}
-    passes = {"n_dropout_samples": FEATURE_PASSES, "dropout_rate": FEATURE_DROPOUT}
+    passes = {"n_dropout_samples": FEATURE_PASSES, "dropout_rate": 1 - KEPT}
 
     def pair(method, given, strategy, called, objective, options=None, asked=None, quick=True):
         return Pair(
