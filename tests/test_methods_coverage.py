@@ -1,10 +1,14 @@
 """The methods that look at features alone, each against a slow twin from its formula."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from al_methods import lp_coverage, probcover, select, typiclust, uherding
+from tests.conftest import ROOT
 from utils import balls, coverage
 from utils.graph import affinity
 from utils.kmeans import cluster
@@ -373,3 +377,23 @@ def test_the_temperature_makes_confidence_the_accuracy():
         assert float((logs / tau).softmax(dim=1).amax(dim=1).mean()) == pytest.approx(accuracy)
     assert uherding.temperature(logs, 0.2) == np.inf
     assert uherding.neighbors_of_labels(logs[:1], torch.tensor([1])) == (1.0, 0.0)
+
+
+def test_the_memory_of_max_herding_on_two_threads():
+    """8,000 images, whose whole kernel would be 244 MiB, in parts of 16: what is kept of each part
+    must not keep the memory of the next."""
+    script = """
+import numpy as np, torch
+from tests.benchmarks.alone import peak
+from utils.coverage import cover_images, gaussian
+from utils import coverage
+torch.set_num_threads(2)
+coverage.BLOCK = 2**22
+kernel = gaussian(torch.randn(8000, 16, generator=torch.Generator().manual_seed(0)), 1.0)
+before = peak(afresh=True)
+cover_images(kernel, np.full(8000, -1), 5, "cpu")
+print(peak() - before)
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 100  # MiB

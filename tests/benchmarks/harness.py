@@ -7,10 +7,13 @@ clock's.
 import csv
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 def processor() -> str:
@@ -29,6 +32,18 @@ def resident() -> float:
 def now() -> float:
     """Seconds, of which differences count."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch and for all libraries below numpy, scikit-learn and faiss."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Peak:

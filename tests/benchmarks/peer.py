@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from al_methods import select
-from tests.benchmarks.harness import compare
+from tests.benchmarks.harness import compare, one_thread
 from tests.benchmarks.problem import features_and_classes, some_labels
 from utils.training.outputs import FEATURE_PASSES, KEPT, dropped_classes
 
@@ -180,13 +180,14 @@ def cover_by_balls(problem: Problem, strategy) -> Pair:
 
 
 def bench_peer(n: int) -> Iterator[dict]:
-    """A row a method; none where the peer is not installed."""
+    """A row a method, on one core; none where the peer is not installed."""
     if not INSTALLED:
         print("scikit-activeml is not installed (requirements-bench.txt): not compared")
         return
-    problem = Problem(min(n, AT_MOST))
-    for name, pair in pairs(problem).items():
-        yield row(name, pair, len(problem.x))
+    with one_thread():
+        problem = Problem(min(n, AT_MOST))
+        for name, pair in pairs(problem).items():
+            yield row(name, pair, len(problem.x))
 
 
 def row(name: str, pair: Pair, n: int) -> dict:
