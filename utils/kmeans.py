@@ -20,10 +20,10 @@ def cluster(
     ValueError where N < count."""
     if len(features) < count:
         raise ValueError(f"{count} clusters of {len(features)} images")
-    start = None
+    start, iterations = None, sum(quick) if quick else ITERATIONS
     if quick and count <= GREEDY:
-        start = _start(features, count, seed, quick[0])
-    kmeans = _trained(features, count, seed, quick[1] if quick else ITERATIONS, start)
+        start, iterations = _start(features, count, seed, quick[0]), quick[1]
+    kmeans = _trained(features, count, seed, iterations, start)
     _, assigned = kmeans.index.search(features, 1)
     return refill(features, assigned[:, 0], count)
 
