@@ -3,10 +3,11 @@
 Source: Hacohen, Dekel & Weinshall, "Active learning on a budget: opposite strategies suit high and
 low budgets", ICML 2022, section 3: k-means of the features (unit length) into as many clusters as
 there will be labels, at most MOST; typicality, equation 4, is the inverse of the mean distance to
-the K = 20 nearest neighbours, here those in the cluster (of one of fewer than 40 the authors' code
-takes half).  Clusters come in order of the labels and picks that they hold, fewest first, then of
-their size, the largest first; those of fewer than SMALLEST images, which that code leaves out, come
-after all others.  A cluster comes again when all have had their turn.
+the K = 20 nearest neighbours, here of the images of the cluster and of the AROUND clusters next to
+it: the equation knows no border (the authors' code takes the cluster's alone, half of them where
+they are fewer than 40).  Clusters come in order of the labels and picks that they hold, fewest
+first, then of their size, the largest first; those of fewer than SMALLEST images, which that code
+leaves out, come after all others.  A cluster comes again when all have had their turn.
 """
 
 from collections.abc import Iterator
@@ -18,9 +19,10 @@ import torch.nn.functional as F
 from al_methods.spec import Method
 from utils.arrays import as_numpy
 from utils.coverage import BLOCK
-from utils.kmeans import cluster
+from utils.kmeans import cluster, means
 
 NEIGHBORS = 20  # K in the paper
+AROUND = 3  # clusters whose images may be neighbours too
 MOST = 500  # clusters
 SMALLEST = 5  # images of a cluster that is worth a pick
 TOUCHING = 1e-4  # squared distance, which is rounded to 1e-6: duplicates are nearer
@@ -34,14 +36,15 @@ def pick(
     x = as_numpy(F.normalize(pretrained_features), np.float32)
     count = min(int((labels >= 0).sum()) + budget, MOST)
     seed = 0 if rng is None else int(rng.integers(2**31 - 1))
-    assigned = cluster(x, count, seed, quick=(0, 3))
+    assigned = cluster(x, count, seed, quick=(0, 2))
     sizes = np.bincount(assigned)
     held = np.bincount(assigned[labels >= 0], minlength=count)
     members = np.split(np.argsort(assigned, kind="stable"), sizes.cumsum()[:-1])
+    near = nearest_clusters(means(x, assigned, count))
     ranked, picks = {}, []
     for chosen in turns(sizes, held, budget):
         if chosen not in ranked:
-            order = by_typicality(x, members[chosen])
+            order = by_typicality(x, members[chosen], [members[other] for other in near[chosen]])
             ranked[chosen] = iter(order[labels[order] < 0].tolist())
         picks.append(next(ranked[chosen]))
     return np.array(picks, dtype=np.int64)
@@ -60,25 +63,36 @@ def turns(sizes: np.ndarray, held: np.ndarray, budget: int) -> Iterator[int]:
         yield chosen
 
 
-def by_typicality(x: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """The members of a cluster, ascending indices (m,), the most typical first; duplicates are as
-    typical as the first of them, whatever their distances were rounded to."""
-    if len(members) == 1:
+def nearest_clusters(centres: np.ndarray) -> np.ndarray:
+    """(C, d) -> (C, at most AROUND): which others are next to each, the nearest first."""
+    apart = np.einsum("ij,ij->i", centres, centres) - 2 * centres @ centres.T
+    np.fill_diagonal(apart, np.inf)
+    return np.argsort(apart, axis=1, kind="stable")[:, : min(AROUND, len(centres) - 1)]
+
+
+def by_typicality(x: np.ndarray, members: np.ndarray, around: list[np.ndarray]) -> np.ndarray:
+    """The members of a cluster, ascending indices (m,), the most typical first; around: those of
+    the clusters next to it.  Duplicates are as typical as the first of them, whatever their
+    distances were rounded to."""
+    near = x[np.concatenate([members, *around])]  # (n, d)
+    own, k = near[: len(members)], min(NEIGHBORS, len(near) - 1)
+    if k == 0:
         return members
-    own, k = x[members], min(NEIGHBORS, len(members) - 1)
-    lengths, parts = np.einsum("ij,ij->i", own, own), []
-    for rows in np.array_split(np.arange(len(own)), -(-len(own) // max(BLOCK // len(own), 1))):
-        apart = lengths[rows, None] + lengths - 2 * (own[rows] @ own.T)
-        apart[rows - rows[0], rows] = np.inf
+    lengths, parts = np.einsum("ij,ij->i", near, near), []
+    step = max(BLOCK // len(near), 1)
+    for start in range(0, len(own), step):
+        rows = slice(start, min(start + step, len(own)))
+        apart = lengths[rows, None] + lengths - 2 * (near[rows] @ near.T)
+        np.fill_diagonal(apart[:, start:], np.inf)
         parts.append(np.partition(apart.clip(min=0), k - 1, axis=1)[:, :k])
     squares = np.concatenate(parts)  # (m, k)
-    means = np.sqrt(squares).mean(axis=1)
+    apart = np.sqrt(squares).mean(axis=1)  # (m,) 1 / typicality
     close = np.flatnonzero(squares.min(axis=1) < TOUCHING)
     if len(close):
         twins = {"return_index": True, "return_inverse": True}
         _, first, twin = np.unique(own[close], axis=0, **twins)
-        means[close] = means[close[first[twin.ravel()]]]
-    return members[np.argsort(means, kind="stable")]
+        apart[close] = apart[close[first[twin.ravel()]]]
+    return members[np.argsort(apart, kind="stable")]
 
 
 ROW = Method(pick, needs=("pretrained_features",), first=True)

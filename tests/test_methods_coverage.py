@@ -272,7 +272,9 @@ def most_typical(x, labels, budget):
     """TypiClust, a pick at a time."""
     x, picks = unit(x).astype(np.float32), []
     count = min((labels >= 0).sum() + budget, typiclust.MOST)
-    assigned = cluster(x, count, 0, quick=(0, 3))
+    assigned = cluster(x, count, 0, quick=(0, 2))
+    centres = np.stack([x[assigned == c].mean(axis=0) for c in range(count)]).astype(float)
+    near = distances(centres).argsort(axis=1)[:, :4]  # a cluster and those next to it
     for _ in range(budget):
         taken = (labels >= 0) | np.isin(np.arange(len(x)), picks)
         best = None
@@ -284,17 +286,19 @@ def most_typical(x, labels, budget):
             if best is None or rank < best:
                 best = rank
         members = np.flatnonzero(assigned == best[-1])
-        apart = np.sort(distances(x[members].astype(float)), axis=1)[:, 1:]
-        means = apart[:, : min(20, len(members) - 1)].mean(axis=1)
+        around = np.flatnonzero(np.isin(assigned, near[best[-1]]))
+        apart = distances(x.astype(float))[np.ix_(members, around)]
+        means = np.sort(apart, axis=1)[:, 1:21].mean(axis=1)
         means[taken[members]] = np.inf
         picks.append(int(members[means.argmin()]))
     return picks
 
 
 @pytest.mark.parametrize("known", [(), (3, 70, 71, 149)])
-@pytest.mark.parametrize("most, budget", [(500, 10), (6, 60)])
+@pytest.mark.parametrize("most, budget", [(500, 10), (6, 60), (1, 20)])
 def test_typiclust_takes_the_most_typical(monkeypatch, known, most, budget):
-    """Clusters as many as labels, and fewer, so that they come again and are used up."""
+    """Clusters as many as labels, and fewer, so that they come again and are used up; a single
+    one."""
     monkeypatch.setattr(typiclust, "MOST", most)
     x, labels = clumps(), some_labels(150, known)
     picks = select("typiclust", pretrained_features=x, labels=labels, budget=budget, rng=None)
@@ -315,17 +319,28 @@ def test_members_come_in_order(monkeypatch):
     """Of so many images that a sort which is not stable would mix them."""
     asked, by_typicality = [], typiclust.by_typicality
     monkeypatch.setattr(
-        typiclust, "by_typicality", lambda x, own: asked.append(own) or by_typicality(x, own)
+        typiclust,
+        "by_typicality",
+        lambda x, own, *by: asked.append(own) or by_typicality(x, own, *by),
     )
     x, labels = np.random.default_rng(0).normal(size=(2000, 4)), np.full(2000, -1)
     select("typiclust", pretrained_features=x, labels=labels, budget=9, rng=None)
     assert len(asked) == 9 and all((np.diff(own) > 0).all() for own in asked)
 
 
+def test_typicality_a_few_images_at_a_time(monkeypatch):
+    x, own = clumps().astype(np.float32), np.arange(0, 150, 3)
+    around = [np.arange(1, 150, 3), np.arange(2, 60, 3)]
+    whole = typiclust.by_typicality(x, own, around)
+    monkeypatch.setattr(typiclust, "BLOCK", 7 * 120)
+    assert typiclust.by_typicality(x, own, around).tolist() == whole.tolist()
+    assert typiclust.by_typicality(x, own[:1], []).tolist() == [0]
+
+
 def test_duplicates_are_equally_typical():
     x = clumps(60)
     twice = np.concatenate([x, x[:1], x[:1]])
-    order = typiclust.by_typicality(twice, np.arange(62)).tolist()
+    order = typiclust.by_typicality(twice, np.arange(62), []).tolist()
     assert order.index(60) == order.index(0) + 1 and order.index(61) == order.index(0) + 2
 
 
