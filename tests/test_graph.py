@@ -69,6 +69,21 @@ def test_exact_neighbours_in_blocks(monkeypatch, recwarn, products):
     assert not recwarn.list  # of a product that does not fit where it is put
 
 
+@pytest.mark.parametrize("n", [5, 33, 300, 1031])
+@pytest.mark.parametrize("k", [1, 4, 60])
+def test_neighbours_by_groups_of_products(n, k):
+    """Every third image is a duplicate of another; groups of one to eight, with padding."""
+    k, x = min(k, n), np.random.default_rng(0).normal(size=(n, 6)).astype(np.float32)
+    x[::3] = x[0]
+    x = torch.from_numpy(x)
+    similarities, found = exact_neighbors(x, k)
+    products = x @ x.T
+    close = {"rtol": 0, "atol": 1e-5}  # of products up to 30, which few rows round otherwise
+    torch.testing.assert_close(similarities, products.topk(k, dim=1).values, **close)
+    torch.testing.assert_close(products.gather(1, found), similarities, **close)
+    assert (found.sort(dim=1).values.diff(dim=1) > 0).all()  # nobody twice
+
+
 @pytest.mark.parametrize("k, gamma", [(1, 40), (7, 3), (299, 3), (299, 1.5)])
 def test_affinity_is_the_formula(k, gamma):
     """Also where all are neighbours, those of negative similarity too: no edge joins them."""
