@@ -34,6 +34,7 @@ from data.unpack import unpack
 from tests.archives import _dump
 from tests.conftest import ROOT
 from tests.host import NEVER, PASSING, STEADY, serving
+from tests.waiting import wait_for
 from utils.errors import Refused
 from utils.run import log, stopping
 
@@ -576,13 +577,6 @@ def start(cifar10, tmp_path):
         process.wait()
 
 
-def until(condition):
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_killed_stopped_and_two_at_once(start, cifar10, tmp_path):
     """Four times the same command; every byte comes once."""
     part = tmp_path / "root" / ".installing-cifar10" / "cifar-10-python.tar.gz.part"
@@ -590,7 +584,7 @@ def test_killed_stopped_and_two_at_once(start, cifar10, tmp_path):
     with serving(cifar10.packed, pause=0.1) as host:
         for number, status in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
             process, before = start(host.address()), part.stat().st_size if part.exists() else 0
-            until(lambda before=before: part.exists() and part.stat().st_size > before + 9000)
+            wait_for(lambda before=before: part.exists() and part.stat().st_size > before + 9000)
             process.send_signal(number)
             _, error = process.communicate()
             assert process.returncode == status
@@ -598,7 +592,7 @@ def test_killed_stopped_and_two_at_once(start, cifar10, tmp_path):
         assert error == "install_datasets.sh: stopped by SIGTERM; the same command goes on\n"
         both = [start(host.address()), start(host.address())]
         said = [tmp_path / "said" / name for name in "23"]
-        until(lambda: any("cifar10: waiting, the folder" in path.read_text() for path in said))
+        wait_for(lambda: any("cifar10: waiting, the folder" in path.read_text() for path in said))
         host.pause = 0
         for process in both:
             assert process.communicate()[1] == "" and process.returncode == 0

@@ -118,6 +118,8 @@ def test_what_may_not_be_read_is_listed_and_left_out(there, command):
     for split, name in enumerate(("config.json", "results.csv", ""), 1):
         path = write_run(there / "runs" / f"shut{split}", split=split) / name
         path.chmod(0)
+    lease = there / "runs" / "good" / ".lease"  # of another user, or gone since it was listed
+    lease.mkdir(mode=0)
     done = command(*bound("python", ROOT / "report.py", "runs"))
     (there / "runs" / "shut3").chmod(0o700)
     assert done.returncode == 0 and TABLE in done.stdout, done.stderr

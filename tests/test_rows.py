@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tests.test_runs import assert_same_run, wait_for
+from tests.test_runs import assert_same_run
+from tests.waiting import wait_for
 from utils.run.checkpoint import load_checkpoint
 
 WORDS = (
@@ -60,7 +61,7 @@ def test_rows_are_run_killed_gone_on_with_and_reported(tmp_path, kind, command):
         state = load_checkpoint(path)["state"] if path else {"cycle": 0}
         return state["cycle"] == 1 and state["epoch"] >= 3
 
-    wait_for(process, in_the_middle)
+    wait_for(in_the_middle, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     out = finish(start([*words, tmp_path / "killed"], GUESTS=kind))

@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from al_methods import METHODS
 from data import problem
 from data.state import from_plain
 from tests.conftest import ROOT
+from tests.waiting import below, wait_for
 from utils.options.declare import asked
 from utils.run.checkpoint import load_checkpoint
 from utils.run.stopping import Stopped
@@ -144,14 +144,6 @@ def test_finished_runs_are_not_repeated(command, tmp_path):
     ).read_bytes()
 
 
-def wait_for(process, happened):
-    deadline = time.monotonic() + 120
-    while not happened():
-        assert process.poll() is None, "finished before the kill"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def kill_and_resume(tmp_path, words, at):
     """Run `words` twice: once through, once killed when the state is as `at` wants it."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -160,7 +152,7 @@ def kill_and_resume(tmp_path, words, at):
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen([*words, "--run-dir", killed], stdout=subprocess.DEVNULL)
     path = killed / "checkpoint.pt"
-    wait_for(process, lambda: path.exists() and at(load_checkpoint(path)["state"]))
+    wait_for(lambda: path.exists() and at(load_checkpoint(path)["state"]), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = subprocess.run([*words, "--run-dir", killed], capture_output=True, text=True)
@@ -236,8 +228,8 @@ def test_a_run_killed_while_pretraining_goes_on(tmp_path):
         run = [*words, "--out", str(tmp_path / name)]
         if name == "killed":
             process = subprocess.Popen(run, stdout=subprocess.DEVNULL)
-            pattern = "killed/pretrained/**/checkpoint.pt"
-            wait_for(process, lambda: list(tmp_path.glob(pattern)))  # noqa: B023
+            weights = tmp_path / "killed" / "pretrained"
+            wait_for(lambda: below(weights, "checkpoint.pt"), process)  # noqa: B023
             process.send_signal(signal.SIGKILL)
             process.wait()
         done = subprocess.run(run, capture_output=True, text=True)

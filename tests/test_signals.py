@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_runs import MAIN, assert_same_run, wait_for
+from tests.test_runs import MAIN, assert_same_run
+from tests.waiting import below, wait_for
 from utils.run.stopping import Stopped, stoppable, uninterrupted
 
 LONG = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 400, "--device", "cpu")
@@ -67,7 +68,7 @@ def test_a_run_is_stopped_by_each_and_goes_on(tmp_path, whole):
         if (folder / "checkpoint.pt").exists():
             assert any("going on from cycle" in line for line in process.stdout)
         else:
-            wait_for(process, (folder / "checkpoint.pt").exists)
+            wait_for((folder / "checkpoint.pt").exists, process)
         time.sleep(1.2 if number == signal.SIGINT else 0.1)  # long enough for something to be kept
         stopped(process, number)
     done = begin(*words)
@@ -80,7 +81,7 @@ def test_a_run_is_stopped_by_each_and_goes_on(tmp_path, whole):
 def test_during_the_imports(number, tmp_path):
     process = begin(*LONG, cwd=tmp_path)
     mapped = Path(f"/proc/{process.pid}/maps")
-    wait_for(process, lambda: "libtorch" in mapped.read_text())  # seconds before they are over
+    wait_for(lambda: "libtorch" in mapped.read_text(), process)  # seconds before they are over
     stopped(process, number)
     assert not list(tmp_path.iterdir())
 
@@ -88,7 +89,7 @@ def test_during_the_imports(number, tmp_path):
 def test_while_pretraining(tmp_path):
     words = (*LONG[:4], "--epochs", 1, *PRE, "--checkpoint-epochs", 3, "--out", tmp_path)
     process = begin(*words)
-    wait_for(process, lambda: list(tmp_path.glob("pretrained/**/checkpoint.pt")))
+    wait_for(lambda: below(tmp_path / "pretrained", "checkpoint.pt"), process)
     stopped(process, signal.SIGTERM)
     again = begin(*words)
     told, _ = again.communicate()
@@ -100,7 +101,7 @@ def test_what_is_ignored_stays_ignored(tmp_path):
     words = ("nohup", sys.executable, MAIN, *LONG, "--epochs", 60, "--run-dir", tmp_path / "run")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(list(map(str, words)), **quiet)
-    wait_for(process, lambda: (tmp_path / "run" / "checkpoint.pt").exists())
+    wait_for((tmp_path / "run" / "checkpoint.pt").exists, process)
     process.send_signal(signal.SIGHUP)
     assert process.wait() == 0
 

@@ -18,9 +18,10 @@ from sweeps.given import names
 from sweeps.plan import Ended
 from sweeps.progress import Progress
 from tests.conftest import ROOT
-from tests.test_runs import MAIN, assert_same_run, wait_for
+from tests.test_runs import MAIN, assert_same_run
 from tests.test_signals import hear
 from tests.torture.cluster import cluster_kills
+from tests.waiting import below, held, wait_for
 from utils.errors import UserError
 from utils.options.parse import build_parser, parse
 from utils.run.lease import InUse, Lease
@@ -249,31 +250,22 @@ def test_the_pool_is_main_al_to_the_byte(command, tmp_path, capsys, monkeypatch)
     assert sweep.main(words[:-1]) == 1  # they have failed all the same
 
 
-def owners(out):
-    """The processes that hold a run's folder below this one."""
-    found = [json.loads(path.read_text())["pid"] for path in out.glob("**/.lease/*/owner.json")]
-    return sorted(found)
-
-
 def test_who_stops_the_sweep_stops_its_runs(tmp_path):
     """Ctrl-C is sent on; a kill -9 of the sweep lets go of them; and there is something to go on
     from."""
     long = ("--split", "0-2", "--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 4000, "--jobs", 2)
     for number, status in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         process = swept(tmp_path, *long)
-        wait_for(process, lambda: len(owners(tmp_path)) == 2)
+        wait_for(lambda: len(held(tmp_path)) == 2, process)
         time.sleep(1.0)  # something to save
         process.send_signal(number)
-        sent = time.monotonic()
         _, told = process.communicate(timeout=60)
         assert process.returncode == status
         if number == signal.SIGINT:
             assert told == "sweep.py: stopped by SIGINT; the same command goes on\n"
-            assert not owners(tmp_path)
-        while owners(tmp_path) and time.monotonic() - sent < 10:
-            time.sleep(0.05)
-        assert not owners(tmp_path)
-    assert len(list(tmp_path.glob("**/checkpoint.pt"))) == 2
+            assert not held(tmp_path)
+        wait_for(lambda: not held(tmp_path), seconds=10)
+    assert len(below(tmp_path, "checkpoint.pt")) == 2
 
 
 class Answers:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.test_runs import assert_same_run
+from tests.waiting import held, wait_for
 
 SWEEP, SPLITS = ROOT / "sweep.py", 3
 RUNS = "--split 0-2 --arch small_cnn --al-budget 10 --al-nb-cycles 2 --epochs 300"
@@ -25,11 +26,8 @@ class Cluster:
         self.folder, self.file, self.workers = folder, folder / "scheduler.json", []
         words = ("--port", 0, "--host", "127.0.0.1", "--no-dashboard", "--no-show")
         self.scheduler = self._begin("scheduler", *words, "--scheduler-file", self.file)
-        until = time.monotonic() + 60
-        while not (told := self._told()):
-            assert time.monotonic() < until and self.scheduler.poll() is None
-            time.sleep(0.1)
-        self.address = told["address"]
+        wait_for(self._told, self.scheduler, seconds=60)
+        self.address = self._told()["address"]
 
     def _told(self) -> dict | None:
         with suppress(OSError, ValueError):
@@ -94,31 +92,19 @@ def survive(root: Path, name: str, rng: random.Random) -> None:
     out = root / name
     with cluster(root / f"{name}-dask", workers=2) as dask:
         driver = swept(out, "--dask", dask.address)
-        until(lambda: len(owned(out)) == 2)
+        wait_for(lambda: len(held(out)) == 2, driver, seconds=180)
         time.sleep(rng.uniform(0, 2))
         dask.workers[0].kill()
         time.sleep(rng.uniform(0, 6))
         driver.kill()
         driver.wait()
         assert swept(out, "--dask", dask.address).wait() == 0
-    until(lambda: not left(out))
+    wait_for(lambda: not left(out), seconds=180)
     for path in (found := sorted((root / "local").rglob("config.json"))):
         one, other = path.parent, out / path.parent.relative_to(root / "local")
         assert "finished" in json.loads((other / "config.json").read_text())
         assert_same_run(one, other)
     assert len(found) == len(list(out.rglob("results.csv"))) == SPLITS
-
-
-def until(happened) -> None:
-    deadline = time.monotonic() + 180
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def owned(out: Path) -> list[Path]:
-    """Leases that are held below a folder."""
-    return [path for path in out.rglob("owner.json") if ".lease" in path.parts]
 
 
 def left(out: Path) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 from utils.errors import UserError
 from utils.reports import names
 from utils.run import identity
+from utils.run.lease import LEASE
 
 MEASURES = ("top1", "top5", "val_top1", "val_top5", "pseudo_accuracy")  # in percent
 COUNTS = ("steps", "pseudo_labels")  # columns that are told beside them, where they are there
@@ -107,7 +108,7 @@ def _run_folders(folder: Path) -> tuple[list[Path], list[str]]:
         notes.append(f"left out: {error.filename}: it cannot be opened ({error.strerror})")
 
     for path, folders, files in os.walk(folder, onerror=closed):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != LEASE)  # owners come and go
         here = {*folders, *files}
         begun = {"config.json", "log.txt"} <= here  # a run opens its log last
         if ("results.csv" in here or begun) and not _SET_ASIDE.search(os.path.basename(path)):
