@@ -20,6 +20,7 @@ from al_methods.spec import Method
 from utils.arrays import as_numpy
 from utils.coverage import BLOCK
 from utils.kmeans import cluster, means
+from utils.torch_faiss import faiss
 
 NEIGHBORS = 20  # K in the paper
 AROUND = 3  # clusters whose images may be neighbours too
@@ -78,14 +79,7 @@ def by_typicality(x: np.ndarray, members: np.ndarray, around: list[np.ndarray]) 
     own, k = near[: len(members)], min(NEIGHBORS, len(near) - 1)
     if k == 0:
         return members
-    lengths, parts = np.einsum("ij,ij->i", near, near), []
-    step = max(BLOCK // len(near), 1)
-    for start in range(0, len(own), step):
-        rows = slice(start, min(start + step, len(own)))
-        apart = lengths[rows, None] + lengths - 2 * (near[rows] @ near.T)
-        np.fill_diagonal(apart[:, start:], np.inf)
-        parts.append(np.partition(apart.clip(min=0), k - 1, axis=1)[:, :k])
-    squares = np.concatenate(parts)  # (m, k)
+    squares = _nearest_squares(own, near, k)  # (m, k)
     apart = np.sqrt(squares).mean(axis=1)  # (m,) 1 / typicality
     close = np.flatnonzero(squares.min(axis=1) < TOUCHING)
     if len(close):
@@ -93,6 +87,19 @@ def by_typicality(x: np.ndarray, members: np.ndarray, around: list[np.ndarray]) 
         _, first, twin = np.unique(own[close], axis=0, **twins)
         apart[close] = apart[close[first[twin.ravel()]]]
     return members[np.argsort(apart, kind="stable")]
+
+
+def _nearest_squares(own: np.ndarray, near: np.ndarray, k: int) -> np.ndarray:
+    """The k least squared distances of each row of own (m, d) to the others of near (n, d), whose
+    first m rows are own -> (m, k), in no order."""
+    if len(own) * len(near) <= BLOCK:
+        lengths = np.einsum("ij,ij->i", near, near)
+        squares = lengths[: len(own), None] + lengths - 2 * (own @ near.T)
+        np.fill_diagonal(squares, np.inf)
+        return np.partition(squares.clip(min=0), k - 1, axis=1)[:, :k]
+    # Of a few large clusters: four to ten times as fast there, and half as fast on many small ones.
+    squares, _ = faiss.knn(own, near, k + 1)
+    return squares[:, 1:]  # the first is its own, or a duplicate's
 
 
 ROW = Method(pick, needs=("pretrained_features",), first=True)

@@ -328,11 +328,14 @@ def test_members_come_in_order(monkeypatch):
     assert len(asked) == 9 and all((np.diff(own) > 0).all() for own in asked)
 
 
-def test_typicality_a_few_images_at_a_time(monkeypatch):
+@pytest.mark.parametrize("copies", [1, 30])
+def test_typicality_in_a_large_cluster(copies, monkeypatch):
+    """Where all distances would be too many: the same, also of more duplicates than neighbours."""
     x, own = clumps().astype(np.float32), np.arange(0, 150, 3)
     around = [np.arange(1, 150, 3), np.arange(2, 60, 3)]
+    x[own[-copies:]] = x[own[-1]]
     whole = typiclust.by_typicality(x, own, around)
-    monkeypatch.setattr(typiclust, "BLOCK", 7 * 120)
+    monkeypatch.setattr(typiclust, "BLOCK", 50 * 120 - 1)
     assert typiclust.by_typicality(x, own, around).tolist() == whole.tolist()
     assert typiclust.by_typicality(x, own[:1], []).tolist() == [0]
 
