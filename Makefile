@@ -10,7 +10,7 @@ STUDY_ENV := $(VENV)/.requirements-study
 MUTANTS_ENV := $(VENV)/.requirements-mutants
 BENCH_ENV := $(VENV)/.requirements-bench
 
-.PHONY: run test torture mutants study bench growth readme lint format clean
+.PHONY: run test torture mutants study tables bench growth readme lint format clean
 
 run: $(REPORT_ENV) $(SWEEP_ENV)
 	$(PY) sweep.py scripts/ten_labels.yaml
@@ -22,6 +22,11 @@ study: $(STUDY_ENV)
 	$(PY) sweep.py scripts/study_mnist.yaml
 	$(PY) report.py study --out study/report
 	$(PY) scripts/claims.py study
+
+tables: $(STUDY_ENV)
+	test -d downloads/tables || $(PY) scripts/tables_as_features.py downloads/tables
+	$(PY) sweep.py downloads/tables/sweep.yaml --out tables
+	$(PY) scripts/tables_compared.py tables
 
 # A thread a process, so that they do not wait for each other.
 test: $(TEST_ENV) lint

@@ -158,7 +158,7 @@ def _table(title: str, curves, wanted: list[Claim], usual=USUAL) -> str:
     lines = [f"| {title} | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(heads)]
     for place, claim in enumerate(wanted):
         cells = [
-            _cell(frame.loc[(place, labels),]) if (place, labels) in frame.index else ""
+            cell(frame.loc[(place, labels),]) if (place, labels) in frame.index else ""
             for frame in frames
             for labels in claim.labels
         ]
@@ -169,13 +169,13 @@ def _table(title: str, curves, wanted: list[Claim], usual=USUAL) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(row) -> str:
-    """The difference with its interval by t, p, and n where it is not that of a whole study."""
+def cell(row, usual: int = SPLITS) -> str:
+    """The difference with its interval by t, p, and n where it is not the usual one."""
     mean, low, high = (f"{round(row[name], 1) + 0.0:+.1f}" for name in ("mean", "t_low", "t_high"))
     words = f"{mean} ({low} to {high})" if row["n"] > 1 else mean
     if not np.isnan(row["p"]):
         words += ", p < 0.001" if row["p"] < 0.001 else f", p {row['p']:.2g}"
-    if row["n"] != SPLITS:
+    if row["n"] != usual:
         words += f", n {row['n']:.0f}"
     return words.replace("-", "−")
 

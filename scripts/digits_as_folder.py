@@ -38,21 +38,23 @@ def command(words: str, load: Callable, argv=None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        count = write(Path(args.folder), load, args.hide)
+        count = whole(Path(args.folder), lambda part: _write(part, load, args.hide))
     except UserError as error:
         return complain(error)
     say(f"{count} images in {args.folder}")
     return 0
 
 
-def write(folder: Path, load: Callable, shown: int | None) -> int:
-    """How many were written, all or none.  Raises UserError where something is there already."""
+def whole(folder: Path, write: Callable[[Path], int]) -> int:
+    """A new folder as `write` fills it, or none; -> what it returns.  Raises UserError where
+    something is there already."""
     if folder.exists():
         raise UserError(f"{folder} is there already: name another folder")
     part_way = folder.with_name(f".{folder.name}.part")
     with told(part_way):
         shutil.rmtree(part_way, ignore_errors=True)  # of one that was killed
-        count = _write(part_way, load, shown)
+        make_folder(part_way)
+        count = write(part_way)
         part_way.rename(folder)
     return count
 

@@ -305,9 +305,9 @@ def test_typiclust_takes_the_most_typical(monkeypatch, known, most, budget):
     assert picks.tolist() == most_typical(x, labels, budget)
 
 
-@pytest.mark.parametrize("rng, seed", [(None, 0), (np.random.default_rng(3), 1742692731)])
-def test_typiclust_seeds_k_means(monkeypatch, rng, seed):
-    asked = []
+@pytest.mark.parametrize("given, seed", [(None, 0), (3, 1742692731)])
+def test_typiclust_seeds_k_means(monkeypatch, given, seed):
+    asked, rng = [], given and np.random.default_rng(given)
     monkeypatch.setattr(
         typiclust, "cluster", lambda x, n, seed, **more: asked.append(seed) or cluster(x, n, 0)
     )

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import stats
 
 from data import DATASETS
-from scripts import claims, mnist_as_folder
+from scripts import claims, mnist_as_folder, tables_as_features, tables_compared
 from tests.test_sweep import ROOT, planned
 
 METHODS = {"random", "uncertainty_entropy", "coreset", "jlp", "lp_coverage", "badge", "maxherding"}
@@ -132,4 +132,60 @@ def test_from_run_folders_to_files(tmp_path, capsys):
     assert Image.open(tmp_path / "study" / "claims.png").size[0] > 300
     assert text in capsys.readouterr().out
     assert claims.main([str(tmp_path)[:-1] + "none"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_tables_as_features(tmp_path, capsys):
+    """The real ones: none left out that has numbers and three classes; divisions share no row."""
+    folder = tmp_path / "tables"
+    assert tables_as_features.main([str(folder)]) == 0
+    assert capsys.readouterr().out.startswith("16 tables, 5 divisions each: python sweep.py ")
+    runs = [vars(run.args) for run in planned(folder / "sweep.yaml")]
+    assert len(runs) == 16 * 5 * 6 and {args["arch"] for args in runs} == {"linear"}
+    for name, rows, test, classes in (("wine", 125, 53, 3), ("letter", 4000, 6000, 26)):
+        budgets = {args["al_budget"] for args in runs if args["exp_name"] == name}
+        assert budgets == {classes}
+        data = DATASETS["features"].read(str(folder / f"{name}-1.npz"))
+        assert (len(data.train.labels), len(data.test.labels)) == (rows, test)
+        assert data.train.labels.max() == classes - 1
+        mean, deviation = data.train.vectors.mean(dim=0), data.train.vectors.std(dim=0)
+        assert mean.abs().max() < 1e-4 and (deviation - 1).abs().max() < 0.01
+    assert tables_as_features.main([str(folder)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    x = np.arange(50.0)[:, None] * [1, 0] + [0, 7]  # a column that never changes stays
+    one, other = (tables_as_features.divided(x, np.arange(50), n) for n in (0, 1))
+    assert sorted([*one["labels"], *one["test_labels"]]) == list(range(50))
+    assert set(one["test_labels"]) != set(other["test_labels"]) and not one["features"][:, 1].any()
+
+
+def table_run(folder, table, choice, split, top1):
+    options = {"dataset": "features", "al_method": choice, "split": split, "seed": split}
+    config = options | {"exp_name": table, "al_budget": 3, "al_nb_cycles": 1, "initial": choice}
+    config["identity"] = {"options": options, "data": f"{table}{split}"}
+    path = folder / f"{table}-{choice}" / f"split{split}"
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "results.csv").write_text(f"cycle,labeled,top1\n0,3,{top1}\n")
+
+
+def test_choices_on_tables(tmp_path, capsys):
+    """By hand: a table counts once, whatever its divisions; a division that one choice has not is
+    left out."""
+    gains = dict(zip("abcdef", (4, 3, 6, 1, 2, -5), strict=True))
+    for table, gain in gains.items():
+        for split in range(2):
+            table_run(tmp_path, table, "random", split, 50 + 10 * split)
+            table_run(tmp_path, table, "lp_coverage", split, 50 + 12 * split + gain - 1)
+    table_run(tmp_path, "a", "random", 2, 0)
+    assert tables_compared.main([str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "| a, 3 | 59.0 ± 8.5 | 55.0 ± 7.1 |" in lines and "| mean | 56.8 | 55.0 |" in lines
+    low, high = stats.ttest_1samp(list(gains.values()), 0).confidence_interval(0.95)
+    p = stats.wilcoxon(list(gains.values())).pvalue
+    expected = f"| random | +1.8 ({low:+.1f} to {high:+.1f}), p {p:.2g}; above on 5 of 6 |"
+    assert lines[-2] == expected.replace("-", "−")
+    table_run(tmp_path / "twice", "a", "random", 0, 50)
+    assert tables_compared.main([str(tmp_path)]) == 2
+    assert "two runs are of the same table" in capsys.readouterr().err
+    assert tables_compared.main([str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
