@@ -99,7 +99,7 @@ def survive(root: Path, name: str, rng: random.Random) -> None:
         driver.kill()
         driver.wait()
         assert swept(out, "--dask", dask.address).wait() == 0
-    wait_for(lambda: not left(out), seconds=180)
+    wait_for(lambda: not left(out), seconds=180, pause=0.1)
     for path in (found := sorted((root / "local").rglob("config.json"))):
         one, other = path.parent, out / path.parent.relative_to(root / "local")
         assert "finished" in json.loads((other / "config.json").read_text())
