@@ -74,7 +74,7 @@ def diffusion_kernel(x, k, gamma, alpha):
     return K / np.sqrt(np.outer(K.diagonal(), K.diagonal()))
 
 
-KNOWN = {"no label": (), "some": (3, 70, 71, 149)}
+KNOWN = {"no label": (), "some": (3, 70, 71, 149), "more": (3, 4, 5, 6, 70, 71, 149)}
 
 
 @pytest.mark.parametrize("known", KNOWN.values(), ids=KNOWN)
@@ -215,7 +215,7 @@ def test_probcover_is_a_greedy_cover_by_balls(known):
     assert picks.tolist() == expected and gains[0].max() > 5 and gains[-1].max() == 0
 
 
-def test_probcover_takes_the_largest_balls_that_are_pure():
+def test_probcover_takes_the_largest_balls_that_are_pure(monkeypatch):
     x = clumps(200)
     assigned = cluster(unit(x).astype(np.float32), 5, probcover.SEED)
     apart, same = distances(unit(x)), assigned[:, None] == assigned
@@ -229,9 +229,14 @@ def test_probcover_takes_the_largest_balls_that_are_pure():
     given = {"pretrained_features": x, "labels": np.full(200, -1), "budget": 20, "rng": None}
     picks = select("probcover", **given, num_classes=5)
     assert picks.tolist() == select("probcover", **given, radius=radius).tolist()
-    seen = some_labels(200, [0, 5, 9], classes=6)  # five classes by their largest number
-    seen[9] = 4
-    assert len(select("probcover", **given | {"labels": seen})) == 20
+    seen, asked = some_labels(200, [0, 5, 9], classes=6), []
+    seen[9] = 4  # five classes by their largest number
+    monkeypatch.setattr(
+        probcover, "cluster", lambda x, n, seed: asked.append(n) or cluster(x, n, seed)
+    )
+    for labels in (seen, given["labels"]):
+        assert len(select("probcover", **given | {"labels": labels})) == 20
+    assert asked == [5, 2]
 
 
 @pytest.mark.parametrize("tile", [2**20, 200])
@@ -303,6 +308,23 @@ def test_typiclust_takes_the_most_typical(monkeypatch, known, most, budget):
     x, labels = clumps(), some_labels(150, known)
     picks = select("typiclust", pretrained_features=x, labels=labels, budget=budget, rng=None)
     assert picks.tolist() == most_typical(x, labels, budget)
+
+
+def test_the_turns_of_clusters():
+    """Fewest labels and picks first, then the largest; five images are enough, four come last."""
+    sizes, held = np.array([5, 9, 4, 7]), np.array([0, 1, 0, 3])
+    assert list(typiclust.turns(sizes, held, 21)) == [
+        *(0, 1, 0, 1, 0),  # 0 has none, then one as 1 has, of which 1 is the larger
+        *(1, 3, 0, 1, 3, 0, 1, 3, 1, 3, 1, 1, 2, 2, 2, 2),
+    ]
+
+
+def test_the_clusters_next_to_one():
+    centres = np.random.default_rng(0).normal(size=(9, 3)) * [5, 1, 1] + 2
+    expected = distances(centres).argsort(axis=1)[:, 1:]
+    assert (typiclust.nearest_clusters(centres) == expected[:, : typiclust.AROUND]).all()
+    three = typiclust.nearest_clusters(centres[:3])
+    assert (three == distances(centres[:3]).argsort(axis=1)[:, 1:]).all()
 
 
 @pytest.mark.parametrize("given, seed", [(None, 0), (3, 1742692731)])
@@ -395,6 +417,9 @@ def test_the_temperature_makes_confidence_the_accuracy():
         assert float((logs / tau).softmax(dim=1).amax(dim=1).mean()) == pytest.approx(accuracy)
     assert uherding.temperature(logs, 0.2) == np.inf
     assert uherding.neighbors_of_labels(logs[:1], torch.tensor([1])) == (1.0, 0.0)
+    x = torch.tensor([[0.0], [5e-4], [0.02], [1.0]])  # the first two are taken for duplicates
+    near, right = uherding.neighbors_of_labels(x, torch.tensor([0, 0, 1, 1]))
+    assert near == pytest.approx(0.0195) and right == 0.75
 
 
 def test_the_memory_of_max_herding_on_two_threads():
