@@ -53,6 +53,21 @@ def test_refilling_splits_the_largest_along_its_spread():
     assert (refilled[12:] == 1).all()
 
 
+def test_the_outermost_half_leaves():
+    """Eight images on a line far from zero, one of them far out; no image is as far on the other
+    side, and the images' order is not theirs on the line."""
+    x = np.array([[103, 1], [101, 0], [109, 0], [100, 0], [104, 2], [102, 0], [105, 1], [101, 3]])
+    refilled = refill(x.astype(np.float32), np.zeros(8, dtype=np.int64), 2)
+    assert np.flatnonzero(refilled).tolist() == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("quick", [None, (0, 2), (2, 0)])
+def test_the_seed_is_that_of_the_start(quick):
+    x = np.random.default_rng(0).normal(size=(400, 5)).astype(np.float32)
+    one, again, other = (cluster(x, 20, seed, quick=quick) for seed in (3, 3, 4))
+    assert (one == again).all() and (one != other).any()
+
+
 def test_quick_clusters_are_nearly_as_good():
     """On average over 36 starts: one alone is up to 2 % better or worse than another, so that fewer
     do not tell 1.007, which they are, from the bound."""
