@@ -78,10 +78,12 @@ KNOWN = {"no label": (), "some": (3, 70, 71, 149), "more": (3, 4, 5, 6, 70, 71, 
 
 
 @pytest.mark.parametrize("known", KNOWN.values(), ids=KNOWN)
-@pytest.mark.parametrize("how", ["dense", "by columns"])
+@pytest.mark.parametrize("how", ["dense", "dense, gains renewed", "by columns"])
 def test_lp_coverage_is_greedy_facility_location(monkeypatch, how, known):
     """With an estimated diagonal, up to a hundredth of what the twin covers."""
     x = clumps()
+    if "renewed" in how:  # those of all images at once
+        monkeypatch.setattr(coverage, "BATCH", 1)
     kernel = diffusion_kernel(x, **LP)
     if how == "by columns":
         monkeypatch.setattr(lp_coverage, "DENSE", 10)
@@ -89,7 +91,7 @@ def test_lp_coverage_is_greedy_facility_location(monkeypatch, how, known):
     weights = open_questions(x, labels, **LP)
     picks = select("lp_coverage", features=x, labels=labels, budget=40, rng=None, **LP)
     expected, _ = facility_location(kernel, list(known), 40, weights)
-    if how == "dense":
+    if "dense" in how:
         assert_greedy(kernel, known, picks, weights)
     both = [kernel[[*known, *some]].max(axis=0) @ weights for some in (picks, expected)]
     assert both[0] >= 0.99 * both[1] and (len(set(weights)) > 1) == bool(known)
@@ -196,9 +198,10 @@ def distances(x):
 COPIES = {"no label": (), "some": (3, 70, 71, 149)}  # 3 and 149 are duplicates
 
 
-@pytest.mark.parametrize("budget", [30, 146])
+@pytest.mark.parametrize("budget, batch", [(30, 64), (146, 64), (100, 1)])
 @pytest.mark.parametrize("known", COPIES.values(), ids=COPIES)
-def test_maxherding_is_greedy_generalised_coverage(known, budget):
+def test_maxherding_is_greedy_generalised_coverage(monkeypatch, known, budget, batch):
+    monkeypatch.setattr(coverage, "BATCH", batch)
     x, labels = clumps(copies=4), some_labels(150, known)
     picks = select("maxherding", pretrained_features=x, labels=labels, budget=budget, rng=None)
     assert_greedy(np.exp(-(distances(unit(x)) ** 2)), known, picks)
