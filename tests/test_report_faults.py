@@ -93,7 +93,7 @@ def test_what_is_no_file_of_a_run_is_listed_and_left_out(there, command):
     garbled = {
         "d1": (f"{HEADER}0,10,50\n1,10,60\n", "labeled is not a growing number"),
         "d2": (f"{HEADER}0,10,50\n1,20,nan\n", "top1 is not a percentage"),
-        "d3": (f"{HEADER}0,10,50\n1,20,6\0\n", "top1 is not a percentage"),
+        "d3": (f"{HEADER}0,10,50\n1,20,6\0\n", "it has a zero byte"),
         "d4": (f"{HEADER}0,10,50\n1,20,60,1,2\n", "cannot be read"),
         "d5": (HEADER, "0 of 2 cycles are done"),
     }

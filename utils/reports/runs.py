@@ -163,6 +163,8 @@ def _nested(value) -> bool:
 def _read_results(folder: Path) -> pd.DataFrame:
     """A run's results.csv.  Raises UserError where it is not one."""
     content = read_file(folder / "results.csv")
+    if b"\0" in content:  # pandas 2 reads a cell up to it, so that "6\0" would be 6
+        raise UserError("results.csv is garbled: it has a zero byte")
     try:
         results = pd.read_csv(io.BytesIO(content), low_memory=False)
     except pd.errors.EmptyDataError:
