@@ -27,7 +27,7 @@ from utils.ranking import top
 MODES = ("full", "certain", "prob", "uniform")
 BALANCES = ("none", "uniform", "labels")
 CLOSE, STEPS = 1e-3, 1000  # of a balance: the relative error of a class's mass, and the most steps
-LEAST_SCALE = 1e-6  # beside the largest: no balance takes a class from the images it alone reaches
+LEAST_SCALE = 1e-6  # beside the largest: where no balance can be had, scales only grow apart
 
 
 class Propagation(NamedTuple):
@@ -36,6 +36,7 @@ class Propagation(NamedTuple):
     labels: np.ndarray  # (N,) int64; -1 where no label reaches
     weights: np.ndarray  # (N,) float32 in [0, 1]; 0 where no label reaches
     scores: np.ndarray  # (N, C) float32, rows sum to one; a zero row where no label reaches
+    unbalanced: bool = False  # whether a balance was wanted that cannot be had
 
 
 def propagate(
@@ -56,8 +57,10 @@ def propagate(
     Y[labeled, labels[labeled]] = 1 / members[labels[labeled]]
     W = affinity(features, search=search, **graph)
     Z = np.maximum(as_numpy(diffuse(W, Y, alpha)), 0)
+    unbalanced = False
     if balance != "none":
-        Z = balanced(Z, members if balance == "labels" else members > 0)
+        found = balanced(Z, members if balance == "labels" else members > 0)
+        Z, unbalanced = (Z, True) if found is None else (found, False)
     mass = Z.sum(axis=1, keepdims=True)
     reached = mass[:, 0] > 0
     scores = np.divide(Z, mass, out=np.zeros_like(Z), where=mass > 0)
@@ -65,28 +68,33 @@ def propagate(
     weights /= max(weights.max(initial=0), np.finfo(np.float32).tiny)
     pseudo = np.where(reached, scores.argmax(axis=1), -1)
     pseudo[labeled], weights[labeled] = labels[labeled], 1
-    return Propagation(pseudo, weights, scores)
+    return Propagation(pseudo, weights, scores, unbalanced)
 
 
-def balanced(Z: np.ndarray, prior: np.ndarray) -> np.ndarray:
+def balanced(Z: np.ndarray, prior: np.ndarray) -> np.ndarray | None:
     """Columns rescaled until the rows, each divided by its sum, have class masses ∝ prior.
 
     Z: (N, C) float32, not negative; prior: (C,), 0 for a class without a label -> (N, C) float32.
-    Where no rescaling can do it the last step's is the answer."""
+    None where no rescaling can do it, as where a class alone reaches more images than it is to
+    have: it would lose all that it shares, however sure they are."""
     rows = Z[Z.any(axis=1)].astype(np.float64)
     classes = np.flatnonzero((prior > 0) & rows.any(axis=0))
+    result = np.zeros_like(Z)
+    if not len(classes):
+        return result
     wanted = prior[classes] / prior[classes].sum()
     scale = np.ones(len(classes))
-    for _ in range(STEPS if len(classes) else 0):
+    for _ in range(STEPS):
         scaled = rows[:, classes] * scale
         found = (scaled / scaled.sum(axis=1, keepdims=True)).mean(axis=0)
         if np.abs(found / wanted - 1).max() < CLOSE:
-            break
+            result[:, classes] = Z[:, classes] * scale
+            return result
         scale *= wanted / np.maximum(found, np.finfo(float).tiny)
-        scale = np.maximum(scale / scale.max(), LEAST_SCALE)
-    result = np.zeros_like(Z)
-    result[:, classes] = Z[:, classes] * scale
-    return result
+        scale /= scale.max()
+        if scale.min() < LEAST_SCALE:
+            return None
+    return None
 
 
 def propagated_targets(

@@ -9,7 +9,7 @@ from data.batches import cycled, one_stream, require_listable
 from data.pool import Pool, Targets
 from semisup.label_propagation import BALANCES, MODES, propagate, propagated_targets
 from semisup.spec import Algorithm
-from semisup.told import tell_if_none
+from semisup.told import tell_if_none, tell_once
 from utils.errors import UserError
 from utils.graph.options import GRAPH, VIEWS, fits_device, graph_needs, shown
 from utils.options.declare import Option
@@ -50,10 +50,11 @@ def renew(
     seen: what graph_needs asks for, by name."""
     graph = {"k": k, "gamma": gamma, "search": search, "kernel": kernel}
     graph |= shown(seen, views)
+    found = propagate(
+        labels=pool.labels, num_classes=num_classes, alpha=alpha, balance=balance, **graph
+    )
     targets = propagated_targets(
-        propagate(
-            labels=pool.labels, num_classes=num_classes, alpha=alpha, balance=balance, **graph
-        ),
+        found,
         pool,
         rng,
         mode=mode,
@@ -64,6 +65,8 @@ def renew(
         loss_type=loss_type,
         by_weight=by_weight,
     )
+    if found.unbalanced:
+        tell_once(pool, "the classes cannot have the masses of --lp-balance: left as they are")
     tell_if_none(pool, targets, "the labels reach none that could be used")
     return targets
 

@@ -1,4 +1,4 @@
-"""The log's line for where an algorithm finds no pseudo-label, which is an answer and no error."""
+"""The log's lines for what an algorithm finds to be so, which is an answer and no error."""
 
 import logging
 import weakref
@@ -6,16 +6,20 @@ import weakref
 from data.pool import Pool, Targets
 
 log = logging.getLogger("al.targets")
-told = weakref.WeakValueDictionary()  # "last": the pool that was spoken of last
+told = weakref.WeakValueDictionary()  # a line: the pool that it was last logged of
+
+
+def tell_once(pool: Pool, line: str) -> None:
+    """Log a line once for a pool, and not each time that its pseudo-labels are renewed."""
+    if told.get(line) is not pool:
+        told[line] = pool
+        log.info(line)
 
 
 def tell_if_none(pool: Pool, targets: Targets, reason: str) -> None:
-    """Log that there is no pseudo-label, once for a pool and not each time that they are renewed.
-
-    reason: why, where there are unlabeled images."""
+    """Log that there is no pseudo-label; reason: why, where there are unlabeled images."""
     unlabeled = pool.labels < 0
-    if (targets.labels[unlabeled] >= 0).any() or told.get("last") is pool:
+    if (targets.labels[unlabeled] >= 0).any():
         return
-    told["last"] = pool
     reason = reason if unlabeled.any() else "no image is left"
-    log.info("no pseudo-labels: %s; training goes on with the labels alone", reason)
+    tell_once(pool, f"no pseudo-labels: {reason}; training goes on with the labels alone")

@@ -80,14 +80,34 @@ def test_balanced_classes_have_the_masses_that_are_wanted(prior):
     np.testing.assert_allclose(ratios, np.broadcast_to(ratios[0], ratios.shape), rtol=1e-4)
 
 
-def test_a_balance_that_cannot_be_has_an_end():
-    """Two classes that no image shares, and one that has no label."""
+def test_a_balance_that_cannot_be():
+    """Two classes that no image shares, and one that has no label; then a class that alone reaches
+    more than its share: it keeps what it shares."""
     Z = np.zeros((10, 3), np.float32)
     Z[:7, 0], Z[7:, 2] = 1, 1
-    found = balanced(Z, np.array([1, 0, 1]))
-    assert np.isfinite(found).all() and not found[:, 1].any()
-    np.testing.assert_array_equal(found > 0, Z > 0)
+    assert balanced(Z, np.array([1, 0, 1])) is None
+    assert balanced(Z, np.array([7, 0, 3])) is not None
     assert not balanced(np.zeros_like(Z), np.array([1, 1, 1])).any()
+    shared = np.array([[1, 0]] * 60 + [[0.99, 0.01]] * 40, np.float32)
+    assert balanced(shared, np.array([1, 1])) is None
+
+
+@pytest.mark.parametrize("balance", ["uniform", "labels"])
+def test_propagation_where_a_balance_cannot_be(balance, caplog):
+    """A group by itself of seven tenths of the images, all of the first class; the other group
+    has an image of either class: without a balance those near the first class keep it."""
+    rng = np.random.default_rng(0)
+    alone = [0, 0, 1] + 0.2 * rng.normal(size=(120, 3)) * [1, 1, 0]
+    angle = np.linspace(1.5, 3.5, 50)
+    arc = np.stack([np.cos(angle), np.sin(angle), np.zeros(50)], axis=1)
+    x = np.concatenate([alone, arc])
+    labels = np.full(170, -1)
+    labels[[3, 125, 165]] = [0, 0, 1]
+    plain, found = (propagate(x, labels, 2, k=8, balance=wanted) for wanted in ("none", balance))
+    assert found.unbalanced and not plain.unbalanced
+    for one, other in zip(plain[:3], found[:3], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (found.labels[120:135] == 0).all() and (found.labels[155:] == 1).all()
 
 
 @pytest.mark.parametrize("balance", ["uniform", "labels"])
