@@ -133,7 +133,8 @@ def translate(windows: torch.Tensor, indices: np.ndarray, shifts: np.ndarray) ->
 
 def channel_statistics(pixels) -> tuple[list[float], list[float]]:
     """Mean and standard deviation a channel, of pixels in [0, 1], from how often each of the 256
-    values comes.  pixels: (N, C, H, W) uint8, a tensor or data.mapped.Mapped."""
+    values comes.  pixels: (N, C, H, W) uint8, a tensor or data.mapped.Mapped.  Of a channel that
+    never varies, as many alpha channels, the deviation is 1: it is there to divide by."""
     values = np.arange(256) / 255
     means, deviations = [], []
     counted = torch.zeros(pixels.shape[1], 256, dtype=torch.int64)
@@ -143,5 +144,6 @@ def channel_statistics(pixels) -> tuple[list[float], list[float]]:
     for counts in counted.numpy():
         mean = float(counts @ values / counts.sum())
         means.append(mean)
-        deviations.append(float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))
+        deviation = float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum()))
+        deviations.append(deviation if (counts > 0).sum() > 1 else 1.0)
     return means, deviations

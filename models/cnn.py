@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from models.layers.dropout import HalfDropout
+from models.layers.norm import BatchNorm1d, BatchNorm2d
 from models.layers.winograd import WinogradConv2d
 
 
@@ -59,7 +60,7 @@ def sized_cnn(in_channels: int = 1, size: int = 32) -> nn.Module:
         _block(nn.Conv2d(channels, 64, 3, padding=1, bias=False)),
         nn.Flatten(),
         nn.Linear(64 * size**2, 64, bias=False),
-        nn.BatchNorm1d(64),
+        BatchNorm1d(64),
     )
 
 
@@ -69,5 +70,5 @@ def _normalised(inputs: int, outputs: int, kernel: int, padding: int) -> nn.Modu
 
 def _block(convolution: nn.Conv2d) -> nn.Module:
     return nn.Sequential(
-        convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU(0.1, inplace=True)
+        convolution, BatchNorm2d(convolution.out_channels), nn.LeakyReLU(0.1, inplace=True)
     )

@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from models.layers.norm import BatchNorm1d
+
 HIDDEN = 256
 
 
@@ -9,6 +11,6 @@ def mlp(in_channels: int) -> nn.Module:
     """(B, in_channels) -> (B, HIDDEN)."""
     return nn.Sequential(
         nn.Linear(in_channels, HIDDEN, bias=False),
-        nn.BatchNorm1d(HIDDEN),
+        BatchNorm1d(HIDDEN),
         nn.LeakyReLU(0.1, inplace=True),
     )

@@ -2,12 +2,14 @@
 
 from torch import nn
 
+from models.layers.norm import BatchNorm2d
+
 
 def resnet18(in_channels: int = 3) -> nn.Module:
     """-> (B, 512).  The first convolution takes `in_channels` instead of three."""
     import torchvision  # a second and a half that only its users should wait for
 
-    network = torchvision.models.resnet18(weights=None)
+    network = torchvision.models.resnet18(weights=None, norm_layer=BatchNorm2d)
     network.fc = nn.Identity()
     if in_channels != 3:
         network.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)

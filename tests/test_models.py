@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models import ARCHS, create_model
+from models.layers.norm import BatchNorm1d, BatchNorm2d
 
 
 def example(arch: str, count: int, channels: int, size: int) -> torch.Tensor:
@@ -46,6 +47,27 @@ def test_the_registry_knows_which_have_dropout(arch, head_dropout):
     assert torch.equal(one, other) == (not (ARCHS[arch].dropout or head_dropout))
     assert torch.equal(features, same) == (not ARCHS[arch].dropout)  # what is handed out is whole
     assert create_model(arch, 7).state_dict().keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_batch_of_one(arch):
+    torch.manual_seed(0)
+    model = create_model(arch, 7, 3, size := max(8, ARCHS[arch].min_size))
+    logits, _ = model(example(arch, 1, 3, size))
+    logits.sum().backward()
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("norm, shape", [(BatchNorm1d, (5,)), (BatchNorm2d, (5, 1, 1))])
+def test_one_value_a_channel_is_normalised_as_in_evaluation(norm, shape):
+    torch.manual_seed(0)
+    layer, twin = norm(5), getattr(torch.nn, norm.__name__)(5)
+    for batch in torch.randn(3, 4, *shape):
+        assert torch.equal(layer(batch), twin(batch))
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    one = torch.randn(1, *shape)
+    assert torch.equal(layer(one), twin.eval()(one))
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
 
 
 @pytest.mark.parametrize("arch", ARCHS)

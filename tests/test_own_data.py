@@ -410,6 +410,19 @@ def test_a_folder_arrays_and_the_reader_give_the_same_run(digits, tmp_path, caps
     assert status == 0 and "Finished before" not in out
 
 
+@pytest.mark.parametrize("varying", [0, 2])
+def test_channels_that_never_vary(tmp_path, capsys, home, varying):
+    """An alpha channel, or all of the images."""
+    pixels = np.full((40, SIDE, SIDE, 4), 255, np.uint8)
+    pixels[..., :varying] = np.random.default_rng(0).integers(256, size=(40, SIDE, SIDE, varying))
+    np.savez(tmp_path / "a.npz", images=pixels, labels=np.arange(40) % 2)
+    words = ["--dataset", "arrays", "--data-root", tmp_path / "a.npz", "--epochs", 1, "--al-budget"]
+    status, out = run(capsys, *words, 3, "--al-nb-cycles", 1, "-b", 2, "--run-dir", tmp_path / "r")
+    assert status == 0, out  # of three labels a batch of two and one of one
+    facts = json.loads((tmp_path / "r" / "preprocessing.json").read_text())
+    assert facts["std"][varying:] == [1.0] * (4 - varying) and 0 not in facts["std"]
+
+
 def test_a_changed_folder_is_another_run_with_its_own_splits(tmp_path, capsys, home, monkeypatch):
     root = write_tree(tmp_path / "images", 12)
     words = ["--dataset", "folder", "--data-root", root, "--al-budget", 4, "--al-nb-cycles", 1]
