@@ -13,7 +13,9 @@ The paper fits τ to the calibration error on labels that it holds out from a se
 network that was trained on all labels is sure of them, and there are no others; so their held-out
 accuracy is estimated by each labeled image's nearest other one (between the same features), and τ
 is such that the mean confidence on the unlabeled images is that accuracy: the calibration error of
-a single bin, made zero.
+a single bin, made zero.  Of R right ones of L the estimate is (R + 1/2) / (L + 1) (Krichevsky &
+Trofimov, IEEE Transactions on Information Theory 27, 1981): no few labels show that a network is
+never wrong, and no τ makes it so.
 """
 
 import logging
@@ -52,6 +54,8 @@ def pick(
     tau = temperature(logs[unlabeled], accuracy)
     best = (logs / tau).softmax(dim=1).topk(min(2, probs.shape[1]), dim=1).values
     weights = 1 - (best[:, 0] - best[:, 1]) if best.shape[1] == 2 else torch.ones_like(best[:, 0])
+    # Of any scale the picks are the same; `cover_images` takes what is tiny beside 1 for nothing.
+    weights = weights / weights.max() if weights.any() else torch.ones_like(weights)
     log.info("uherding: radius %.4g, temperature %.4g", sigma, tau)
     kernel = coverage.gaussian(x, sigma)
     picks, _ = coverage.cover_images(kernel, labels, budget, x.device, weights)
@@ -59,8 +63,9 @@ def pick(
 
 
 def neighbors_of_labels(x: torch.Tensor, classes: torch.Tensor) -> tuple[float, float]:
-    """The least distance between two labeled images, duplicates aside, and the part of them whose
-    nearest other one is of their class.  x: (L, d), classes: (L,); of fewer than two: SIGMA, 0."""
+    """The least distance between two labeled images, duplicates aside, and an estimate of the part
+    of them whose nearest other one is of their class.  x: (L, d), classes: (L,); of fewer than two:
+    SIGMA, 0."""
     if len(x) < 2:
         return SIGMA, 0.0
     at, between = torch.arange(len(x), device=x.device), coverage.squared_distances(x)
@@ -70,7 +75,7 @@ def neighbors_of_labels(x: torch.Tensor, classes: torch.Tensor) -> tuple[float, 
         apart[torch.arange(len(rows), device=x.device), rows] = torch.inf
         right += int((classes[apart.argmin(dim=1)] == classes[rows]).sum())
         least = min(least, float(apart.masked_fill(apart < APART**2, torch.inf).min()))
-    return (least**0.5 if least < torch.inf else SIGMA), right / len(x)
+    return (least**0.5 if least < torch.inf else SIGMA), (right + 0.5) / (len(x) + 1)
 
 
 def temperature(logs: torch.Tensor, accuracy: float) -> float:

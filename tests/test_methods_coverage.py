@@ -384,24 +384,27 @@ def test_uherding_is_maxherding_where_accuracy_is_chance(known):
     assert_greedy(np.exp(-((apart / sigma) ** 2)), known, picks)
 
 
-def test_uherding_weighs_by_calibrated_margins():
-    """Ten labels, two in the wrong group; the temperature from a fine grid."""
+@pytest.mark.parametrize("wrong", [(43, 47), ()])
+def test_uherding_weighs_by_calibrated_margins(wrong):
+    """Ten labels, two in the wrong group, or all of one class, so that each one's neighbour is
+    right; the temperature from a fine grid."""
     x, known = clumps(copies=4), np.arange(40, 50)
     group = cluster(unit(x).astype(np.float32), 2, 0)
     labels = np.full(150, -1)
-    labels[known] = group[known]
-    labels[[43, 47]] = 1 - labels[[43, 47]]
+    labels[known] = group[known] if wrong else 0
+    labels[list(wrong)] = 1 - labels[list(wrong)]
     probs = np.random.default_rng(1).dirichlet(np.full(3, 0.3), size=150).astype(np.float32)
     apart = distances(unit(x))
     among = apart[np.ix_(known, known)] + 9 * np.eye(10)
-    accuracy = (labels[known][among.argmin(axis=1)] == labels[known]).mean()
-    assert 0.4 < accuracy < 0.9
+    right = (labels[known][among.argmin(axis=1)] == labels[known]).sum()
+    accuracy = (right + 0.5) / 11
+    assert 0.4 < accuracy < 0.9 if wrong else right == 10
 
     def at(tau):
         scaled = np.maximum(probs, np.finfo(np.float32).tiny).astype(float) ** (1 / tau)
         return np.sort(scaled / scaled.sum(axis=1, keepdims=True), axis=1)
 
-    taus = np.geomspace(0.3, 30, 4000)
+    taus = np.geomspace(0.03, 30, 6000)
     tau = min(taus, key=lambda tau: abs(at(tau)[labels < 0, -1].mean() - accuracy))
     weights = 1 - (at(tau)[:, -1] - at(tau)[:, -2])
     given = {"pretrained_features": x, "labels": labels, "rng": None, "probs": probs}
@@ -422,7 +425,7 @@ def test_the_temperature_makes_confidence_the_accuracy():
     assert uherding.neighbors_of_labels(logs[:1], torch.tensor([1])) == (1.0, 0.0)
     x = torch.tensor([[0.0], [5e-4], [0.02], [1.0]])  # the first two are taken for duplicates
     near, right = uherding.neighbors_of_labels(x, torch.tensor([0, 0, 1, 1]))
-    assert near == pytest.approx(0.0195) and right == 0.75
+    assert near == pytest.approx(0.0195) and right == pytest.approx(3.5 / 5)
 
 
 def test_the_memory_of_max_herding_on_two_threads():
