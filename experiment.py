@@ -74,14 +74,14 @@ class Experiment:
     def picks(self, name: str, state: State, budget: int, outputs, draws: str) -> np.ndarray:
         """What a method picks, of what a network says (`outputs`): (budget,) int64, in order of
         choice.  draws: what its random stream is derived from."""
-        method = METHODS[name]
+        needs = needs_of(self.args, method := METHODS[name])
         return select(
             name,
             labels=state.pool.labels,
             budget=budget,
             num_classes=self.problem.num_classes,
             rng=stream(self.seed, draws, state.cycle),
-            **outputs.of(needs_of(self.args, method), method.rather),
+            **outputs.of(needs, method.instead(needs)),
             **self.keywords(method.options, method.pick),
         )
 

@@ -88,7 +88,8 @@ def select(
     them; labels: (N,) int64, -1 where unknown; rng: numpy Generator; more: what else the method
     needs, N rows each, and its options; num_classes: for methods that take it -> (budget,) int64
     indices into the training set.  What only other methods need is not looked at;
-    `pretrained_features` stand in for `features` where the method had rather have them.  Raises
+    `pretrained_features` stand in for `features` where the method had rather have them, and does
+    not ask for both.  Raises
     ValueError for an unknown method, a missing or non-finite input, an option that the method does
     not read, and a budget outside 1 .. number of unlabeled images."""
     if method not in METHODS:
@@ -99,7 +100,12 @@ def select(
     if not 1 <= budget <= unlabeled:
         raise ValueError(f"budget must be between 1 and {unlabeled} unlabeled images, not {budget}")
     given = {"features": features, "probs": probs, **more}
-    inputs = {name: _needed(method, name, given, len(labels)) for name in asked(row.needs, more)}
+    needs = asked(row.needs, more)
+    stands_in = {
+        n: other for n, other in row.instead(needs).items() if given.get(other) is not None
+    }
+    given |= {name: given[other] for name, other in stands_in.items()}
+    inputs = {name: _needed(method, name, given.get(name), len(labels)) for name in needs}
     options = {name: value for name, value in more.items() if name not in known()}
     if "num_classes" in inspect.signature(row.pick).parameters:
         inputs["num_classes"] = num_classes
@@ -116,10 +122,8 @@ def known() -> set[str]:
     return {*GRAPHS_NEED, *(name for names in (*fixed, *better) for name in names)}
 
 
-def _needed(method: str, name: str, given: dict, count: int) -> torch.Tensor:
-    """What a method needs, or had rather have, as float32 on its device."""
-    array = given.get(METHODS[method].rather.get(name))
-    array = given.get(name) if array is None else array
+def _needed(method: str, name: str, array, count: int) -> torch.Tensor:
+    """What a method needs, as float32 on its device."""
     if array is None:
         raise ValueError(f"{method} needs {name}")
     tensor = torch.as_tensor(array, dtype=torch.float32)

@@ -217,7 +217,10 @@ def _best(pool: dict, cover, weights, count: int) -> tuple[list[int], torch.Tens
 ROW = Method(
     pick,
     needs=graph_needs,
-    rather={"features": "pretrained_features"},
+    rather={
+        "features": "pretrained_features",
+        "features_agreement": "pretrained_features_agreement",
+    },
     options=(*VIEWS, *GRAPH),
     fits=fits_device,
     first=True,

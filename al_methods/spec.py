@@ -13,10 +13,15 @@ class Method(Row):
     pick: labels, budget, rng, what the method needs and its options -> picks, in order of choice;
     needs: names of what experiment.Experiment.outputs gives, or a function that gives them;
     `pretrained_features` are those of the network after pre-training and before any label.
-    rather: what is taken in place of a need where the run has it.
+    rather: what is taken in place of a need where the run has it, and does not need it besides.
     first: can it choose without a single label?"""
 
     pick: Callable
     needs: tuple[str, ...] | Callable[..., tuple[str, ...]] = ()
     rather: dict[str, str] = field(default_factory=dict)
     first: bool = False
+
+    def instead(self, needs: tuple[str, ...]) -> dict[str, str]:
+        """`rather`, as far as it is of these needs."""
+        found = {name: other for name, other in self.rather.items() if name in needs}
+        return {} if set(found.values()) & set(needs) else found

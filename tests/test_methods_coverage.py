@@ -165,6 +165,28 @@ def test_lp_coverage_had_rather_have_the_features_of_before_any_label():
     assert both.tolist() == alone.tolist()
 
 
+def test_lp_coverage_on_both_features():
+    """None stands in for the other, and each has the agreement of its own."""
+    x, other = clumps(seed=1), clumps(seed=2)
+    given = {"labels": some_labels(known=[5]), "budget": 8, "rng": None}
+    both = {"view_weights": "agreement", "features_agreement": 0.1}
+    both |= {"features": x, "pretrained_features": other, "pretrained_features_agreement": 0.3}
+    found = select("lp_coverage", **given, **both, views="features,pretrained_features")
+    wanted = [
+        lp_coverage.pick(
+            **given, features=torch.tensor(a), pixels=torch.tensor(b), views="features,pixels",
+            features_agreement=torch.tensor(0.1), pixels_agreement=torch.tensor(0.3),
+        ).tolist()
+        for a, b in ((x, other), (other, other))
+    ]  # fmt: skip
+    assert found.tolist() == wanted[0] != wanted[1]
+    pixels = {"pixels": other, "pixels_agreement": 0.3}
+    found = select("lp_coverage", **given, **(both | pixels), views="features,pixels")
+    lone = {"features": other, "features_agreement": 0.3, "view_weights": "agreement"}
+    wanted = select("lp_coverage", **given, **lone, **pixels, views="features,pixels")
+    assert found.tolist() == wanted.tolist()
+
+
 @pytest.mark.parametrize("width", [0.2, 3.0])
 @pytest.mark.parametrize("block", [2**23, 700])
 def test_greedy_is_the_slow_greedy(monkeypatch, width, block):
