@@ -242,6 +242,7 @@ def test_a_run_killed_while_pretraining_goes_on(tmp_path):
     other = [*words, "--out", str(tmp_path / "whole"), "--split", "1", "--al-method", "coreset"]
     done = subprocess.run(other, capture_output=True, text=True)
     assert done.returncode == 0 and "pre-trained weights: " in done.stdout
+    assert " of the neighbours stay in a strong view " in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tests.test_deepcluster import copy_of, digits
 from unsup import deepcluster, health
 from unsup.health import Health, watched
 from unsup.simclr import ContrastiveLoss, pretrain
+from utils.graph.agreement import agreement
 from utils.run.log import log
 from utils.training.losses import Batch
 from utils.training.outputs import extract
@@ -94,17 +95,37 @@ def test_the_health_of_features_that_are_known(monkeypatch):
             return flat, flat
 
     class One(torch.nn.Module):
+        def __init__(self, value):
+            super().__init__()
+            self.value = value
+
         def forward(self, batch):
-            flat = torch.ones(len(batch), 5)
+            flat = torch.full((len(batch), 5), self.value)
             return flat, flat
 
     found = health.health(Same(), images)
     assert found.agreement == 1 and 5 < found.rank < 64
-    assert health.health(One(), images).rank == pytest.approx(1)
+    for value in (1.0, 0.0):
+        assert health.health(One(value), images) == (0, pytest.approx(1))
+
+
+@pytest.mark.parametrize("count, wanted", [(1, 1), (2, 1), (3, 1 / 2), (12, 5 / 11), (23, 10 / 22)])
+def test_the_agreement_of_few_images(count, wanted):
+    """Of features at random a neighbour of k among n others stays with k / n."""
+    images, _ = digits(count)
+    torch.manual_seed(0)
+    found = [agreement(lambda b: torch.randn(len(b), 9), images, 0) for _ in range(40)]
+    assert np.mean(found) == pytest.approx(wanted, abs=0.08)
 
 
 @pytest.mark.parametrize(
-    "after, worse", [(Health(0.5, 9), False), (Health(0.31, 9), True), (Health(0.5, 2), True)]
+    "after, worse",
+    [
+        (Health(0.5, 9), False),
+        (Health(0.31, 9), True),
+        (Health(0.5, 2), True),
+        (Health(float("nan"), 9), True),
+    ],
 )
 def test_what_is_no_better_than_before_is_warned_of(caplog, monkeypatch, after, worse):
     monkeypatch.setattr(log, "propagate", True)
@@ -118,9 +139,10 @@ def test_spoiled_features_are_warned_of(caplog, monkeypatch):
     monkeypatch.setattr(log, "propagate", True)
     images, _ = digits(700)
     settings = {"num_classes": 10, "seed": 0, "epochs": 12, "batch_size": 128}
-    watched(deepcluster.pretrain, network(), images, lr=0.05, **settings)
+    _, seen = watched(deepcluster.pretrain, network(), images, lr=0.05, **settings)
+    health.tell(*seen)
     told = {r.getMessage() for r in caplog.records if r.levelname == "WARNING"}
     assert len(told) == 1 and "--pretraining-method" in told.pop()
     caplog.clear()
-    watched(pretrain, network(), images, **SETTINGS | {"epochs": 12})
+    health.tell(*watched(pretrain, network(), images, **SETTINGS | {"epochs": 12})[1])
     assert not [record for record in caplog.records if record.levelname == "WARNING"]

@@ -7,7 +7,7 @@ is being learned checkpoint.pt.  A lease lets one process learn; the others wait
 from pathlib import Path
 
 from data.augment import ImageBatches
-from unsup.health import watched
+from unsup.health import Health, tell, watched
 from unsup.spec import Pretrainer
 from utils.run import tables
 from utils.run.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
@@ -39,17 +39,21 @@ def pretrained_backbone(
     with lease_of(folder, "pre-training folder", _tell_wait) as lease:
         if weights.exists() and not anew:
             log.info("pre-trained weights: %s", weights)
-            return _ours(load_checkpoint(weights), who, weights)["backbone"]
+            found = _ours(load_checkpoint(weights), who, weights)
+            tell(*(Health(*seen) for seen in found["health"]))  # whoever uses them should know
+            return found["backbone"]
         with Checkpoints(folder / "checkpoint.pt", lambda state: lease.require()) as checkpoints:
             settings |= _resumable(checkpoints, folder, who, checkpoint_epochs)
-            rows = watched(row.pretrain, model, images, **settings)
+            rows, seen = watched(row.pretrain, model, images, **settings)
             lease.require()
             write_atomically(folder / "config.json", json_bytes({"identity": who}))
             table = tables.render_csv(row.columns, rows).encode()
             write_atomically(folder / "pretraining.csv", table)
             backbone = model.backbone.state_dict()
-            save_checkpoint(weights, {"backbone": backbone, "identity": who})
+            health = [list(one) for one in seen]
+            save_checkpoint(weights, {"backbone": backbone, "identity": who, "health": health})
             checkpoints.forget()
+        tell(*seen)
         last = ", ".join(f"{name} {_short(value)}" for name, value in rows[-1].items())
         log.info("pre-trained: %s; weights: %s", last, weights)
         return backbone

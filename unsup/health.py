@@ -28,13 +28,14 @@ class Health(NamedTuple):
     rank: float  # in [1, d]
 
 
-def watched(pretrain: Callable, model, images: ImageBatches, **settings) -> list:
-    """What `pretrain` (of a row of PRETRAINERS) gives; the features before and after are compared,
-    in the log."""
+def watched(
+    pretrain: Callable, model, images: ImageBatches, **settings
+) -> tuple[list, tuple[Health, Health]]:
+    """What `pretrain` (of a row of PRETRAINERS) gives, and what is seen of the features before and
+    after, for `tell`."""
     before = health(model, images)
     rows = pretrain(model, images, **settings)
-    tell(before, health(model, images))
-    return rows
+    return rows, (before, health(model, images))
 
 
 @torch.inference_mode()
@@ -44,7 +45,8 @@ def health(model, images: ImageBatches) -> Health:
     chosen = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(np.int64)
     parts = np.array_split(chosen, -(-len(chosen) // BATCH))
     lengths = torch.linalg.svdvals(torch.cat([model(images.plain(p))[1] for p in parts]).double())
-    rank = torch.special.entr(lengths / lengths.sum()).sum().exp()
+    shares = lengths / lengths.sum().clamp(min=torch.finfo(lengths.dtype).tiny)
+    rank = torch.special.entr(shares).sum().exp()
     found = agreement(lambda batch: model(batch)[1], images, seed=0)
     return Health(float(found), float(rank))
 
@@ -56,7 +58,8 @@ def tell(before: Health, after: Health) -> None:
         "(%.1f)",
         *(after.agreement, before.agreement, after.rank, before.rank),
     )
-    if after.agreement < LEAST_GAIN * before.agreement or after.rank < LEAST_RANK * before.rank:
+    better = after.agreement >= LEAST_GAIN * before.agreement
+    if not (better and after.rank >= LEAST_RANK * before.rank):
         log.warning(
             "pre-training has not made the features better than the untrained network's: try other "
             "--pretraining-* options, or --pretraining-method"

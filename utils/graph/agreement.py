@@ -3,7 +3,8 @@ of features without a label.
 
 For images spread over the data, the part of the K nearest neighbours that stay neighbours when all
 images are augmented.  Features that see what a class keeps agree; pixels, and a network that has
-learned nothing, hardly do.  A weak view would not do: features that have lost all but textures
+learned nothing, hardly do; and an image to which all are as near, as in features that have
+collapsed, agrees with none.  A weak view would not do: features that have lost all but textures
 agree on shifted images better than good ones.
 """
 
@@ -19,13 +20,23 @@ IMAGES, K, BATCH = 2000, 10, 512  # looked at, neighbours, at a time
 
 @torch.inference_mode()
 def agreement(features_of: Callable, images, seed: int) -> torch.Tensor:
-    """A number in [0, 1].  features_of: a batch (B, c, H, W) -> (B, d); images:
-    data.augment.ImageBatches."""
+    """A number in [0, 1]; 1 of fewer than three images, which can only agree.
+
+    features_of: a batch (B, c, H, W) -> (B, d); images: data.augment.ImageBatches."""
     chosen = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(np.int64)
-    parts, k = np.array_split(chosen, -(-len(chosen) // BATCH)), min(K, len(chosen) - 1)
-    rng, near = stream(seed, "agreement"), []
+    if len(chosen) < 3:
+        return torch.ones(())
+    # Of few images a half: among all others any two views agree.
+    parts, k = np.array_split(chosen, -(-len(chosen) // BATCH)), min(K, (len(chosen) - 1) // 2)
+    rng, near, tell = stream(seed, "agreement"), [], []
     for view in (images.plain, lambda part: images.strong(part, rng)):
         x = torch.cat([features_of(view(part)).float() for part in parts])
         x = torch.nn.functional.normalize(x)
-        near.append((x @ x.T).fill_diagonal_(-torch.inf).topk(k).indices)
-    return (near[0][:, :, None] == near[1][:, None]).any(dim=2).float().mean()
+        similar = (x @ x.T).fill_diagonal_(-torch.inf)
+        largest = similar.topk(k)
+        near.append(largest.indices)
+        tell.append(
+            largest.values[:, -1:] > similar.fill_diagonal_(torch.inf).amin(1, keepdim=True)
+        )
+    same = (near[0][:, :, None] == near[1][:, None]).any(dim=2)
+    return (same & tell[0] & tell[1]).float().mean()

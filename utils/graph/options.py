@@ -31,10 +31,13 @@ def graph_needs(*, views: str = "features", view_weights: str = "equal") -> tupl
 
 def shown(seen: dict, views: str) -> dict:
     """What the graph is of, as keyword arguments of utils.graph.affinity; seen: by name, what
-    graph_needs asks for."""
+    graph_needs asks for.  Where no view agrees all count the same."""
     names = views.split(",")
     weights = [float(seen[name]) for view in names if (name := f"{view}_agreement") in seen]
-    return {"features": [seen[view] for view in names], "weights": weights or None}
+    return {
+        "features": [seen[view] for view in names],
+        "weights": weights if any(weights) else None,
+    }
 
 
 VIEWS = (
