@@ -18,11 +18,12 @@ FARTHER = 1.2  # up to which mirror images belong to the data
 def mirror_distance(pixels) -> float:
     """How much farther the other images are from a mirrored image than from the image, the median
     over images spread over the data.  pixels: (N, C, H, W) uint8, a tensor or data.mapped.Mapped ->
-    1 where it is no farther, and for fewer than three images."""
+    1 where it is no farther, and for fewer than three images that differ; of images that are there
+    more than once each counts once."""
     chosen = np.linspace(0, len(pixels) - 1, min(IMAGES, len(pixels))).astype(np.int64)
-    if len(chosen) < 3:
+    x = torch.unique(pixels[chosen], dim=0).float()
+    if len(x) < 3:
         return 1.0
-    x = pixels[chosen].float()
     near, far = (_nearest(view.flatten(1), x.flatten(1)) for view in (x, x.flip(3)))
     ratios = far / near
     return float(ratios[near > 0].median()) if (near > 0).any() else 1.0

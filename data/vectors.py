@@ -9,6 +9,7 @@ import torch
 from data.images import NUMBERS, checked_labels
 from utils.errors import UserError
 
+LARGEST = 1e15  # its square, and a sum of many such, is a float32
 ROWS = 65_536  # looked at together: memory-mapped rows are not all in memory at once
 
 
@@ -36,6 +37,13 @@ def vectors_of(features: np.ndarray, labels, where: str, *, unknown: bool = Fals
         if wrong.any():
             row = start + int(wrong.argmax())
             raise UserError(f"row {row} of the features of {where} has a value that is not finite")
+        large = (np.abs(features[start : start + ROWS]) > LARGEST).any(axis=1)
+        if large.any():
+            row = start + int(large.argmax())
+            raise UserError(
+                f"row {row} of the features of {where} has a value beyond {LARGEST:g}, whose "
+                "square is too large to count with: divide all features by the same number"
+            )
     return Vectors(torch.from_numpy(np.require(features, requirements="CW")), labels)
 
 

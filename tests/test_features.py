@@ -31,6 +31,10 @@ def with_one(place, value, kind=np.float32):
         ({"features": with_one((4, 1), np.nan)}, "row 4 of the features of {root} has a value tha"),
         ({"features": with_one((5, 1), -np.inf)}, "row 5 of the features of {root} has a value"),
         ({"features": with_one((6, 1), 1e300, np.float64)}, "row 6 of the features of {root} has"),
+        (
+            {"features": with_one((7, 0), -2e15)},
+            "row 7 of the features of {root} has a value beyon",
+        ),
         ({"features": ROWS[:, 0]}, "of shape (12,), not (N, d)"),
         ({"features": ROWS[:, :0]}, "of shape (12, 0), not (N, d)"),
         ({"features": ROWS.astype(str)}, "not numbers"),

@@ -45,3 +45,9 @@ def test_against_a_loop():
         )
         ratios.append(sum(far) / sum(near))
     assert mirror_distance(pixels) == pytest.approx(sorted(ratios)[4], rel=1e-4)
+
+
+def test_copies_change_nothing():
+    """Each image six times has five at no distance, and so have none of the mirrored ones."""
+    pixels = digits.load("")[0].pixels[:150]
+    assert mirror_distance(pixels.repeat(6, 1, 1, 1)) == pytest.approx(mirror_distance(pixels))

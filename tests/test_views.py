@@ -6,7 +6,8 @@ import torch
 
 from semisup.label_propagation import balanced, propagate
 from tests.test_graph import clustered
-from utils.graph import affinity, build, knn
+from utils.arrays import unit_length
+from utils.graph import affinity, build, knn, neighbors
 from utils.graph.build import neighbors_of
 from utils.graph.on_device import affinity_on_device
 
@@ -57,6 +58,28 @@ def test_a_width_of_zero_where_all_neighbours_are_duplicates(make):
     W = make(torch.from_numpy(x), 4, 3, kernel="gaussian")
     W = W.toarray() if make is affinity else W.to_dense().numpy()
     assert np.isfinite(W).all() and (W.sum(axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("make", [affinity, affinity_on_device])
+@pytest.mark.parametrize("kernel", ["cosine", "gaussian"])
+def test_rows_of_zeros_have_no_neighbour(make, kernel):
+    x = clustered(40).astype(np.float32)
+    x[[3, 7, 8, 9, 20, 39]] = 0
+    W = make(torch.from_numpy(x), 5, 3, kernel=kernel)
+    W = W.toarray() if make is affinity else W.to_dense().numpy()
+    assert ((W > 0).any(axis=1) == x.any(axis=1)).all() and not W.diagonal().any()
+
+
+def test_an_approximate_graph_has_no_loops(monkeypatch):
+    """Cells that hold fewer than k: what is missing is no neighbour of any kernel."""
+    near, far = np.eye(40)[:1] + 1e-3 * clustered(3000, 40), clustered(60, 40, seed=1)
+    x = np.concatenate([near, far]).astype(np.float32)
+    monkeypatch.setattr("utils.graph.neighbors.PROBES", 1)
+    found = neighbors.search_neighbors(unit_length(x), 51, "approx")[1]
+    assert (found[:, 1:] == np.arange(len(x))[:, None]).any()  # so that it is about something
+    for kernel in ("cosine", "gaussian"):
+        W = affinity(x, 50, 3, search="approx", kernel=kernel)
+        assert W.nnz and not W.diagonal().any()
 
 
 def test_k_by_the_number_of_images():

@@ -116,11 +116,16 @@ def _kept(features, *key, make: Callable):
 
 def edges_of(features, k: int, gamma: float, search: str, kernel: str):
     """A of one view: its entries (N, k) and where they are, the neighbours (N, k)."""
-    similarities, neighbors = knn(unit_length(as_numpy(features, np.float32)), k, search)
+    x = unit_length(as_numpy(features, np.float32))
+    similarities, neighbors = knn(x, k, search)
     if kernel == "gaussian":
+        # Rows of zeros have no direction, and who is its own neighbour stands for one not found.
+        none = ~x.any(axis=1)
+        none = none[:, None] | none[neighbors] | (neighbors == np.arange(len(x))[:, None])
         apart = np.maximum(2 - 2 * similarities, 0)  # squared
         reach = np.maximum(np.sqrt(apart[:, -1]), TINY)  # σ
-        return np.exp(-apart / (reach[:, None] * reach[neighbors])), neighbors
+        strengths = np.exp(-apart / (reach[:, None] * reach[neighbors]))
+        return np.where(none, np.float32(0), strengths), neighbors
     with np.errstate(over="ignore"):
         strengths = np.maximum(similarities, 0) ** gamma  # (N, k)
     strengths[np.isinf(strengths)] = 1  # a duplicate, whose similarity was rounded above one

@@ -65,7 +65,9 @@ def edges_on_device(features, k: int, gamma: float, kernel: str):
     if kernel == "gaussian":
         apart = (2 - 2 * similarities).clamp(min=0)  # squared
         reach = apart[:, -1].sqrt().clamp(min=TINY)  # σ
-        return edges, (-apart / (reach[:, None] * reach[neighbors])).exp().flatten()
+        strengths = (-apart / (reach[:, None] * reach[neighbors])).exp()
+        none = ~x.any(dim=1)  # rows of zeros have no direction
+        return edges, strengths.masked_fill_(none[:, None] | none[neighbors], 0).flatten()
     strengths = similarities.clamp(min=0).flatten() ** gamma
     strengths[strengths.isinf()] = 1  # a duplicate, whose similarity was rounded above one
     return edges, strengths

@@ -31,7 +31,7 @@ def graph_needs(*, views: str = "features", view_weights: str = "equal") -> tupl
 
 def shown(seen: dict, views: str) -> dict:
     """What the graph is of, as keyword arguments of utils.graph.affinity; seen: by name, what
-    graph_needs asks for.  Where no view agrees all count the same."""
+    graph_needs asks for."""
     names = views.split(",")
     weights = [float(seen[name]) for view in names if (name := f"{view}_agreement") in seen]
     return {
