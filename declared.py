@@ -36,7 +36,8 @@ def _check(args) -> None:
         if NEEDS_DROPOUT & needs:
             require_dropout(args, who)
         if "pretrained_features" in needs and not vectors:
-            unsup.require(args, who)
+            by_views = callable(row.needs)  # which of its options asks for it
+            unsup.require(args, "--lp-views pretrained_features" if by_views else who)
 
 
 def _require_no_images(args) -> None:

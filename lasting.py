@@ -8,7 +8,9 @@ import torch
 
 from data.problem import Problem
 from utils.graph.agreement import agreement
-from utils.training.outputs import extract
+from utils.training.outputs import extract, plain_batches
+
+PIXELS = 2**30  # bytes of all images' pixels as float32, beyond which they are averaged first
 
 
 def lasting(problem: Problem, make: Callable, start: dict | None, seed: int, amp: bool) -> dict:
@@ -29,9 +31,10 @@ def lasting(problem: Problem, make: Callable, start: dict | None, seed: int, amp
     def number(features_of: Callable) -> torch.Tensor:
         return agreement(features_of, images, seed)
 
+    seen = pixels_seen(images)
     found = {
-        "pixels": lambda: images.plain(slice(None)).flatten(1),
-        "pixels_agreement": lambda: number(lambda batch: batch.flatten(1)),
+        "pixels": lambda: of_all(images, seen),
+        "pixels_agreement": lambda: number(seen),
     }
     if start:
         found |= {
@@ -39,6 +42,29 @@ def lasting(problem: Problem, make: Callable, start: dict | None, seed: int, amp
             "pretrained_features_agreement": lambda: number(lambda batch: network()(batch)[1]),
         }
     return {name: cache(function) for name, function in found.items()}
+
+
+def pixels_seen(images) -> Callable:
+    """What the pixels of images are as vectors, a batch (B, C, H, W) -> (B, d): each pixel, or
+    where those of all images would take more than PIXELS, means of 2 x 2, of 4 x 4, and so on."""
+    _, channels, height, width = images.plain(slice(0, 1)).shape
+    side, most = 1, PIXELS // 4 / (len(images) * channels)
+    while -(-height // side) * -(-width // side) > most and side < max(height, width):
+        side *= 2
+    if side == 1:
+        return lambda batch: batch.flatten(1)
+    mean = torch.nn.AvgPool2d(side, ceil_mode=True)
+    return lambda batch: mean(batch).flatten(1)
+
+
+def of_all(images, seen: Callable) -> torch.Tensor:
+    """`seen` of all images, un-augmented, a batch at a time: (N, d)."""
+    found = seen(images.plain(slice(0, 1)))
+    found, end = found.new_empty(len(images), found.shape[1]), 0
+    for batch in plain_batches(images):
+        found[end : end + len(batch)] = seen(batch)
+        end += len(batch)
+    return found
 
 
 def given(images, make: Callable) -> dict:

@@ -81,7 +81,11 @@ def require_dropout(args, who: str) -> None:
     """Raises UserError, for `who` needs it, where the network has no dropout."""
     if not (ARCHS[args.arch].dropout or args.head_dropout):
         alike = [row for row in ARCHS.values() if row.vectors == ARCHS[args.arch].vectors]
-        having = ", ".join(name for name, row in ARCHS.items() if row in alike and row.dropout)
+        having = ", ".join(
+            f"{name} (images from {row.min_size} pixels on)" if row.min_size > 1 else name
+            for name, row in ARCHS.items()
+            if row in alike and row.dropout
+        )
         raise UserError(
             f"{who} needs dropout, which --arch {args.arch} does not have: give its head one with "
             f"--head-dropout{having and f', or use one of {having}'}"

@@ -119,7 +119,7 @@ def _fits(args, problem) -> None:
     if args.labeled_batch_size > images:
         raise UserError(
             f"--labeled-batch-size {args.labeled_batch_size} is more than the {images} training "
-            f"images of {args.dataset}"
+            f"images of {args.dataset}: give fewer"
         )
     room = args.batch_size - args.labeled_batch_size
     batches = args.steps_per_epoch or -(-images // room)

@@ -15,7 +15,7 @@ from sweeps.on_dask import DaskPool
 from sweeps.plan import Planned
 from sweeps.pool import LocalPool
 from sweeps.progress import Progress
-from utils.errors import UserError
+from utils.errors import UserError, Waiting
 from utils.options.command import OneLineParser
 from utils.options.parse import add_options
 from utils.run.log import say
@@ -42,12 +42,13 @@ def sweep(parser: OneLineParser, argv, jobs: int) -> int:
     over = len(planned) - len(runs) - len(before)
     if args.dry_run or args.slurm:
         _show(args, runs)
-        say(f"{len(planned)} runs: {_counts(len(runs), 'to do', over, 0, before)}", "stderr")
+        say(f"{len(planned)} runs: {_counts(len(runs), 'to do', over, 0, 0, before)}", "stderr")
         return 0
-    failed = _done(args, runs, jobs)
-    done = len(runs) - failed
-    say(f"{len(planned)} runs: {_counts(done, 'finished', over, failed, before)}", "stderr")
-    return 1 if failed or before else 0
+    failed, asking = _done(args, runs, jobs)
+    done = len(runs) - failed - asking
+    words = _counts(done, "finished", over, asking, failed, before)
+    say(f"{len(planned)} runs: {words}", "stderr")
+    return 1 if failed or before else Waiting.status if asking else 0
 
 
 def _planned(file: str | None, given: dict[str, list[str]]) -> list[Planned]:
@@ -73,19 +74,21 @@ def _near(path: Path | str) -> str:
     return str(path) if near.startswith(os.pardir) else near
 
 
-def _done(args: Namespace, runs: list[Planned], jobs: int) -> int:
-    """Do the runs; -> how many failed."""
+def _done(args: Namespace, runs: list[Planned], jobs: int) -> tuple[int, int]:
+    """Do the runs; -> how many failed, and how many wait for a person's labels."""
     if not runs:
-        return 0
+        return 0, 0
     with stoppable():
         pool = DaskPool(args.dask) if args.dask else LocalPool(jobs, args.gpus)
         return Drive(pool, runs, Progress(len(runs))).all()
 
 
-def _counts(done: int, word: str, over: int, failed: int, before: list[Planned]) -> str:
+def _counts(done, word: str, over, asking, failed: int, before: list[Planned]) -> str:
     words = [f"{done} {word}"]
     if over:
         words.append(f"{over} finished before")
+    if asking:
+        words.append(f"{asking} wait for labels, for the same command after that")
     if failed:
         words.append(f"{failed} failed")
     if before:

@@ -1,5 +1,6 @@
-"""The runs of a sweep through a pool: what fails is told and stops nothing else, and what another
-process works at is looked at again later."""
+"""The runs of a sweep through a pool: what fails is told and stops nothing else, what waits for a
+person's labels is told and no failure, and what another process works at is looked at again
+later."""
 
 import signal
 import time
@@ -8,7 +9,7 @@ from contextlib import suppress
 
 from sweeps.plan import Ended, Planned
 from sweeps.progress import Progress
-from utils.errors import UserError
+from utils.errors import UserError, Waiting
 from utils.run.files import write_atomically
 from utils.run.lease import IN_USE
 from utils.run.log import one_line
@@ -31,11 +32,11 @@ class Drive:
         self.pool, self.progress = pool, progress
         self.waiting = deque(runs)
         self.later = deque()  # (when, run), of what another process works at
-        self.failed = 0
+        self.failed = self.asking = 0
 
-    def all(self) -> int:
-        """Do them; -> how many failed.  A signal is sent on to all that run, and raised when they
-        have stopped."""
+    def all(self) -> tuple[int, int]:
+        """Do them; -> how many failed, and how many wait for a person's labels.  A signal is sent
+        on to all that run, and raised when they have stopped."""
         try:
             while self.waiting or self.later or self.pool.running:
                 self._start()
@@ -51,7 +52,7 @@ class Drive:
             raise
         finally:
             self.progress.close()
-        return self.failed
+        return self.failed, self.asking
 
     def _start(self) -> None:
         while self.later and self.later[0][0] < time.monotonic():
@@ -65,12 +66,15 @@ class Drive:
             self.later.append((time.monotonic() + AGAIN, planned))
             return
         self.progress.done += 1
-        if ended.status == 0:
+        head = f"main_al.py {' '.join(planned.words)}"
+        if ended.status in (0, Waiting.status):
             with suppress(OSError):
                 planned.log.unlink(missing_ok=True)
+            if ended.status:
+                self.asking += 1
+                self.progress.say(one_line(f"{head}: {last}"))
             return
         self.failed += 1
-        head = f"main_al.py {' '.join(planned.words)}"
         try:
             write_atomically(planned.log, f"{head}\n{ended.said}".encode())
             where = f"log: {planned.log}"

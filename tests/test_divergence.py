@@ -29,6 +29,8 @@ def line(tmp_path, capsys):
         assert main_al.main([*SHORT.split(), *words, "--out", str(tmp_path)]) == 2
         told = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
         assert len(told) == 1
+        logs = sorted(tmp_path.rglob("log.txt"), key=lambda path: path.stat().st_mtime)
+        assert f" stopped: {told[0].split('error: ')[1]}" in logs[-1].read_text()
         return told[0]
 
     return run

@@ -234,12 +234,13 @@ def test_odd_arrays(name, tmp_path):
     assert expected.format(root=path) in str(error.value)
 
 
-@pytest.mark.parametrize("content", [None, b"PK\x03\x04 torn", b"\x93NUMPY"])
+@pytest.mark.parametrize("content", [None, b"PK\x03\x04 torn", b"\x93NUMPY", b"hello\n"])
 def test_a_file_that_is_not_arrays(content, tmp_path):
     path = tmp_path / "mine.npz"
     if content:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"mine\.npz (is not there|cannot be read)"):
+    why = r"\(it is neither" if content == b"hello\n" else ""
+    with pytest.raises(UserError, match=rf"mine\.npz (is not there|cannot be read {why})"):
         read(path, "arrays")
 
 

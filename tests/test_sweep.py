@@ -1,5 +1,6 @@
 """Sweeps: which runs a file and options mean, the pool's processes, SLURM's script, Dask."""
 
+import csv
 import itertools
 import json
 import os
@@ -219,6 +220,25 @@ def folder_of(out, split):
     return path
 
 
+def test_a_run_that_waits_for_a_person_has_not_failed(tmp_path):
+    words = ["--split", "0-1", *SHORT, "--oracle", "file", "--initial", "random", "--jobs", 2]
+    process = swept(tmp_path, *words, "--al-nb-cycles", 1)
+    _, told = process.communicate()
+    assert process.returncode == 3 and "2 runs: 0 finished, 2 wait for labels" in told
+    assert told.count("wait for their labels: open ") == 2 and not (tmp_path / "failed").exists()
+    answers = "".join(f"{i},0\n" for i in queried(folder_of(tmp_path, 0)))
+    (folder_of(tmp_path, 0) / "labels.csv").write_text(answers)
+    process = swept(tmp_path, *words, "--al-nb-cycles", 1)
+    _, told = process.communicate()
+    assert process.returncode == 3 and "2 runs: 1 finished, 1 wait for labels" in told
+
+
+def queried(folder) -> list[str]:
+    """The indices that a run asks for."""
+    with open(folder / "queries.csv", newline="") as file:
+        return [row["index"] for row in csv.DictReader(file)]
+
+
 def test_the_pool_is_main_al_to_the_byte(command, tmp_path, capsys, monkeypatch):
     """With two threads each, so that OpenMP has some to start after the fork.  What fails stops
     nothing, is told, and is tried again on demand."""
@@ -291,13 +311,13 @@ def test_what_another_process_works_at_is_tried_again(tmp_path, monkeypatch, cap
     monkeypatch.setattr(drive, "AGAIN", 0)
     refused = (2, f"log\nmain_al.py: error: {caught.value}\n")
     pool = Answers(refused, refused, (0, "done\n"))
-    assert drive.Drive(pool, [run], Progress(1)).all() == 0 and not pool.answers
+    assert drive.Drive(pool, [run], Progress(1)).all() == (0, 0) and not pool.answers
     assert not run.log.exists() and capsys.readouterr().err == ""
-    assert drive.Drive(Answers((-9, "")), [run], Progress(1)).all() == 1
+    assert drive.Drive(Answers((-9, "")), [run], Progress(1)).all() == (1, 0)
     assert "status -9" in capsys.readouterr().err and run.log.exists()
     assert drive.sorted_out([run], retry_failed=False) == ([], [run])
     assert drive.sorted_out([run], retry_failed=True) == ([run], [])
-    assert drive.Drive(Answers((0, "")), [run], Progress(1)).all() == 0
+    assert drive.Drive(Answers((0, "")), [run], Progress(1)).all() == (0, 0)
     assert not run.log.exists()
 
 

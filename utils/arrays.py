@@ -25,6 +25,8 @@ def _writeable(base) -> bool:
 
 
 def unit_length(features: np.ndarray) -> np.ndarray:
-    """Rows scaled to Euclidean length one; a zero row stays zero.  (N, d) -> (N, d)"""
+    """Rows scaled to Euclidean length one; a zero row stays zero.  (N, d) -> (N, d)
+
+    Of rows between 1e-18 and 1e18 long, whose squares float32 can hold."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -6,17 +6,18 @@ with each, so a kill at any moment leaves them whole and nothing is counted twic
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 
+from utils.errors import UserError
 from utils.run import finished, identity, tables
 from utils.run.checkpoint import Checkpoints
 from utils.run.environment import compared, environment, peak_memory, starts_of
 from utils.run.files import json_bytes, make_folder, remove_empty, sweep, told, write_atomically
 from utils.run.lease import LEASE, Lease
-from utils.run.log import Stage, log, open_log
+from utils.run.log import Stage, log, one_line, open_log
 from utils.run.scalars import Scalars
 
 
@@ -61,6 +62,9 @@ class Run:
         return self
 
     def __exit__(self, *error) -> None:
+        if self.started and error[1]:
+            with suppress(UserError):  # the disk may be what is full
+                log.debug("stopped: %s", one_line(str(error[1]) or type(error[1]).__name__))
         try:
             self.checkpoints.__exit__(*error)
         finally:
@@ -122,6 +126,8 @@ class Run:
         self.config["sources"] = sources
         self.config["finished"] = {"cycles": cycles, "files": finished.contents(self.folder)}
         self._write_config()
+        if self.started:
+            log.debug("%s", word)
         finished.report(self.folder, word)
 
     @contextmanager

@@ -29,7 +29,7 @@ def extract(
     NotFinite, which says `where`, which images and `advice`, where they are not finite."""
     network.eval()
     features, probabilities = [], []
-    for batch in _batches(images, batch_size):
+    for batch in plain_batches(images, batch_size):
         with autocast(batch, amp):
             logits, vectors = network(batch)
         features.append(vectors.float())
@@ -39,7 +39,7 @@ def extract(
     return features, probabilities
 
 
-def _batches(images, batch_size: int = 512) -> Iterator[torch.Tensor]:
+def plain_batches(images, batch_size: int = 512) -> Iterator[torch.Tensor]:
     """All images, un-augmented, in order."""
     for start in range(0, len(images), batch_size):
         yield images.plain(slice(start, start + batch_size))
@@ -75,7 +75,7 @@ def _stochastic_probs(network, images, amp: bool, *, mc_passes: int = 10) -> dic
         if isinstance(module, _NormBase):
             module.eval()
     found = []
-    for batch in _batches(images):
+    for batch in plain_batches(images):
         with autocast(batch, amp):
             logits = torch.stack([network(batch)[0] for _ in range(mc_passes)], dim=1)
         found.append(logits.float().softmax(dim=2))
