@@ -72,8 +72,8 @@ class _readable:
         if not isinstance(error, Exception):  # of many kinds
             return
         why = f"{type(error).__name__}: {error}"
-        if "pickled data" in str(error):  # what numpy says of any file that is none of its own
+        if "pickle" in str(error):  # what numpy says of any file that is none of its own
             why = "it is neither an .npz nor an .npy file, and nothing is unpickled"
-        elif "pickle" in str(error):
+        if "Object arrays" in str(error):
             why = "it holds pickled objects, and nothing is unpickled: store arrays of numbers"
         raise UserError(f"{self.path} cannot be read ({why})") from None
