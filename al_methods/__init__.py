@@ -76,7 +76,12 @@ def first_of(args) -> str | None:
     return None if args.initial in (BALANCED, GIVEN) else args.initial
 
 
-FIRST_CHOICE = Choice("active learning", METHODS, first_of, "--initial {}")
+FIRST_CHOICE = Choice(
+    "active learning",
+    {name: row for name, row in METHODS.items() if row.first},
+    first_of,
+    "--initial {}",
+)
 
 
 def select(

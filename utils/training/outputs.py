@@ -142,6 +142,9 @@ NEEDS = {
 NEEDS_DROPOUT = {"stochastic_probs"}  # the same passes again where the network has no dropout
 
 
+TOLD = 0.1  # seconds: what takes less, in every epoch perhaps, would fill the log
+
+
 class Outputs:
     """What a network, as it is now, says of all images: each name is computed when it is first
     asked for and only once, with a seed of its own.
@@ -177,8 +180,8 @@ class Outputs:
         except NotFinite as error:
             raise NotFinite(f"cycle {self.cycle + 1}, {error}") from None
         self.known = {**found, **self.known}
-        seconds = time.perf_counter() - begin
-        log.debug("%s of %d images: %.3f s", ", ".join(found), len(self.images), seconds)
+        if (seconds := time.perf_counter() - begin) > TOLD:
+            log.debug("%s of %d images: %.3f s", ", ".join(found), len(self.images), seconds)
 
     def _of_the_network(self, name: str) -> dict[str, torch.Tensor]:
         compute = NEEDS[name]
