@@ -125,6 +125,7 @@ def test_the_agreement_of_few_images(count, wanted):
         (Health(0.31, 9), True),
         (Health(0.5, 2), True),
         (Health(float("nan"), 9), True),
+        (Health(0, 9), True),
     ],
 )
 def test_what_is_no_better_than_before_is_warned_of(caplog, monkeypatch, after, worse):

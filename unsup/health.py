@@ -58,7 +58,7 @@ def tell(before: Health, after: Health) -> None:
         "(%.1f)",
         *(after.agreement, before.agreement, after.rank, before.rank),
     )
-    better = after.agreement >= LEAST_GAIN * before.agreement
+    better = after.agreement >= LEAST_GAIN * before.agreement and after.agreement > 0
     if not (better and after.rank >= LEAST_RANK * before.rank):
         log.warning(
             "pre-training has not made the features better than the untrained network's: try other "

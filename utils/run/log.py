@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -62,7 +63,7 @@ class _File(logging.FileHandler):
     """A log that cannot be written stops the run, as a checkpoint that cannot does."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        with told(self.baseFilename):
+        with told(Path(self.baseFilename)):
             raise
 
 
@@ -86,7 +87,8 @@ def open_log(path) -> None:
     Raises Refused where it cannot be written."""
     for handler in log.handlers[:]:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # what it could not write then it cannot now
+            handler.close()
     with told(path):
         file = _File(path, encoding="utf-8")
     console = _Terminal()
