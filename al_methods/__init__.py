@@ -94,9 +94,8 @@ def select(
     needs, N rows each, and its options; num_classes: for methods that take it -> (budget,) int64
     indices into the training set.  What only other methods need is not looked at;
     `pretrained_features` stand in for `features` where the method had rather have them, and does
-    not ask for both.  Raises
-    ValueError for an unknown method, a missing or non-finite input, an option that the method does
-    not read, and a budget outside 1 .. number of unlabeled images."""
+    not ask for both.  Raises ValueError for an unknown method, a missing or non-finite input, an
+    option that the method does not read, and a budget outside 1 .. number of unlabeled images."""
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: one of {', '.join(METHODS)}")
     row = METHODS[method]
@@ -106,10 +105,8 @@ def select(
         raise ValueError(f"budget must be between 1 and {unlabeled} unlabeled images, not {budget}")
     given = {"features": features, "probs": probs, **more}
     needs = asked(row.needs, more)
-    stands_in = {
-        n: other for n, other in row.instead(needs).items() if given.get(other) is not None
-    }
-    given |= {name: given[other] for name, other in stands_in.items()}
+    stand_ins = {name: given.get(other) for name, other in row.instead(needs).items()}
+    given |= {name: array for name, array in stand_ins.items() if array is not None}
     inputs = {name: _needed(method, name, given.get(name), len(labels)) for name in needs}
     options = {name: value for name, value in more.items() if name not in known()}
     if "num_classes" in inspect.signature(row.pick).parameters:

@@ -34,10 +34,7 @@ def shown(seen: dict, views: str) -> dict:
     graph_needs asks for."""
     names = views.split(",")
     weights = [float(seen[name]) for view in names if (name := f"{view}_agreement") in seen]
-    return {
-        "features": [seen[view] for view in names],
-        "weights": weights if any(weights) else None,
-    }
+    return {"features": [seen[view] for view in names], "weights": weights or None}
 
 
 VIEWS = (
