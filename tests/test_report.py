@@ -10,7 +10,9 @@ import pytest
 
 import report
 from tests.conftest import ROOT
+from utils.reports import partners
 from utils.reports.curves import styles_of
+from utils.reports.runs import groups_of, read_folder
 
 OPTIONS = {
     "dataset": "digits",
@@ -301,3 +303,26 @@ def test_every_curve_has_a_look_of_its_own():
     )
     looks = {(style["color"], style["marker"]) for style in styles.values()}
     assert len(styles) == len(looks) == 60
+
+
+def test_the_baseline_of_a_row(runs, tmp_path):
+    """Random choice from the same first labels where there is some, else from the usual ones; and
+    chosen first labels against those."""
+    chosen = {"initial": "lp_coverage"}
+    for given in (
+        *({"al_method": "random"}, {"al_method": "random"} | chosen),
+        *({"al_method": "bald", "mc_passes": 10}, {"al_method": "coreset"} | chosen),
+        *({"al_method": "random", "lr": 0.1}, {"al_method": "coreset", "initial": "typiclust"}),
+    ):
+        runs(50, 60, **given)
+    groups = groups_of(read_folder(tmp_path / "runs")[0])
+    told = {}
+    for group in groups:
+        if other := partners.baseline(group, groups):
+            told[group.label.method] = other.label.method
+    assert len(groups) == 6 and told == {
+        "random (initial lp_coverage, lr 0.2)": "random (lr 0.2)",
+        "bald": "random (lr 0.2)",
+        "coreset (initial lp_coverage)": "random (initial lp_coverage, lr 0.2)",
+        "coreset (initial typiclust)": "random (lr 0.2)",
+    }

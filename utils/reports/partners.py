@@ -1,5 +1,6 @@
 """Which rows of a report are compared with which."""
 
+from collections.abc import Callable
 from itertools import combinations
 
 from utils.reports.names import SAMPLED
@@ -11,16 +12,20 @@ _METHOD = "al_method"
 
 
 def baseline(group: Group, groups: list[Group]) -> Group | None:
-    """Random choice under otherwise the same options; None where there is none, or for itself."""
+    """Random choice under otherwise the same options, and the fewest that it does not have, as a
+    method's own or another way to the first labels; None where there is none, or two as near."""
+    own = set(group.who["options"])
     found = [
         other
         for other in groups
-        if other.label.dataset == group.label.dataset
+        if other is not group
+        and other.label.dataset == group.label.dataset
         and other.label.parts == group.label.parts
         and other.who["options"][_METHOD] == _BASELINE
+        and own.issuperset(other.who["options"])
         and not _differing(group, other)
     ]
-    return found[0] if len(found) == 1 and found[0] is not group else None
+    return _nearest(found, lambda other: len(own - set(other.who["options"])))
 
 
 def unaided(group: Group, groups: list[Group]) -> Group | None:
@@ -35,8 +40,13 @@ def unaided(group: Group, groups: list[Group]) -> Group | None:
         and other.who["options"][_METHOD] == group.who["options"][_METHOD]
         and _comparable(group, other)
     ]
-    found.sort(key=lambda other: len(_differing(group, other)))
-    tie = len(found) > 1 and len({len(_differing(group, other)) for other in found[:2]}) == 1
+    return _nearest(found, lambda other: len(_differing(group, other)))
+
+
+def _nearest(found: list[Group], distance: Callable[[Group], int]) -> Group | None:
+    """The one of the least distance; None where two have it, or there is none."""
+    found = sorted(found, key=distance)
+    tie = len(found) > 1 and distance(found[0]) == distance(found[1])
     return None if tie or not found else found[0]
 
 
