@@ -116,7 +116,7 @@ def test_a_balance_that_cannot_be():
 
 
 @pytest.mark.parametrize("balance", ["uniform", "labels"])
-def test_propagation_where_a_balance_cannot_be(balance, caplog):
+def test_propagation_where_a_balance_cannot_be(balance):
     """A group by itself of seven tenths of the images, all of the first class; the other group
     has an image of either class: without a balance those near the first class keep it."""
     rng = np.random.default_rng(0)
