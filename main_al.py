@@ -6,34 +6,33 @@ model training", ICPR 2020.  What each option does: python main_al.py --help.
 
 import sys
 
-from utils.run import stopping
+from utils import signals
 
 PROGRAM = "main_al.py"
 
 if __name__ == "__main__":  # before what takes seconds to import
-    stopping.leave_at_once(PROGRAM)
+    signals.leave_at_once(PROGRAM)
 
 from dataclasses import replace
 from functools import partial
 
 import torch
 
-import experiment
-import oracle
 from al_methods import BALANCED, first_of
 from data.state import State, from_plain
-from declared import needs_of
-from experiment import Experiment
+from experiment import experiment, result_tables
+from experiment.config import needs_of
+from experiment.experiment import Experiment
+from experiment.finished_runs import report
+from labeling import oracle
+from training.epoch import train_epoch
+from training.lr_schedule import SCHEDULE, learning_rate
+from training.network_outputs import evaluate
+from utils.console import Bar, log, say, spare_terminal
 from utils.errors import UserError, Waiting
-from utils.options.command import complain
-from utils.options.parse import build_parser, parse
-from utils.run import tables
-from utils.run.finished import report
-from utils.run.log import Bar, log, say, spare_terminal
+from utils.options.cli import complain
+from utils.options.schema import build_parser, parse
 from utils.seeding import derive, stream
-from utils.training.fit import train_epoch
-from utils.training.outputs import evaluate
-from utils.training.schedule import SCHEDULE, learning_rate
 
 AGAIN = "Finished before; nothing to do"
 
@@ -49,14 +48,14 @@ def main(argv=None) -> int:
     )
     args = parse(parser, declared, argv)
     try:
-        with stopping.stoppable():
+        with signals.stoppable():
             if before := experiment.finished_before(args):
                 report(before, AGAIN)
             else:
                 active_learning(args)
     except UserError as error:
         return complain(error, PROGRAM)
-    except (stopping.Stopped, Waiting) as stopped:
+    except (signals.Stopped, Waiting) as stopped:
         say(f"{PROGRAM}: {stopped}", "stderr")
         return stopped.status
     return 0
@@ -121,7 +120,7 @@ def revealed(e: Experiment, state: State) -> State:
     answers = oracle.answers(e, state)
     if state.cycle or e.args.initial != BALANCED:  # else they are in the split's file
         indices = e.problem.ids[state.asked]
-        e.run.rows["acquired"] += tables.acquired_rows(state.cycle - 1, indices, answers)
+        e.run.rows["acquired"] += result_tables.acquired_rows(state.cycle - 1, indices, answers)
         e.run.write_tables()
     state = state.reveal(answers)
     targets = e.algorithm.start(state.pool, e.problem.num_classes, state.carried)
@@ -190,14 +189,16 @@ def judged(e: Experiment, state: State) -> State:
     """The cycle's row of results.csv.  The true labels judge; nothing else here sees them."""
     row = {"cycle": state.cycle, "labeled": len(state.pool.order), "steps": state.steps}
     row |= {"train_loss": f"{state.loss:.6f}"}
-    row |= tables.pseudo_columns(state.targets.labels, state.pool.labels, e.problem.oracle.labels)
+    row |= result_tables.pseudo_columns(
+        state.targets.labels, state.pool.labels, e.problem.oracle.labels
+    )
     where = f"cycle {state.cycle + 1}, epoch {state.epoch}, after the last step"
     with e.run.timed(state.cycle, "evaluate"):
         for prefix, (images, labels) in e.problem.judges.items():
             accuracies = evaluate(e.learner.judge, images, labels, amp=e.args.amp, where=where)
-            row |= tables.accuracy_columns(prefix, *accuracies)
+            row |= result_tables.accuracy_columns(prefix, *accuracies)
     e.run.rows["results"].append(row)
-    log.info(tables.cycle_line(row, e.args.al_nb_cycles))
+    log.info(result_tables.cycle_line(row, e.args.al_nb_cycles))
     e.keep(state := replace(state, judged=True))
     return state
 

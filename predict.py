@@ -12,27 +12,26 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-import experiment
-from data import exported
+from data import export
 from data.augment import ImageBatches
-from data.decode import Unreadable, decoded
-from declared import declared
+from data.image_decoding import Unreadable, decoded
+from experiment import experiment
+from experiment.checkpoint import load_checkpoint
+from experiment.config import declared
+from experiment.environment import resolve_device
+from experiment.finished_runs import read_config
+from reports.output_files import target
 from semisup.label_propagation import propagate
+from training.network_outputs import extract
+from utils.console import one_line, say, spare_terminal
 from utils.errors import UserError
+from utils.files import render_csv, told, write_atomically
 from utils.graph import affinity
-from utils.graph.options import GRAPH
-from utils.options.command import OneLineParser, complain
-from utils.options.declare import keywords
-from utils.options.kinds import not_empty
-from utils.options.parse import completed, sections
-from utils.reports.targets import target
-from utils.run import tables
-from utils.run.checkpoint import load_checkpoint
-from utils.run.environment import resolve_device
-from utils.run.files import told, write_atomically
-from utils.run.finished import read_config
-from utils.run.log import one_line, say, spare_terminal
-from utils.training.outputs import extract
+from utils.graph.graph_options import GRAPH
+from utils.options.cli import OneLineParser, complain
+from utils.options.converters import not_empty
+from utils.options.option import keywords
+from utils.options.schema import completed, sections
 
 PROGRAM = "predict.py"
 COLUMNS = ("index", "path", "class", "probability", "given")
@@ -69,7 +68,7 @@ class Run(NamedTuple):
     """A finished run, as it lies in its folder."""
 
     folder: Path
-    options: object  # all, of utils.options.parse
+    options: object  # all, of utils.options.schema
     data: str  # the fingerprint
     saved: dict  # the last checkpoint
     device: torch.device
@@ -84,7 +83,7 @@ def predict(args) -> None:
         check_target(args.csv)
     run = read_run(Path(args.run), args.device)
     rows = of_folder(run, Path(args.images)) if args.images else of_pool(run, args)
-    text = tables.render_csv(COLUMNS + PSEUDO * args.pseudo, rows)
+    text = render_csv(COLUMNS + PSEUDO * args.pseudo, rows)
     if args.csv:
         write_atomically(args.csv, text.encode(errors="surrogateescape"))
         given = sum(row["given"] for row in rows)
@@ -148,7 +147,7 @@ def of_folder(run: Run, folder: Path) -> list[dict]:
     """A row an image file in a folder or below it, by name; those that cannot be read are named."""
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: one with images in it is right")
-    names, facts = exported.read(run.folder)
+    names, facts = export.read(run.folder)
     if facts["mean"] is None:
         raise UserError(f"{run.folder} learned from features, not from images: leave --images out")
     with told(folder, "read"):

@@ -10,17 +10,17 @@ import sys
 import time
 from pathlib import Path
 
+from reports import output_files
+from reports.consistency import once
+from reports.curves import draw
+from reports.file_names import FILES
+from reports.output_files import target
+from reports.runs import MEASURES, UNFINISHED, Sample, grouped, read_folders
+from reports.summary import csv, markdown, summarise
+from utils.console import one_line, say, spare_terminal
 from utils.errors import Refused, UserError
-from utils.options.command import OneLineParser, complain
-from utils.options.kinds import above_zero, not_empty, one_of
-from utils.reports import targets
-from utils.reports.curves import draw
-from utils.reports.remarks import once
-from utils.reports.runs import MEASURES, UNFINISHED, Sample, grouped, read_folders
-from utils.reports.signs import FILES
-from utils.reports.table import csv, markdown, summarise
-from utils.reports.targets import target
-from utils.run.log import one_line, say, spare_terminal
+from utils.options.cli import OneLineParser, complain
+from utils.options.converters import above_zero, not_empty, one_of
 
 
 def main(argv=None) -> int:
@@ -71,7 +71,7 @@ def report(args) -> None:
     """Print the table, and on standard error what is not in it; write the files asked for.
 
     Raises UserError for what the user can mend."""
-    targets.check(paths(args))
+    output_files.check(paths(args))
     samples, notes = gathered(args)
     for note in notes:
         say(one_line(note), "stderr")
@@ -88,7 +88,7 @@ def follow(args) -> None:
     since the last look; the table at the end.
 
     Raises UserError for what the user can mend; that nothing is finished yet is none."""
-    targets.check(paths(args))
+    output_files.check(paths(args))
     table, before = "", None
     while True:
         samples, notes = gathered(args)
@@ -125,9 +125,11 @@ def written(args, samples: list[Sample], notes: list[str]) -> str:
     table = markdown(summary)
     contents = {}
     if args.out:
-        from pictures import pictures  # and with it torch, for which a table need not wait
-        from seen import images_seen
-        from utils.reports.whole import files
+        from reports.build import files
+        from reports.images_seen import images_seen
+        from reports.run_images import (
+            pictures,  # and with it torch, for which a table need not wait
+        )
 
         found = files(samples, notes, args.measure, pictures, images_seen)
         contents |= {Path(args.out, name): content for name, content in found.items()}
@@ -137,7 +139,7 @@ def written(args, samples: list[Sample], notes: list[str]) -> str:
     if args.figure:
         kind = args.figure.suffix.lower().removeprefix(".")
         contents[args.figure] = draw(summary, args.measure, kind)
-    targets.write(contents)
+    output_files.write(contents)
     return table
 
 

@@ -1,23 +1,23 @@
 """Many runs of main_al.py: the product of what is given, or of a file.
 
 python sweep.py --al-method random coreset --split 0-4 --add-lp False True
-python sweep.py scripts/study_digits.yaml
+python sweep.py scripts/studies/study_digits.yaml
 """
 
 import sys
 
-from utils.run import stopping
+from utils import signals
 
 PROGRAM = "sweep.py"
 
 if __name__ == "__main__":  # before what takes seconds to import
-    stopping.leave_at_once(PROGRAM)
+    signals.leave_at_once(PROGRAM)
 
-from sweeps import cores
+from sweeps import threads
+from utils.console import say, spare_terminal
 from utils.errors import UserError
-from utils.options.command import OneLineParser, complain
-from utils.options.kinds import not_empty, positive
-from utils.run.log import say, spare_terminal
+from utils.options.cli import OneLineParser, complain
+from utils.options.converters import not_empty, positive
 
 USAGE = "%(prog)s [FILE.yaml] [options of the sweep] [options of main_al.py, with several values]"
 ABOUT = """Every combination of the values, as runs of main_al.py. An option takes several values,
@@ -29,15 +29,15 @@ def main(argv=None) -> int:
     spare_terminal()
     early = early_parser()
     asked, _ = early.parse_known_args(argv)
-    jobs = asked.jobs or len(asked.gpus) or cores.cores()
-    cores.share_out(jobs)
-    from sweeps.command import sweep  # torch, which takes its number of threads from there
+    jobs = asked.jobs or len(asked.gpus) or threads.cores()
+    threads.share_out(jobs)
+    from sweeps.cli import sweep  # torch, which takes its number of threads from there
 
     try:
         return sweep(build_parser(early), argv, jobs)
     except UserError as error:
         return complain(error, PROGRAM)
-    except stopping.Stopped as stopped:
+    except signals.Stopped as stopped:
         say(f"{PROGRAM}: {stopped}", "stderr")
         return stopped.status
 

@@ -22,11 +22,11 @@ from al_methods import (
     uherding,
 )
 from al_methods.spec import Method
+from training.network_outputs import MC_PASSES
 from utils.arrays import as_numpy, read_only
-from utils.graph.options import GRAPH, GRAPHS_NEED, fits_device
-from utils.options.declare import Choice, Option, Part, asked
-from utils.options.kinds import one_of
-from utils.training.outputs import MC_PASSES
+from utils.graph.graph_options import GRAPH, GRAPHS_NEED, fits_device
+from utils.options.converters import one_of
+from utils.options.option import Choice, Option, Part, asked
 
 METHODS = {
     "random": Method(random_sampling.pick, first=True),

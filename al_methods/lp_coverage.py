@@ -2,7 +2,7 @@
 
 Ours.  Label propagation (Iscen et al., CVPR 2019, section 4; utils.graph, utils.diffusion) hands a
 labeled image's label to the others by its column of K = (I − αW)⁻¹, so the labels worth asking for
-are those whose columns reach far and overlap little.  Facility location (utils.coverage) in the
+are those whose columns reach far and overlap little.  Facility location (al_methods.greedy_coverage) in the
 normalised kernel: the image that raises most
 
     C(S) = Σ_j w_j max_{i in S} K_ij / √(K_ii K_jj)        S: labeled and chosen images
@@ -28,12 +28,12 @@ import logging
 import numpy as np
 import torch
 
+from al_methods.greedy_coverage import added, greedy, lazy_best
 from al_methods.spec import Method
 from utils.arrays import as_numpy
-from utils.coverage import added, greedy, lazy_best
 from utils.diffusion import BLOCK, Diffusion, as_torch_csr, torch_csr
 from utils.graph import affinity
-from utils.graph.options import GRAPH, VIEWS, fits_device, graph_needs, shown
+from utils.graph.graph_options import GRAPH, VIEWS, fits_device, graph_needs, shown
 
 log = logging.getLogger("al.lp_coverage")
 

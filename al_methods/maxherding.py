@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from al_methods.greedy_coverage import cover_images, gaussian
 from al_methods.spec import Method
-from utils.coverage import cover_images, gaussian
 
 SIGMA = 1.0
 

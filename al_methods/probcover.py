@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from al_methods import balls
 from al_methods.spec import Method
-from utils import balls
 from utils.arrays import as_numpy
 from utils.kmeans import cluster
-from utils.options.declare import Option
-from utils.options.kinds import above_zero
+from utils.options.converters import above_zero
+from utils.options.option import Option
 
 log = logging.getLogger("al.probcover")
 

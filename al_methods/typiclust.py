@@ -16,9 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from al_methods.greedy_coverage import BLOCK
 from al_methods.spec import Method
 from utils.arrays import as_numpy
-from utils.coverage import BLOCK
 from utils.kmeans import cluster, means
 from utils.torch_faiss import faiss
 

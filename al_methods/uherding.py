@@ -24,9 +24,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from al_methods import greedy_coverage
 from al_methods.maxherding import SIGMA
 from al_methods.spec import Method
-from utils import coverage
 
 log = logging.getLogger("al.uherding")
 
@@ -57,8 +57,8 @@ def pick(
     # Of any scale the picks are the same; `cover_images` takes what is tiny beside 1 for nothing.
     weights = weights / weights.max() if weights.any() else torch.ones_like(weights)
     log.info("uherding: radius %.4g, temperature %.4g", sigma, tau)
-    kernel = coverage.gaussian(x, sigma)
-    picks, _ = coverage.cover_images(kernel, labels, budget, x.device, weights)
+    kernel = greedy_coverage.gaussian(x, sigma)
+    picks, _ = greedy_coverage.cover_images(kernel, labels, budget, x.device, weights)
     return np.array(picks, dtype=np.int64)
 
 
@@ -68,9 +68,9 @@ def neighbors_of_labels(x: torch.Tensor, classes: torch.Tensor) -> tuple[float, 
     SIGMA, 0."""
     if len(x) < 2:
         return SIGMA, 0.0
-    at, between = torch.arange(len(x), device=x.device), coverage.squared_distances(x)
+    at, between = torch.arange(len(x), device=x.device), greedy_coverage.squared_distances(x)
     least, right = torch.inf, 0
-    for rows in at.split(max(coverage.BLOCK // len(x), 1)):
+    for rows in at.split(max(greedy_coverage.BLOCK // len(x), 1)):
         apart = between(rows, at)
         apart[torch.arange(len(rows), device=x.device), rows] = torch.inf
         right += int((classes[apart.argmin(dim=1)] == classes[rows]).sum())

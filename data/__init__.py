@@ -2,8 +2,8 @@
 
 from data import arrays, cifar, digits, features, folder, mnist, svhn
 from data.spec import DatasetSpec, Images
-from utils.options.declare import Choice, Option, Part
-from utils.options.kinds import one_of
+from utils.options.converters import one_of
+from utils.options.option import Choice, Option, Part
 
 DATASETS = {
     "digits": digits.SPEC,

@@ -6,17 +6,17 @@ where unknown; test_images and test_labels, or a fifth of each class is the test
 
 import numpy as np
 
-from data import stored
+from data import npy_files
+from data.custom import DEFAULTS, FLIP, check_classes, count_classes, facts, held_out, mirrored
 from data.images import Images, checked_labels, images_of
-from data.mapped import HELD, Mapped
-from data.own import DEFAULTS, FLIP, check_classes, count_classes, facts, held_out, mirrored
+from data.memmap import HELD, Mapped
 from data.spec import DatasetSpec, Found
 from utils.errors import UserError
 
 
 def load(root: str, *, flip: bool | str = "auto") -> Found:
     """Raises UserError naming the first image or label that is not what it has to be."""
-    arrays, where = stored.read(root, "images", "arrays")
+    arrays, where = npy_files.read(root, "images", "arrays")
     train = _part(arrays["images"], arrays["labels"], where, unknown=True)
     if "test_images" in arrays:
         test = _part(arrays["test_images"], arrays["test_labels"], f"the test part of {where}")
@@ -62,4 +62,4 @@ def _some(part: Images, chosen: np.ndarray) -> Images:
     return Images(pixels.some(ids) if isinstance(pixels, Mapped) else pixels[ids], part.labels[ids])
 
 
-SPEC = DatasetSpec(load, files=stored.files, options=(FLIP,), defaults=DEFAULTS)
+SPEC = DatasetSpec(load, files=npy_files.files, options=(FLIP,), defaults=DEFAULTS)

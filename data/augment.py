@@ -7,7 +7,7 @@ own, what moves in being the reflection of the image at its border.
 import numpy as np
 import torch
 
-from data.strong import strong
+from data.strong_augment import strong
 
 ROWS = 4096  # images that are counted together
 
@@ -76,7 +76,7 @@ class ImageBatches:
         return translate(self.windows, indices, shifts)
 
     def strong(self, indices: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-        """(B,) indices -> (B, C, H, W) float32, as data.strong changes them, and normalised."""
+        """(B,) indices -> (B, C, H, W) float32, as data.strong_augment changes them, and normalised."""
         return strong(self, indices, rng)
 
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
@@ -133,7 +133,7 @@ def translate(windows: torch.Tensor, indices: np.ndarray, shifts: np.ndarray) ->
 
 def channel_statistics(pixels) -> tuple[list[float], list[float]]:
     """Mean and standard deviation a channel, of pixels in [0, 1], from how often each of the 256
-    values comes.  pixels: (N, C, H, W) uint8, a tensor or data.mapped.Mapped.  Of a channel that
+    values comes.  pixels: (N, C, H, W) uint8, a tensor or data.memmap.Mapped.  Of a channel that
     never varies, as many alpha channels, the deviation is 1: it is there to divide by."""
     values = np.arange(256) / 255
     means, deviations = [], []

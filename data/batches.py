@@ -5,10 +5,10 @@ import torch
 
 from data.augment import VIEWS, ImageBatches
 from data.pool import Pool, Targets
+from training.losses import Batch
 from utils.errors import UserError
-from utils.options.declare import Option, Part
-from utils.options.kinds import natural, positive
-from utils.training.losses import Batch
+from utils.options.converters import natural, positive
+from utils.options.option import Option, Part
 
 LISTED = 2**30  # bytes that an epoch's batches may take: all are listed before the first
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from data.cifar_pickle import load_batch
+from data.download.published_files import below, read
 from data.images import Images, images_of
-from data.published import below, read
 from data.spec import Archive, DatasetSpec
-from data.unpickle import load_batch
 
 SHAPE = (3, 32, 32)
 # Below the data root; md5 as torchvision has them.

@@ -6,16 +6,16 @@ test_labels, or a fifth of each class is the test part."""
 
 import numpy as np
 
-from data import stored
-from data.own import check_classes, count_classes, held_out
+from data import npy_files
+from data.custom import check_classes, count_classes, held_out
+from data.feature_vectors import Vectors, vectors_of
 from data.spec import DatasetSpec, Found
-from data.vectors import Vectors, vectors_of
 from utils.errors import UserError
 
 
 def load(root: str) -> Found:
     """Raises UserError naming the first row or label that is not what it has to be."""
-    arrays, where = stored.read(root, "features", "features")
+    arrays, where = npy_files.read(root, "features", "features")
     train = vectors_of(arrays["features"], arrays["labels"], where, unknown=True)
     if "test_features" in arrays:
         part = f"the test part of {where}"
@@ -35,5 +35,5 @@ def load(root: str) -> Found:
 
 
 SPEC = DatasetSpec(
-    load, vectors=True, files=stored.files, defaults={"arch": "linear", "lp_k": "auto"}
+    load, vectors=True, files=npy_files.files, defaults={"arch": "linear", "lp_k": "auto"}
 )

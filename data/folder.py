@@ -1,18 +1,18 @@
 """Images of the user's own in the folder that --data-root names, with a folder for each class.
 
-data.tree says how they lie in it, data.decode what becomes of them."""
+data.folder_listing says how they lie in it, data.image_decoding what becomes of them."""
 
 from pathlib import Path
 
 import numpy as np
 
-from data import pixel_files, tree
+from data import decoded_cache, folder_listing
+from data.custom import DEFAULTS, FLIP, check_classes, facts, mirrored
 from data.images import Images, checked_labels, fingerprint
-from data.own import DEFAULTS, FLIP, check_classes, facts, mirrored
 from data.spec import DatasetSpec, Found
 from utils.errors import UserError
-from utils.options.declare import Option
-from utils.options.kinds import not_empty, number
+from utils.options.converters import not_empty, number
+from utils.options.option import Option
 
 LARGEST_SIDE = 4096
 
@@ -52,10 +52,10 @@ def load(
     cache: str | None = None,
 ) -> Found:
     """Raises UserError for what is wrong with the folder, and for images that cannot be read, up to
-    tree.SHOWN of them by name."""
-    found = tree.listed(root)
+    folder_listing.SHOWN of them by name."""
+    found = folder_listing.listed(root)
     paths = [found.root / path for path in found.paths]
-    pixels, bad = pixel_files.opened(paths, image_size, cache)
+    pixels, bad = decoded_cache.opened(paths, image_size, cache)
     notices = (*found.notices, *_corrupt(found, bad, skip_corrupt))
     kept = np.setdiff1d(np.arange(len(paths)), list(bad))
     labels, test = found.labels[kept], found.test[kept]
@@ -65,7 +65,7 @@ def load(
         own = np.arange(len(kept))[some]
         where = f"the {'test' if some.start else 'training'} part of {found.root}"
         classes = checked_labels(labels[some], len(own), where, unknown=True)
-        parts.append(Images(pixel_files.held(pixels.some(own)), classes))
+        parts.append(Images(decoded_cache.held(pixels.some(own)), classes))
     train, test = parts
     check_classes(train.labels, test.labels, found.classes, str(found.root))
     flip, said = mirrored(train.pixels, flip)
@@ -80,20 +80,20 @@ def load(
     )
 
 
-def _corrupt(found: tree.Tree, bad: dict[int, str], skip: bool) -> list[str]:
+def _corrupt(found: folder_listing.Tree, bad: dict[int, str], skip: bool) -> list[str]:
     """A line on the images that cannot be read, where there are some and they are left out."""
     if not bad:
         return []
     names = [f"{found.paths[number]} ({why})" for number, why in sorted(bad.items())]
     line = f"{len(bad)} of {len(found.paths)} images in {found.root} cannot be read"
     if not skip:
-        raise UserError(f"{line}: {tree.named(names)}: mend them, or give --skip-corrupt")
-    return [f"{line} and are left out: {tree.named(names)}"]
+        raise UserError(f"{line}: {folder_listing.named(names)}: mend them, or give --skip-corrupt")
+    return [f"{line} and are left out: {folder_listing.named(names)}"]
 
 
 SPEC = DatasetSpec(
     load,
-    files=tree.files,
+    files=folder_listing.files,
     options=(FLIP, IMAGE_SIZE, SKIP_CORRUPT, CACHE),
     defaults=DEFAULTS,
 )

@@ -12,13 +12,14 @@ if not __package__:
     # modules would otherwise hide others of their name.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data import DATASETS, images, originals, splits
-from data.problem import DATA_ROOT
+from data import DATASETS, images, splits
+from data.active_dataset import DATA_ROOT
+from data.download import checksums
+from utils.console import say, spare_terminal
 from utils.errors import UserError
-from utils.options.command import OneLineParser, complain
-from utils.options.kinds import one_of, positive
-from utils.options.parse import add_option
-from utils.run.log import say, spare_terminal
+from utils.options.cli import OneLineParser, complain
+from utils.options.converters import one_of, positive
+from utils.options.schema import add_option
 
 # Of the rows that have some: they say what is read.
 OPTIONS = dict.fromkeys(option for spec in DATASETS.values() for option in spec.options)
@@ -43,7 +44,7 @@ def main(argv=None) -> int:
         found = spec.read(root, **_options(args, spec))
         fingerprint = images.fingerprint(found.train, found.test) if spec.own else ""
         folder = splits.folder_name(args.dataset, fingerprint)
-        for notice in originals.notices(args.dataset, root, spec.published):
+        for notice in checksums.notices(args.dataset, root, spec.published):
             print(notice)
         for number in range(args.nr_splits):
             path = splits.path_of(folder, args.split_size, number)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from utils.errors import UserError
-from utils.run.identity import array_digest
+from utils.fingerprints import array_digest
 
 NUMBERS = "iuf"  # numpy's kinds: signed, unsigned, floating
 
@@ -18,7 +18,7 @@ NUMBERS = "iuf"  # numpy's kinds: signed, unsigned, floating
 class Images(NamedTuple):
     """One part (training or test) of a data set."""
 
-    pixels: torch.Tensor  # (N, C, H, W) uint8; or data.mapped.Mapped, pixels that stay in a file
+    pixels: torch.Tensor  # (N, C, H, W) uint8; or data.memmap.Mapped, pixels that stay in a file
     labels: np.ndarray  # (N,) int64
 
 
@@ -70,7 +70,7 @@ def checked_labels(
 
 
 def fingerprint(*parts) -> str:
-    """A name for the contents of training and test part, Images or data.vectors.Vectors."""
+    """A name for the contents of training and test part, Images or data.feature_vectors.Vectors."""
     arrays = (array for part in parts for array in (part[0], part.labels))
     return array_digest(*(a.numpy() if isinstance(a, torch.Tensor) else a for a in arrays))
 

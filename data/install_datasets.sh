@@ -10,4 +10,4 @@ if [ -z "${PYTHON:-}" ]; then
     PYTHON=python3
     [ -x "$here/../.venv/bin/python" ] && PYTHON="$here/../.venv/bin/python"
 fi
-exec "$PYTHON" "$here/download.py" "$@"
+exec "$PYTHON" "$here/download/main.py" "$@"

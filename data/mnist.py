@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data.download.published_files import below, read
 from data.images import Images, images_of
-from data.published import below, read
 from data.spec import Archive, DatasetSpec
 
 # Below the data root; md5 of the unpacked files.  Of Fashion-MNIST only those of the packed files

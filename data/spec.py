@@ -6,9 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from data.feature_vectors import Vectors
 from data.images import Images, images_of
-from data.vectors import Vectors
-from utils.options.declare import Row
+from utils.options.option import Row
 
 
 class Archive(NamedTuple):
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
     facts: fields of DatasetSpec that its row leaves to the data; classes: their names, where they
     have some; paths: of each training image, for people; notices: what the user should know, a line
-    each; fingerprint: of both parts (data.problem.fingerprint), where the reader has it."""
+    each; fingerprint: of both parts (data.active_dataset.fingerprint), where the reader has it."""
 
     train: Images | Vectors
     test: Images | Vectors
@@ -70,7 +70,7 @@ class DatasetSpec(Row):
         facts."""
         found = self.load(root, **options)
         if self.own:
-            return found  # by the doors of data.images and data.vectors, which know no more
+            return found  # by the doors of data.images and data.feature_vectors, which know no more
         shape = (self.channels, self.size, self.size)
         parts = (
             images_of(*part, f"the {name} part", num_classes=self.num_classes, shape=shape)

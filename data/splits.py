@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.console import say
 from utils.errors import Refused, UserError
-from utils.run.files import write_atomically
-from utils.run.log import say
+from utils.files import write_atomically
 
 
 def folder_name(dataset: str, fingerprint: str) -> str:
@@ -136,7 +136,7 @@ def _text(path: Path) -> str:
 def write_missing(path: Path, problem) -> bool:
     """Write a split's file where it is missing, and say so; True if it was written.
 
-    problem: data.problem.Problem"""
+    problem: data.active_dataset.Problem"""
     if path.exists():
         return False
     text = render(problem.ids[problem.initial], problem.initial_labels)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data.download.published_files import below, read
 from data.images import Images, images_of
-from data.published import below, read
 from data.spec import Archive, DatasetSpec
 
 SHAPE = (3, 32, 32)

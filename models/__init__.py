@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from torch import nn
 
 from models.cnn import cifar_cnn, sized_cnn, small_cnn
-from models.given import given
-from models.heads import Network, linear, weight_normalised_linear
+from models.identity import given
 from models.layers.sobel import Sobel
 from models.mlp import HIDDEN, mlp
+from models.network import Network, linear, weight_normalised_linear
 from models.resnet import resnet18
 from utils.errors import UserError
-from utils.options.declare import Choice, Option, Part, Row
-from utils.options.kinds import number, one_of
+from utils.options.converters import number, one_of
+from utils.options.option import Choice, Option, Part, Row
 
 
 @dataclass(frozen=True)

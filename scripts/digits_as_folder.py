@@ -18,11 +18,11 @@ if not __package__:  # run as a path, from any folder
 from PIL import Image
 
 from data import digits
+from utils.console import say
 from utils.errors import UserError
-from utils.options.command import OneLineParser, complain
-from utils.options.kinds import not_empty, positive
-from utils.run.files import make_folder, told
-from utils.run.log import say
+from utils.files import make_folder, told
+from utils.options.cli import OneLineParser, complain
+from utils.options.converters import not_empty, positive
 
 
 def main(argv=None) -> int:

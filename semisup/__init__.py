@@ -3,7 +3,7 @@
 from semisup import ceal, fixmatch, lp, supervised
 from semisup.spec import Algorithm
 from utils.errors import UserError
-from utils.options.declare import Choice, Option, Part
+from utils.options.option import Choice, Option, Part
 
 ALGORITHMS = {
     "supervised": supervised.ROW,

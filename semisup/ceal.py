@@ -10,11 +10,11 @@ import numpy as np
 
 from data.pool import Pool, Targets, supervised_targets
 from semisup.certainty import certainty
+from semisup.log_once import tell_if_none
 from semisup.spec import Algorithm
-from semisup.told import tell_if_none
 from utils.arrays import as_numpy
-from utils.options.declare import Option
-from utils.options.kinds import not_negative, portion
+from utils.options.converters import not_negative, portion
+from utils.options.option import Option
 
 
 def confident(

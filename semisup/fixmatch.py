@@ -21,12 +21,12 @@ from torch import nn
 
 from data.batches import cycled, one_stream, require_listable
 from data.pool import Pool, Targets, supervised_targets
+from semisup.log_once import tell_if_none
 from semisup.spec import Algorithm
-from semisup.told import tell_if_none
+from training.losses import Batch, WeightedLoss, image_losses
 from utils.errors import UserError
-from utils.options.declare import Option
-from utils.options.kinds import not_negative, portion, positive
-from utils.training.losses import Batch, WeightedLoss, image_losses
+from utils.options.converters import not_negative, portion, positive
+from utils.options.option import Option
 
 MOMENTUM = 0.999  # m
 

@@ -8,12 +8,12 @@ import numpy as np
 from data.batches import cycled, one_stream, require_listable
 from data.pool import Pool, Targets
 from semisup.label_propagation import BALANCES, MODES, propagate, propagated_targets
+from semisup.log_once import tell_if_none, tell_once
 from semisup.spec import Algorithm
-from semisup.told import tell_if_none, tell_once
 from utils.errors import UserError
-from utils.graph.options import GRAPH, VIEWS, fits_device, graph_needs, shown
-from utils.options.declare import Option
-from utils.options.kinds import number, one_of, otherwise, portion, positive
+from utils.graph.graph_options import GRAPH, VIEWS, fits_device, graph_needs, shown
+from utils.options.converters import number, one_of, otherwise, portion, positive
+from utils.options.option import Option
 
 LABELED_BATCH_SIZES = {64: 10, 128: 50}  # batch size: labeled images of it, where none is given
 

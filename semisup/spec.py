@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from data.batches import used_images
 from data.pool import Pool, Targets, supervised_targets
-from utils.options.declare import Row
-from utils.training.losses import WeightedLoss
+from training.losses import WeightedLoss
+from utils.options.option import Row
 
 
 def known_labels(pool: Pool, num_classes: int, carried: dict) -> Targets:
@@ -34,7 +34,7 @@ class Algorithm(Row):
     for the next cycle's `start`; carries_from: names as in needs.
     streams: targets, pool, rng, batch_size, steps -> the batches of an epoch, as
     data.batches.TrainingBatches takes them; views: what each batch shows (data.augment.VIEWS).
-    loss: num_classes -> the loss of a step, a module (utils.training.losses).
+    loss: num_classes -> the loss of a step, a module (training.losses).
     draws: what its random stream is derived from."""
 
     title: str = ""

@@ -9,12 +9,12 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-import experiment
-from declared import declared
-from sweeps.document import Axis, Setting
-from sweeps.given import LARGEST, names, told, values
+from experiment import experiment
+from experiment.config import declared
+from sweeps.values import LARGEST, names, told, values
+from sweeps.yaml_file import Axis, Setting
 from utils.errors import UserError
-from utils.options.parse import checked, identity_options
+from utils.options.schema import checked, identity_options
 
 KEPT = 100_000  # bytes of what a failed run said last
 

@@ -15,10 +15,10 @@ import traceback
 from contextlib import suppress
 
 import main_al
-from sweeps.lifeline import tie
+from sweeps.parent_watch import tie
 from sweeps.plan import KEPT, Ended, Planned
-from utils.run import stopping
-from utils.run.log import say
+from utils import signals
+from utils.console import say
 
 # What main_al.py's parts import only when they are used.
 LATER = (
@@ -52,7 +52,7 @@ class LocalPool:
         gpu = self.gpus[place % len(self.gpus)] if self.gpus else None
         # A signal waits until the run is known.  Not by stopping.uninterrupted: the fork would be
         # within it for good.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping.SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
         try:
             if pid := os.fork():
                 self.running[pid] = planned, place, output
@@ -66,8 +66,8 @@ class LocalPool:
         status = 1
         try:
             os.setsid()  # Ctrl-C comes from who forked, once, and not also from the terminal
-            stopping.leave_at_once(main_al.PROGRAM)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.SIGNALS)
+            signals.leave_at_once(main_al.PROGRAM)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
             os.close(self._writing)
             tie(self.reading)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

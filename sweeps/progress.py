@@ -5,7 +5,7 @@ import sys
 import time
 from contextlib import suppress
 
-from utils.run.log import EVERY, duration, say
+from utils.console import EVERY, duration, say
 
 
 class Progress:

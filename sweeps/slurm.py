@@ -5,8 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from sweeps.cores import THREADS
 from sweeps.plan import Planned
+from sweeps.threads import THREADS
 
 SCRIPT = """\
 #!/bin/bash

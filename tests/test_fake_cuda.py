@@ -29,12 +29,12 @@ from models import ARCHS, create_model
 from models.layers.dropout import HalfDropout
 from semisup import ALGORITHMS
 from semisup.fixmatch import FixMatchLoss
-from tests.guests import algorithm as guest
-from utils.graph import affinity, build
-from utils.graph.neighbors import exact_neighbors
+from tests.plugins import algorithm as guest
+from training.losses import WeightedLoss
+from training.network_outputs import NEEDS, extract
+from utils.graph import affinity, affinity_graph
+from utils.graph.nearest_neighbors import exact_neighbors
 from utils.torch_faiss import faiss, gpu_resources
-from utils.training.losses import WeightedLoss
-from utils.training.outputs import NEEDS, extract
 
 OF_IMAGES = [arch for arch, row in ARCHS.items() if not row.vectors]
 LOSSES = {
@@ -259,7 +259,7 @@ def test_neighbours_where_faiss_has_no_gpu(cuda, monkeypatch):
 
 
 def test_the_graph_of_features_there_is_made_there(cuda, monkeypatch):
-    monkeypatch.setattr(build, "affinity_on_device", lambda *words: words)
+    monkeypatch.setattr(affinity_graph, "affinity_on_device", lambda *words: words)
     features = torch.empty(30, 8, device=cuda)
     assert affinity(features, 7, 2, "auto") == ((features,), 7, 2, "cosine", None)
 

@@ -8,7 +8,7 @@ import torch
 from al_methods import select
 from data.augment import shifted_windows, translate
 from models import create_model
-from utils.training.schedule import learning_rate
+from training.lr_schedule import learning_rate
 
 NAMES = ("easy_10class", "hard_10class", "hundred_class")
 

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from utils.run.lease import LEASE
+from utils.lease import LEASE
 
 
 def wait_for(happened, process=None, seconds=120.0, pause=0.005):

@@ -2,8 +2,8 @@
 
 from unsup import deepcluster, simclr
 from utils.errors import UserError
-from utils.options.declare import Choice, Option, Part
-from utils.options.kinds import one_of
+from utils.options.converters import one_of
+from utils.options.option import Choice, Option, Part
 
 PRETRAINERS = {
     "deepcluster": deepcluster.ROW,

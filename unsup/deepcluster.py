@@ -14,19 +14,19 @@ import torch
 from data.augment import ImageBatches
 from data.batches import TrainingBatches
 from data.pool import Targets
-from unsup import options
+from training.epoch import train_epoch
+from training.learner import create_optimizer
+from training.losses import WeightedLoss
+from training.network_outputs import extract
+from unsup import shared_options
 from unsup.spec import Pretrainer
 from utils.arrays import as_numpy, unit_length
+from utils.console import Bar
 from utils.errors import UserError
 from utils.kmeans import cluster
-from utils.options.declare import Option
-from utils.options.kinds import natural
-from utils.run.log import Bar
+from utils.options.converters import natural
+from utils.options.option import Option
 from utils.seeding import derive, stream
-from utils.training.fit import train_epoch
-from utils.training.learner import create_optimizer
-from utils.training.losses import WeightedLoss
-from utils.training.outputs import extract
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-5  # as DeepCluster has them
 CLUSTERS_A_CLASS = 5
@@ -64,19 +64,21 @@ def pretrain(
     with Bar(range(len(rows), epochs), "pre-training") as shown:
         for epoch in shown:
             before = assigned
-            features = extract(model, images, amp=amp, **options.told(epoch))[0]
+            features = extract(model, images, amp=amp, **shared_options.told(epoch))[0]
             kmeans = derive(seed, "kmeans", 0, epoch)
             assigned = cluster(unit_length(as_numpy(features)), clusters, kmeans)
             torch.manual_seed(derive(seed, "head", 0, epoch))
             fresh_head(model, clusters, optimizer)
             batches = batches_of(images, assigned, clusters, batch_size, seed, epoch)
             torch.manual_seed(derive(seed, "dropout", 0, epoch))
-            more = {"rate": lambda done: lr, "amp": amp, **options.told(epoch)}
+            more = {"rate": lambda done: lr, "amp": amp, **shared_options.told(epoch)}
             mean = train_epoch(model, optimizer, batches, loss, **more)
             rows.append({"epoch": epoch, "loss": mean, "nmi": agreement(before, assigned)})
             shown.set_postfix_str(words(rows[-1]))
             after_epoch(epoch + 1, state_of(model, optimizer, rows, assigned))
-    extract(model, images, amp=amp, **options.told(epochs - 1))  # no weights that give no numbers
+    extract(
+        model, images, amp=amp, **shared_options.told(epochs - 1)
+    )  # no weights that give no numbers
     return rows
 
 
@@ -170,6 +172,6 @@ CLUSTERS = Option(
 ROW = Pretrainer(
     pretrain,
     columns=("epoch", "loss", "nmi"),
-    options=(options.EPOCHS, options.LR, options.BATCH_SIZE, CLUSTERS),
+    options=(shared_options.EPOCHS, shared_options.LR, shared_options.BATCH_SIZE, CLUSTERS),
     fits=_fits,
 )

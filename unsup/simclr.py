@@ -5,8 +5,8 @@ representations", ICML 2020, section 2, algorithm 1.  Each step: two strong view
 a batch -> backbone -> projection -> NT-Xent loss.  The projection is thrown away; the backbone is
 what is kept.  AdamW and half a cosine in place of LARS, which is for batches of thousands.
 
-The views are data.strong's.  Whether they leave an image its class is not known without labels;
-what they can be seen to spoil is logged and warned of (unsup.health).
+The views are data.strong_augment's.  Whether they leave an image its class is not known without labels;
+what they can be seen to spoil is logged and warned of (unsup.feature_quality).
 """
 
 import math
@@ -20,15 +20,15 @@ from torch import nn
 from data.augment import ImageBatches
 from data.batches import TrainingBatches, one_stream
 from data.pool import Targets
-from unsup import options
+from training.epoch import train_epoch
+from training.network_outputs import extract
+from unsup import shared_options
 from unsup.spec import Pretrainer
+from utils.console import Bar
 from utils.errors import UserError
-from utils.options.declare import Option
-from utils.options.kinds import above_zero
-from utils.run.log import Bar
+from utils.options.converters import above_zero
+from utils.options.option import Option
 from utils.seeding import derive, stream
-from utils.training.fit import train_epoch
-from utils.training.outputs import extract
 
 WEIGHT_DECAY = 1e-4
 PROJECTION = 64  # outputs of the projection
@@ -100,14 +100,14 @@ def pretrain(
             def rate(done: float, epoch: int = epoch) -> float:
                 return lr * (1 + math.cos(math.pi * (epoch + done) / epochs)) / 2
 
-            more = {"rate": rate, "amp": amp, **options.told(epoch)}
+            more = {"rate": rate, "amp": amp, **shared_options.told(epoch)}
             mean = train_epoch(network, optimizer, batches, loss, **more)
             rows.append({"epoch": epoch, "loss": mean})
             shown.set_postfix_str(f"loss {mean:.3f}")
             states = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
             after_epoch(epoch + 1, {**states, "rows": rows})
     # Weights that give no numbers are not kept.
-    extract(model, images, amp=amp, **options.told(epochs - 1))
+    extract(model, images, amp=amp, **shared_options.told(epochs - 1))
     return rows
 
 
@@ -127,7 +127,7 @@ TEMPERATURE = Option(
 ROW = Pretrainer(
     pretrain,
     columns=("epoch", "loss"),
-    options=(options.EPOCHS, options.LR, options.BATCH_SIZE, TEMPERATURE),
+    options=(shared_options.EPOCHS, shared_options.LR, shared_options.BATCH_SIZE, TEMPERATURE),
     check=_check,
     defaults={
         "pretraining_epochs": 100,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from utils.options.declare import Row
+from utils.options.option import Row
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import time
 import numpy as np
 
 from tests.benchmarks.harness import write_csv
-from utils.options.command import OneLineParser
-from utils.options.kinds import number
+from utils.options.cli import OneLineParser
+from utils.options.converters import number
 
 
 def measure(task: str, n: int, queue) -> None:
@@ -22,8 +22,8 @@ def measure(task: str, n: int, queue) -> None:
 
     from al_methods import coreset
     from semisup.label_propagation import propagate
-    from tests.benchmarks.problem import features_and_classes, some_labels
-    from utils.graph.neighbors import log
+    from tests.benchmarks.synthetic_features import features_and_classes, some_labels
+    from utils.graph.nearest_neighbors import log
 
     log.setLevel("INFO")
     x, truth = features_and_classes(n)

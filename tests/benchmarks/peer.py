@@ -24,8 +24,8 @@ import torch.nn.functional as F
 
 from al_methods import select
 from tests.benchmarks.harness import compare, one_thread
-from tests.benchmarks.problem import features_and_classes, some_labels
-from utils.training.outputs import FEATURE_PASSES, KEPT, dropped_classes
+from tests.benchmarks.synthetic_features import features_and_classes, some_labels
+from training.network_outputs import FEATURE_PASSES, KEPT, dropped_classes
 
 INSTALLED = importlib.util.find_spec("skactiveml") is not None
 AT_MOST = 10_000  # images; the peer's kernels of 50,000 would take 20 GB

@@ -14,15 +14,15 @@ import torch
 from al_methods import coreset, jlp
 from data.augment import ImageBatches
 from semisup.label_propagation import propagate
-from tests.benchmarks import twins
-from tests.benchmarks.alone import bench_alone
+from tests.benchmarks import reference_implementations
 from tests.benchmarks.harness import compare, processor, write_csv
 from tests.benchmarks.peer import bench_peer
-from tests.benchmarks.problem import features_and_classes, some_labels
+from tests.benchmarks.single_process import bench_alone
+from tests.benchmarks.synthetic_features import features_and_classes, some_labels
 from tests.benchmarks.training import bench_training
-from utils.graph import build
-from utils.options.command import OneLineParser
-from utils.options.kinds import one_of, positive
+from utils.graph import affinity_graph
+from utils.options.cli import OneLineParser
+from utils.options.converters import one_of, positive
 from utils.torch_faiss import faiss
 
 # The released code stops early; a solve that is finished is what the formula means.
@@ -54,7 +54,11 @@ def bench_coreset(n):
         compare(
             "core-set",
             lambda: coreset.pick(features=tensor, labels=labels, budget=budget),
-            lambda: twins.coreset(x, labels, budget) if n < 5000 else twins.coreset(x, labels, few),
+            lambda: (
+                reference_implementations.coreset(x, labels, budget)
+                if n < 5000
+                else reference_implementations.coreset(x, labels, few)
+            ),
             check=overlap,
             wanted="40",
             runs=2,
@@ -74,14 +78,14 @@ def bench_jlp(n):
     x, truth = features_and_classes(n)
     labels, tensor, budget = some_labels(truth, n // 50), torch.from_numpy(x), n // 50
     few = min(budget, 20)
-    kept = build.search_neighbors
-    build.search_neighbors = after_knn(kept(x, 51, "exact"))
-    W = build.affinity(x)
+    kept = affinity_graph.search_neighbors
+    affinity_graph.search_neighbors = after_knn(kept(x, 51, "exact"))
+    W = affinity_graph.affinity(x)
     rows = [
         compare(
             f"jLP after the kNN, twin {how}",
             lambda: jlp.pick(features=tensor, labels=labels, budget=budget),
-            lambda limit=limit: twins.jlp(W, labels, few, **limit),
+            lambda limit=limit: reference_implementations.jlp(W, labels, few, **limit),
             check=overlap,
             wanted="8",
             runs=2,
@@ -90,7 +94,7 @@ def bench_jlp(n):
         )
         for how, limit in TWIN_SOLVES.items()
     ]
-    build.search_neighbors = kept
+    affinity_graph.search_neighbors = kept
     return rows
 
 
@@ -115,14 +119,14 @@ def bench_propagation(n):
 def propagation_rows(n, classes, wanted):
     x, truth = features_and_classes(n, classes=classes)
     labels = some_labels(truth, n // 50)
-    kept = build.search_neighbors
-    build.search_neighbors = after_knn(kept(x, 51, "exact"))
-    similarities, neighbors = build.knn(x, 50)
+    kept = affinity_graph.search_neighbors
+    affinity_graph.search_neighbors = after_knn(kept(x, 51, "exact"))
+    similarities, neighbors = affinity_graph.knn(x, 50)
     rows = [
         compare(
             f"propagation after the kNN, {classes} classes, twin {how}",
             lambda: Found(propagate(x, labels, classes), labels),
-            lambda limit=limit: twins.propagate(
+            lambda limit=limit: reference_implementations.propagate(
                 x, labels, classes, similarities, neighbors, **limit
             ),
             check=same_labels,
@@ -130,7 +134,7 @@ def propagation_rows(n, classes, wanted):
         )
         for how, limit in TWIN_SOLVES.items()
     ]
-    build.search_neighbors = kept
+    affinity_graph.search_neighbors = kept
     return rows
 
 
@@ -154,9 +158,9 @@ def bench_knn(n):
         return propagate(x, labels, 10, search="approx")
 
     def on_flat_index():
-        kept, build.search_neighbors = build.search_neighbors, flat_index
+        kept, affinity_graph.search_neighbors = affinity_graph.search_neighbors, flat_index
         found = propagate(x, labels, 10)
-        build.search_neighbors = kept
+        affinity_graph.search_neighbors = kept
         return found
 
     def exact():
@@ -164,7 +168,7 @@ def bench_knn(n):
 
     knn = compare(
         "exact kNN, twin: faiss's flat index",
-        lambda: build.search_neighbors(x, 51, "exact"),
+        lambda: affinity_graph.search_neighbors(x, 51, "exact"),
         lambda: flat_index(x, 51, "exact"),
         check=same_neighbors,
         wanted="1",
@@ -186,7 +190,10 @@ def bench_input(n):
     pixels = rng.integers(256, size=(2000, 32, 32, 3), dtype=np.uint8)
     mean, std = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
     tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    images, transform = ImageBatches(tensor, mean, std, 4, True), twins.input_pipeline(mean, std)
+    images, transform = (
+        ImageBatches(tensor, mean, std, 4, True),
+        reference_implementations.input_pipeline(mean, std),
+    )
     batches = np.split(rng.integers(2000, size=12800), 100)
 
     def ours():
@@ -195,7 +202,7 @@ def bench_input(n):
 
     def twin():
         for batch in batches[:10]:
-            twins.augmented(pixels, batch, transform)
+            reference_implementations.augmented(pixels, batch, transform)
 
     row = "input pipeline, 12,800 images"
     return [compare(row, ours, twin, wanted="50", runs=5, twin_part=0.1)]

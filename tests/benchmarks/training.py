@@ -4,12 +4,12 @@ import torch
 
 from data.augment import ImageBatches
 from models import create_model
-from tests.benchmarks import twins
+from tests.benchmarks import reference_implementations
 from tests.benchmarks.harness import compare
-from utils.training.fit import train_epoch
-from utils.training.learner import create_optimizer
-from utils.training.losses import Batch, WeightedLoss
-from utils.training.outputs import extract
+from training.epoch import train_epoch
+from training.learner import create_optimizer
+from training.losses import Batch, WeightedLoss
+from training.network_outputs import extract
 
 
 def bench_training(n):
@@ -19,7 +19,7 @@ def bench_training(n):
 def training_rows(batch_size):
     torch.manual_seed(0)
     twin_model, model = create_model("cifar_cnn", 10), create_model("cifar_cnn", 10)
-    twins.library_layers(twin_model)
+    reference_implementations.library_layers(twin_model)
     options = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 2e-4}
     optimizers = [create_optimizer(m, **options) for m in (model, twin_model)]
     pixels = torch.randint(256, (512, 3, 32, 32), dtype=torch.uint8)
@@ -32,7 +32,9 @@ def training_rows(batch_size):
         return train_epoch(model, optimizers[0], batches, loss, rate=lambda _: 0.01)
 
     def twin():
-        return twins.train_step(twin_model, optimizers[1], batch, labels, weights)
+        return reference_implementations.train_step(
+            twin_model, optimizers[1], batch, labels, weights
+        )
 
     what = f"cifar_cnn, batch {batch_size}"
     step = compare(f"training step of {what}", ours, twin, wanted="1.5", runs=9)

@@ -1,5 +1,5 @@
 """The nearest-neighbour graph that label propagation and jLP share."""
 
-from utils.graph.build import affinity, knn
+from utils.graph.affinity_graph import affinity, knn
 
 __all__ = ["affinity", "knn"]

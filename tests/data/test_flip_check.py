@@ -1,0 +1,53 @@
+"""Whether mirror images belong to the data."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_sample_images
+
+from data import digits
+from data.flip_check import FARTHER, mirror_distance
+
+
+def windows(side=16, count=1500):
+    """Windows of two photographs, grey: (N, 1, side, side) uint8."""
+    rng = np.random.default_rng(0)
+    photographs = [image.mean(axis=2)[::2, ::2] for image in load_sample_images().images]
+    found = []
+    for n in range(count):
+        photograph = photographs[n % 2]
+        row, column = (rng.integers(length - side) for length in photograph.shape)
+        found.append(photograph[row : row + side, column : column + side])
+    return torch.as_tensor(np.array(found)[:, None].astype(np.uint8))
+
+
+def test_digits_are_not_mirrored_and_photographs_are():
+    assert mirror_distance(digits.load("")[0].pixels) > FARTHER
+    assert mirror_distance(windows()) < FARTHER
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_images_and_equal_ones(count):
+    pixels = torch.arange(count * 12, dtype=torch.uint8).reshape(count, 1, 3, 4)
+    assert mirror_distance(pixels) >= 1 or count < 3
+    assert mirror_distance(pixels[:1].expand(count, -1, -1, -1)) == 1
+
+
+def test_against_a_loop():
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (9, 1, 4, 4), np.uint8))
+    x = pixels.double().flatten(1)
+    mirrored = pixels.flip(3).double().flatten(1)
+    ratios = []
+    for i in range(9):
+        others = [j for j in range(9) if j != i]
+        near, far = (
+            sorted(float((view[i] - x[j]).norm()) for j in others)[:5] for view in (x, mirrored)
+        )
+        ratios.append(sum(far) / sum(near))
+    assert mirror_distance(pixels) == pytest.approx(sorted(ratios)[4], rel=1e-4)
+
+
+def test_copies_change_nothing():
+    """Each image six times has five at no distance, and so have none of the mirrored ones."""
+    pixels = digits.load("")[0].pixels[:150]
+    assert mirror_distance(pixels.repeat(6, 1, 1, 1)) == pytest.approx(mirror_distance(pixels))

@@ -1,0 +1,151 @@
+"""What learns: a network, its optimizer, its averaged weights and what its loss remembers."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from utils.console import log
+from utils.errors import UserError
+from utils.options.converters import fraction, not_negative
+from utils.options.option import Option, Part
+
+
+def create_optimizer(
+    model, *, lr: float = 0.2, momentum: float = 0.9, nesterov: bool = True,
+    weight_decay: float = 2e-4,
+) -> torch.optim.SGD:  # fmt: skip
+    """Stochastic gradient descent over all parameters."""
+    return torch.optim.SGD(
+        model.parameters(), lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+    )
+
+
+def _check(args) -> None:
+    if args.nesterov and args.momentum == 0:
+        raise UserError("--nesterov needs a --momentum above 0")
+
+
+OPTIMIZER = Part(
+    "training",
+    options=(
+        Option("momentum", 0.9, "momentum of SGD", kind=fraction),
+        Option(
+            "nesterov",
+            True,
+            "Nesterov momentum",
+            kind=bool,
+            derive=lambda args: args.momentum > 0,
+        ),
+        Option(
+            "weight_decay", 2e-4, "weight decay", kind=not_negative,
+            flags=("--weight-decay", "--wd"),
+        ),
+    ),
+    check=_check,
+)  # fmt: skip
+
+
+class Learner:
+    """A network and all that changes with it while it is trained.
+
+    network: what is trained (compiled if asked for); judge: what is evaluated and extracted from,
+    the averaged weights where there are any.  `begin` comes before the first epoch of a cycle."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        *,
+        make_optimizer: Callable,
+        make_loss: Callable,
+        ema: float = 0.0,
+        example: torch.Tensor | None = None,
+    ):
+        """make_optimizer: model -> optimizer; make_loss: () -> loss; ema: decay of the averaged
+        weights, 0 for none; example: images (B, c, H, W) to compile for, None not to compile."""
+        self.model, self.make_optimizer, self.make_loss, self.ema = (
+            model,
+            make_optimizer,
+            make_loss,
+            ema,
+        )
+        self.network = model if example is None else compiled(model, example)
+        self.begin()
+
+    def begin(self) -> None:
+        """A fresh optimizer, average and loss for the weights as they are."""
+        self.optimizer = self.make_optimizer(self.model)
+        self.loss = self.make_loss()
+        self.averaged = None
+        if self.ema:
+            average = partial(follow, self.ema)
+            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+
+    @property
+    def judge(self) -> torch.nn.Module:
+        return self.network if self.averaged is None else self.averaged
+
+    def after_step(self) -> None:
+        """Follow the weights with their average."""
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+
+    def state_dict(self, training: bool) -> dict:
+        """Tensors and plain types; training: with what only the next step needs."""
+        state = {"model": self.model.state_dict()}
+        if self.averaged is not None:
+            state["averaged"] = self.averaged.state_dict()
+        if training:
+            state["optimizer"] = self.optimizer.state_dict()
+            state["loss"] = self.loss.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict) -> None:
+        """What `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        self.begin()
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        if "optimizer" in state:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.loss.load_state_dict(state["loss"])
+
+
+def follow(decay: float, averaged: list, current: list, steps: torch.Tensor) -> None:
+    """Move averaged weights towards the current ones, after `steps` (a number) of such moves.
+
+    While there are few the decay is (1 + steps) / (10 + steps), so that a short training's average
+    is not mostly of its first weights."""
+    steps = int(steps)
+    get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, steps)
+
+
+LEARNER = Part(
+    "training",
+    options=(
+        Option(
+            "ema",
+            0.0,
+            "decay of weights averaged over the steps, which are then evaluated; 0: none",
+            kind=fraction,
+        ),
+        Option("compile", False, "compile the network", kind=bool, section="run"),
+    ),
+)
+
+
+def compiled(model: torch.nn.Module, example: torch.Tensor) -> torch.nn.Module:
+    """`model` compiled, or as it is with a warning where that does not work here.
+
+    Tried at once on `example` (B, c, H, W), since torch compiles only on the first call."""
+    try:
+        fast = torch.compile(model, dynamic=True)
+        with torch.no_grad():
+            fast(example)
+        return fast
+    except Exception as error:  # no compiler, or one that fails: many kinds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        log.warning("--compile has no effect here: %s", reason)
+        torch.compiler.reset()
+        return model

@@ -1,0 +1,190 @@
+"""What a network says of images: features, probabilities, accuracy."""
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch.nn.modules.batchnorm import _NormBase
+from torch.optim.swa_utils import AveragedModel
+
+from training.epoch import autocast
+from training.finite import ADVICE, NotFinite, require_finite_outputs
+from utils.console import log
+from utils.graph.neighbor_stability import agreement
+from utils.options.converters import positive
+from utils.options.option import Option
+from utils.seeding import derive
+
+
+@torch.inference_mode()
+def extract(
+    network, images, *, batch_size: int = 512, amp: bool = False, where: str = "evaluation",
+    advice: str = ADVICE,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Features and class probabilities of all images, un-augmented, in evaluation mode.
+
+    images: ImageBatches of N -> (N, d) float32, (N, C) float32, on the images' device.  Raises
+    NotFinite, which says `where`, which images and `advice`, where they are not finite."""
+    network.eval()
+    features, probabilities = [], []
+    for batch in plain_batches(images, batch_size):
+        with autocast(batch, amp):
+            logits, vectors = network(batch)
+        features.append(vectors.float())
+        probabilities.append(logits.float().softmax(dim=1))
+    features, probabilities = torch.cat(features), torch.cat(probabilities)
+    require_finite_outputs((features, probabilities), images, where, advice)
+    return features, probabilities
+
+
+def plain_batches(images, batch_size: int = 512) -> Iterator[torch.Tensor]:
+    """All images, un-augmented, in order."""
+    for start in range(0, len(images), batch_size):
+        yield images.plain(slice(start, start + batch_size))
+
+
+def evaluate(network, images, labels: np.ndarray, **how) -> tuple[float, float]:
+    """Top-1 and top-5 accuracy in percent (top-C where there are fewer classes).
+
+    images: ImageBatches of N; labels: (N,) int64; how: of `extract`, and what it raises."""
+    _, probabilities = extract(network, images, **how)
+    wanted = torch.as_tensor(labels, device=probabilities.device)[:, None]
+    ranked = probabilities.topk(min(5, probabilities.shape[1]), dim=1).indices == wanted
+    count = len(labels)
+    return 100 * int(ranked[:, :1].sum()) / count, 100 * int(ranked.sum()) / count
+
+
+def _one_pass(network, images, amp: bool) -> dict:
+    features, probs = extract(network, images, amp=amp)
+    return {"features": features, "probs": probs}
+
+
+MC_PASSES = Option("mc_passes", 10, "forward passes with dropout on", kind=positive)
+
+
+@torch.inference_mode()
+def _stochastic_probs(network, images, amp: bool, *, mc_passes: int = 10) -> dict:
+    """Class probabilities (N, passes, C) float32 of passes that differ in what dropout leaves out.
+
+    Everything is as in training, but normalisation is that of evaluation: an image's probabilities
+    do not depend on its batch, and no statistics move."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, _NormBase):
+            module.eval()
+    found = []
+    for batch in plain_batches(images):
+        with autocast(batch, amp):
+            logits = torch.stack([network(batch)[0] for _ in range(mc_passes)], dim=1)
+        found.append(logits.float().softmax(dim=2))
+    network.eval()
+    probs = torch.cat(found)
+    require_finite_outputs((probs,), images, "passes with dropout", ADVICE)
+    return {"stochastic_probs": probs}
+
+
+KEPT, FEATURE_PASSES = 1 / 4, 3  # 1 - ρ and M of DropQuery (Gupte et al., TMLR 2024)
+
+
+def dropped_classes(features: torch.Tensor, head, amp: bool = False) -> torch.Tensor:
+    """Classes (N, passes) int64 that the head predicts of features (N, d) that dropout has thinned.
+
+    Rows come by so few that they stay in the cache."""
+    found = []
+    for rows in features.split(1024):
+        kept = _one_in_four(FEATURE_PASSES * rows.numel(), rows.device)
+        thinned = kept.view(FEATURE_PASSES, *rows.shape).to(rows.dtype).mul_(rows / KEPT)
+        with autocast(features, amp):
+            logits = head(thinned.flatten(0, 1))
+        found.append(logits.view(FEATURE_PASSES, len(rows), -1))
+    return torch.cat(found, dim=1).argmax(dim=2).T
+
+
+def _one_in_four(count: int, device) -> torch.Tensor:
+    """(count,) uint8, each 1 with a probability of 1/4: two random bits, both of them set.
+
+    The library's dropout draws a whole number for each; here 64 share two.  A word shifted by each
+    of 0 to 7, of whose bytes the last bit is kept, is eight words of these."""
+    words = torch.empty((2, -(-count // 64)), dtype=torch.int64, device=device)
+    one, other = words.random_(-(2**63), None)
+    shifted = (one & other) >> torch.arange(8, device=device)[:, None]  # (8, count / 64)
+    return (shifted & 0x0101010101010101).view(torch.uint8).flatten()[:count]
+
+
+@torch.inference_mode()
+def _dropped_classes(network, images, amp: bool) -> dict:
+    """`dropped_classes` of the network's features, and what the pass that gives these gives
+    besides."""
+    found = _one_pass(network, images, amp)
+    head = (network.module if isinstance(network, AveragedModel) else network).head
+    return found | {"dropped_classes": dropped_classes(found["features"], head, amp)}
+
+
+def _features_agreement(network, images, amp: bool) -> dict:
+    """How far images and their strong views agree on who is near whom: a number."""
+    network.eval()
+    found = agreement(lambda batch: network(batch)[1], images, seed=0)
+    return {"features_agreement": found}
+
+
+# What a method or an algorithm may need, and how it is computed: network, images, amp and, as
+# keyword arguments, options of who needs it -> names and tensors of N rows, on the images' device.
+# What one computation gives besides is kept too.
+NEEDS = {
+    "features": _one_pass,
+    "probs": _one_pass,
+    "stochastic_probs": _stochastic_probs,
+    "dropped_classes": _dropped_classes,
+    "features_agreement": _features_agreement,
+}
+NEEDS_DROPOUT = {"stochastic_probs"}  # the same passes again where the network has no dropout
+
+
+TOLD = 0.1  # seconds: what takes less, in every epoch perhaps, would fill the log
+
+
+class Outputs:
+    """What a network, as it is now, says of all images: each name is computed when it is first
+    asked for and only once, with a seed of its own.
+
+    options: keyword arguments; each computation is given those that it has a parameter for.
+    lasting: name -> function without arguments, for what is the same in every cycle."""
+
+    def __init__(
+        self, network, images, *, seed: int, cycle: int = 0, amp: bool = False, options=None,
+        lasting: dict[str, Callable] | None = None,
+    ):  # fmt: skip
+        self.network, self.images, self.amp = network, images, amp
+        self.seed, self.cycle, self.known = seed, cycle, {}
+        self.options, self.lasting = options or {}, lasting or {}
+
+    def of(self, names: Iterable[str], rather: dict[str, str] | None = None) -> dict:
+        """The tensors of these names; KeyError for one that nobody computes.
+
+        rather: for a name, another whose tensor is given under it where the run has that."""
+        rather = {n: other for n, other in (rather or {}).items() if other in self.lasting}
+        wanted = {name: rather.get(name, name) for name in names}
+        for name in wanted.values():
+            if name not in self.known:
+                self._compute(name)
+        return {name: self.known[other] for name, other in wanted.items()}
+
+    def _compute(self, name: str) -> None:
+        begin = time.perf_counter()
+        torch.manual_seed(derive(self.seed, f"outputs: {name}", self.cycle))
+        lasting = self.lasting.get(name)
+        try:
+            found = {name: lasting()} if lasting else self._of_the_network(name)
+        except NotFinite as error:
+            raise NotFinite(f"cycle {self.cycle + 1}, {error}") from None
+        self.known = {**found, **self.known}
+        if (seconds := time.perf_counter() - begin) > TOLD:
+            log.debug("%s of %d images: %.3f s", ", ".join(found), len(self.images), seconds)
+
+    def _of_the_network(self, name: str) -> dict[str, torch.Tensor]:
+        compute = NEEDS[name]
+        taken = inspect.signature(compute).parameters
+        own = {key: value for key, value in self.options.items() if key in taken}
+        return compute(self.network, self.images, self.amp, **own)
