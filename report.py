@@ -11,48 +11,56 @@ import time
 from pathlib import Path
 
 from reports import output_files
-from reports.consistency import once
-from reports.curves import draw
-from reports.file_names import FILES
-from reports.output_files import target
-from reports.runs import MEASURES, UNFINISHED, Sample, grouped, read_folders
-from reports.summary import csv, markdown, summarise
-from utils.console import one_line, say, spare_terminal
-from utils.errors import Refused, UserError
-from utils.options.cli import OneLineParser, complain
-from utils.options.converters import above_zero, not_empty, one_of
+from reports.consistency import deduplicate_and_check
+from reports.curves import draw_figure
+from reports.file_names import REPORT_FILES
+from reports.output_files import path_ending_in
+from reports.runs import (
+    MEASURES,
+    UNFINISHED_NOTE_ENDING,
+    RunResult,
+    make_results_frame,
+    read_runs_below_all,
+)
+from reports.summary import render_csv, summarize_runs, summary_markdown
+from utils.console import make_streams_safe, print_line, to_one_line
+from utils.errors import SystemRefusal, UserError
+from utils.options.cli import OneLineErrorParser, print_error
+from utils.options.converters import non_empty_text, one_of, positive_float
 
 
 def main(argv=None) -> int:
-    spare_terminal()
+    make_streams_safe()
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.follow and not args.out:
         parser.error("--follow is read only with --out")
     try:
-        follow(args) if args.follow else report(args)
+        follow_runs(args) if args.follow else write_report(args)
     except UserError as error:
-        return complain(error, "report.py")
+        return print_error(error, "report.py")
     except KeyboardInterrupt:
-        say("report.py: interrupted", "stderr")
+        print_line("report.py: interrupted", "stderr")
         return 130
     return 0
 
 
-def build_parser() -> OneLineParser:
-    parser = OneLineParser("report.py", description=__doc__.splitlines()[0], allow_abbrev=False)
+def build_parser() -> OneLineErrorParser:
+    parser = OneLineErrorParser(
+        "report.py", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     add = parser.add_argument
-    add("folder", type=not_empty, nargs="+", help="folders of runs, for example runs")
+    add("folder", type=non_empty_text, nargs="+", help="folders of runs, for example runs")
     add("--measure", type=one_of(MEASURES), default="top1", help=", ".join(MEASURES))
     add(
         "--out",
-        type=not_empty,
+        type=non_empty_text,
         metavar="DIR",
-        help=f"write the whole report into this folder: {', '.join(FILES)}",
+        help=f"write the whole report into this folder: {', '.join(REPORT_FILES)}",
     )
     add(
         "--follow",
-        type=above_zero,
+        type=positive_float,
         nargs="?",
         const=30.0,
         metavar="SECONDS",
@@ -60,94 +68,96 @@ def build_parser() -> OneLineParser:
     )
     add(
         "--figure",
-        type=target(".png", ".pdf", ".svg"),
+        type=path_ending_in(".png", ".pdf", ".svg"),
         help="write the curves here (.png, .pdf, .svg)",
     )
-    add("--table", type=target(".md", ".csv"), help="write the table here (.md or .csv)")
+    add("--table", type=path_ending_in(".md", ".csv"), help="write the table here (.md or .csv)")
     return parser
 
 
-def report(args) -> None:
+def write_report(args) -> None:
     """Print the table, and on standard error what is not in it; write the files asked for.
 
     Raises UserError for what the user can mend."""
-    output_files.check(paths(args))
-    samples, notes = gathered(args)
+    output_files.check_writable(output_paths(args))
+    samples, notes = read_runs(args)
     for note in notes:
-        say(one_line(note), "stderr")
+        print_line(to_one_line(note), "stderr")
     if not samples:
         raise UserError(f"no finished run below {', '.join(args.folder)}")
-    table = written(args, samples, notes)
+    table = write_outputs(args, samples, notes)
     if args.out:
-        say(f"written: {Path(args.out, FILES[0])} and what is beside it", "stderr")
-    show(table)
+        print_line(f"written: {Path(args.out, REPORT_FILES[0])} and what is beside it", "stderr")
+    print_table(table)
 
 
-def follow(args) -> None:
+def follow_runs(args) -> None:
     """Report anew as runs go on, until all that were begun are finished and no more have begun
     since the last look; the table at the end.
 
     Raises UserError for what the user can mend; that nothing is finished yet is none."""
-    output_files.check(paths(args))
+    output_files.check_writable(output_paths(args))
     table, before = "", None
     while True:
-        samples, notes = gathered(args)
-        unfinished = sum(note.endswith(UNFINISHED) for note in notes)
+        samples, notes = read_runs(args)
+        unfinished = sum(note.endswith(UNFINISHED_NOTE_ENDING) for note in notes)
         now = [str(sample.folder) for sample in samples], notes
         if now != before:
-            say(f"{len(samples)} finished, {unfinished} not yet ({time.strftime('%X')})", "stderr")
-            table = written(args, samples, notes) if samples else ""
+            print_line(
+                f"{len(samples)} finished, {unfinished} not yet ({time.strftime('%X')})", "stderr"
+            )
+            table = write_outputs(args, samples, notes) if samples else ""
         elif samples and not unfinished:
             break
         before = now
         time.sleep(args.follow)
-    show(table)
+    print_table(table)
 
 
-def paths(args) -> list[Path]:
+def output_paths(args) -> list[Path]:
     """The files to be written."""
-    out = [Path(args.out, name) for name in FILES] if args.out else []
+    out = [Path(args.out, name) for name in REPORT_FILES] if args.out else []
     return [*out, *(path for path in (args.table, args.figure) if path)]
 
 
-def gathered(args) -> tuple[list[Sample], list[str]]:
+def read_runs(args) -> tuple[list[RunResult], list[str]]:
     """The runs to report, and in words what is left out or should be known of them."""
-    samples, notes = read_folders([Path(folder) for folder in args.folder])
+    samples, notes = read_runs_below_all([Path(folder) for folder in args.folder])
     if args.out:
-        samples, more = once(samples)
+        samples, more = deduplicate_and_check(samples)
         notes += more
     return samples, notes
 
 
-def written(args, samples: list[Sample], notes: list[str]) -> str:
+def write_outputs(args, samples: list[RunResult], notes: list[str]) -> str:
     """Write all files, or none; -> the table."""
-    summary = summarise(grouped(samples), args.measure)
-    table = markdown(summary)
+    summary = summarize_runs(make_results_frame(samples), args.measure)
+    table = summary_markdown(summary)
     contents = {}
     if args.out:
-        from reports.build import files
-        from reports.images_seen import images_seen
+        from reports.build import build_report
+        from reports.images_seen import count_images_seen
         from reports.run_images import (
-            pictures,  # and with it torch, for which a table need not wait
+            load_run_images,  # and with it torch, for which a table need not wait
         )
 
-        found = files(samples, notes, args.measure, pictures, images_seen)
+        found = build_report(samples, notes, args.measure, load_run_images, count_images_seen)
         contents |= {Path(args.out, name): content for name, content in found.items()}
     if args.table:
         as_csv = args.table.suffix.lower() == ".csv"
-        contents[args.table] = (csv("curves", summary) if as_csv else table).encode()
+        contents[args.table] = (render_csv("curves", summary) if as_csv else table).encode()
     if args.figure:
         kind = args.figure.suffix.lower().removeprefix(".")
-        contents[args.figure] = draw(summary, args.measure, kind)
-    output_files.write(contents)
+        contents[args.figure] = draw_figure(summary, args.measure, kind)
+    output_files.write_all_or_none(contents)
     return table
 
 
-def show(table: str) -> None:
+def print_table(table: str) -> None:
     """Print the table, last: who does not take it has the files at least."""
-    error = say(table.rstrip("\n"))
+    error = print_line(table.rstrip("\n"))
     if error and not isinstance(error, BrokenPipeError):  # or who reads has enough, as in `| head`
-        raise Refused(f"the table cannot be printed ({error.strerror})")
+        raise SystemRefusal(f"the table cannot be printed ({error.strerror})")
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ from al_methods import (
 )
 from al_methods.spec import Method
 from training.network_outputs import MC_PASSES
-from utils.arrays import as_numpy, read_only
-from utils.graph.graph_options import GRAPH, GRAPHS_NEED, fits_device
+from utils.arrays import as_numpy, as_read_only
+from utils.graph.graph_options import ALL_GRAPH_NEEDS, GRAPH, check_knn_device
 from utils.options.converters import one_of
 from utils.options.option import Choice, Option, Part, asked
 
 METHODS = {
-    "random": Method(random_sampling.pick, first=True),
+    "random": Method(random_sampling.pick, needs_no_labels=True),
     "uncertainty_entropy": Method(entropy.pick, needs=("probs",)),
     "least_confidence": Method(least_confidence.pick, needs=("probs",)),
     "margin": Method(margin.pick, needs=("probs",)),
@@ -37,18 +37,22 @@ METHODS = {
     "badge": Method(badge.pick, needs=("probs", "features")),
     "dropquery": Method(dropquery.pick, needs=("dropped_classes", "features", "probs")),
     "coreset": Method(coreset.pick, needs=("features",)),
-    "jlp": Method(jlp.pick, needs=("features",), options=GRAPH, fits=fits_device),
-    "lp_coverage": lp_coverage.ROW,
-    "typiclust": typiclust.ROW,
-    "probcover": probcover.ROW,
-    "maxherding": maxherding.ROW,
-    "uherding": uherding.ROW,
+    "jlp": Method(jlp.pick, needs=("features",), options=GRAPH, fits=check_knn_device),
+    "lp_coverage": lp_coverage.METHOD,
+    "typiclust": typiclust.METHOD,
+    "probcover": probcover.METHOD,
+    "maxherding": maxherding.METHOD,
+    "uherding": uherding.METHOD,
 }
 
 
-BALANCED = "balanced"
-GIVEN = "given"
-FIRST = (BALANCED, *(name for name, row in METHODS.items() if row.first), GIVEN)
+INITIAL_BALANCED = "balanced"
+INITIAL_GIVEN = "given"
+INITIAL_CHOICES = (
+    INITIAL_BALANCED,
+    *(name for name, row in METHODS.items() if row.needs_no_labels),
+    INITIAL_GIVEN,
+)
 
 
 AL_METHOD = Part(
@@ -57,11 +61,11 @@ AL_METHOD = Part(
         Option("al_method", "random", "acquisition method", kind=one_of(METHODS)),
         Option(
             "initial",
-            BALANCED,
+            INITIAL_BALANCED,
             "the first labels: as many of each class, drawn and kept in a split's file; given: all "
             "that the data have, where a person gives the others; or chosen by a method that needs "
             "none",
-            kind=one_of(FIRST),
+            kind=one_of(INITIAL_CHOICES),
             added=True,
         ),
     ),
@@ -71,15 +75,15 @@ CHOICE = Choice(
 )
 
 
-def first_of(args) -> str | None:
+def initial_method_name(args) -> str | None:
     """The method that chooses the first labels; None where they are a split's, or given."""
-    return None if args.initial in (BALANCED, GIVEN) else args.initial
+    return None if args.initial in (INITIAL_BALANCED, INITIAL_GIVEN) else args.initial
 
 
 FIRST_CHOICE = Choice(
     "active learning",
-    {name: row for name, row in METHODS.items() if row.first},
-    first_of,
+    {name: row for name, row in METHODS.items() if row.needs_no_labels},
+    initial_method_name,
     "--initial {}",
 )
 
@@ -99,16 +103,16 @@ def select(
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: one of {', '.join(METHODS)}")
     row = METHODS[method]
-    labels = read_only(as_numpy(labels, np.int64))
+    labels = as_read_only(as_numpy(labels, np.int64))
     unlabeled = int((labels < 0).sum())
     if not 1 <= budget <= unlabeled:
         raise ValueError(f"budget must be between 1 and {unlabeled} unlabeled images, not {budget}")
     given = {"features": features, "probs": probs, **more}
     needs = asked(row.needs, more)
-    stand_ins = {name: given.get(other) for name, other in row.instead(needs).items()}
+    stand_ins = {name: given.get(other) for name, other in row.substitutes_for(needs).items()}
     given |= {name: array for name, array in stand_ins.items() if array is not None}
-    inputs = {name: _needed(method, name, given.get(name), len(labels)) for name in needs}
-    options = {name: value for name, value in more.items() if name not in known()}
+    inputs = {name: _validate_input(method, name, given.get(name), len(labels)) for name in needs}
+    options = {name: value for name, value in more.items() if name not in method_input_names()}
     if "num_classes" in inspect.signature(row.pick).parameters:
         inputs["num_classes"] = num_classes
     unread = set(options) - {option.keyword for option in row.options}
@@ -117,14 +121,14 @@ def select(
     return row.pick(labels=labels, budget=int(budget), rng=rng, **inputs, **options)
 
 
-def known() -> set[str]:
+def method_input_names() -> set[str]:
     """All that any method may need of the network."""
     fixed = [row.needs for row in METHODS.values() if not callable(row.needs)]
-    better = [row.rather.values() for row in METHODS.values()]
-    return {*GRAPHS_NEED, *(name for names in (*fixed, *better) for name in names)}
+    better = [row.substitutes.values() for row in METHODS.values()]
+    return {*ALL_GRAPH_NEEDS, *(name for names in (*fixed, *better) for name in names)}
 
 
-def _needed(method: str, name: str, array, count: int) -> torch.Tensor:
+def _validate_input(method: str, name: str, array, count: int) -> torch.Tensor:
     """What a method needs, as float32 on its device."""
     if array is None:
         raise ValueError(f"{method} needs {name}")

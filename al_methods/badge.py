@@ -22,7 +22,7 @@ import torch
 
 from utils.arrays import as_numpy
 
-ROUNDING = 1e-9  # of a squared distance's terms; what is less is taken for the same place
+ROUNDING_TOLERANCE = 1e-9  # of a squared distance's terms; what is less is taken for the same place
 
 
 def pick(
@@ -48,31 +48,31 @@ def pick(
     picks = [int(lengths.argmax())]
     while len(picks) < budget:
         left[picks[-1]] = False
-        near = _perhaps_nearer(nearest, factors[0], norms, lengths, picks[-1])
-        found = _distances(*factors, lengths, picks[-1], near)
+        near = _find_nearer_candidates(nearest, factors[0], norms, lengths, picks[-1])
+        found = _squared_distances(*factors, lengths, picks[-1], near)
         nearest[near] = torch.minimum(nearest[near], found)
-        picks.append(_drawn(as_numpy(nearest), left, rng))
+        picks.append(_draw_proportional(as_numpy(nearest), left, rng))
     return unlabeled[picks]
 
 
-def _perhaps_nearer(nearest, errors, norms, lengths, center: int) -> torch.Tensor:
+def _find_nearer_candidates(nearest, errors, norms, lengths, center: int) -> torch.Tensor:
     """Indices of the embeddings that one of them may be nearer to than `nearest` (U,).
 
     errors: (U, C), one factor; norms: (U,), of the other."""
     terms = lengths + lengths[center]
     most = (errors @ errors[center]).abs_().mul_(norms).mul_(2 * norms[center])
-    return (terms * (1 - ROUNDING) - most < nearest).nonzero().flatten()
+    return (terms * (1 - ROUNDING_TOLERANCE) - most < nearest).nonzero().flatten()
 
 
-def _distances(errors, features, lengths, center: int, rows=slice(None)) -> torch.Tensor:
+def _squared_distances(errors, features, lengths, center: int, rows=slice(None)) -> torch.Tensor:
     """Squared distances of some embeddings, or all, to one: (U, C), (U, d), (U,) -> (rows,)."""
     terms = lengths[rows] + lengths[center]
     products = (errors[rows] @ errors[center]) * (features[rows] @ features[center])
     squares = terms - 2 * products
-    return torch.where(squares > ROUNDING * terms, squares, 0)
+    return torch.where(squares > ROUNDING_TOLERANCE * terms, squares, 0)
 
 
-def _drawn(weights: np.ndarray, left: np.ndarray, rng) -> int:
+def _draw_proportional(weights: np.ndarray, left: np.ndarray, rng) -> int:
     """One that is left (U,), drawn in proportion to its weight (U,); the first where all are 0."""
     total = np.where(left, weights, 0).cumsum()
     if total[-1] <= 0:

@@ -13,9 +13,9 @@ import scipy.special
 import torch
 
 from utils.arrays import as_numpy
-from utils.ranking import top
+from utils.ranking import top_candidates
 
-ROUNDING = 1e-12  # nats; passes that all say the same disagree by less, and by nothing
+ROUNDING_TOLERANCE = 1e-12  # nats; passes that all say the same disagree by less, and by nothing
 
 
 def pick(
@@ -30,5 +30,5 @@ def pick(
         mean = mean + probs / passes
         conditional = conditional + scipy.special.entr(probs).sum(axis=1) / passes
     information = scipy.special.entr(mean).sum(axis=1) - conditional
-    information[information < ROUNDING] = 0
-    return top(information, budget, np.flatnonzero(labels < 0))
+    information[information < ROUNDING_TOLERANCE] = 0
+    return top_candidates(information, budget, np.flatnonzero(labels < 0))

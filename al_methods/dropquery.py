@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from utils.arrays import as_numpy
-from utils.kmeans import cluster, means
-from utils.ranking import top
+from utils.kmeans import assign_clusters, cluster_means
+from utils.ranking import top_candidates
 
 
 def pick(
@@ -35,15 +35,15 @@ def pick(
     candidates = np.flatnonzero(unlabeled & (changes > changed.shape[1] / 2))
     if len(candidates) <= budget:
         scores = changes - probs.max(axis=1)  # confidence, at most 1, decides between equals
-        return top(scores, budget, np.flatnonzero(unlabeled))
+        return top_candidates(scores, budget, np.flatnonzero(unlabeled))
     rows = as_numpy(features)[candidates]
-    return candidates[_nearest_centres(rows, budget, int(rng.integers(2**31 - 1)))]
+    return candidates[_cluster_representatives(rows, budget, int(rng.integers(2**31 - 1)))]
 
 
-def _nearest_centres(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
+def _cluster_representatives(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Of each of `count` clusters of rows (n, d) the row nearest its mean -> (count,) int64."""
-    assigned = cluster(rows, count, seed, quick=(2, 0))
-    offsets, sizes = rows - means(rows, assigned, count)[assigned], np.bincount(assigned)
+    assigned = assign_clusters(rows, count, seed, fast_iterations=(2, 0))
+    offsets, sizes = rows - cluster_means(rows, assigned, count)[assigned], np.bincount(assigned)
     squares = np.einsum("ij,ij->i", offsets, offsets)
     squares[sizes[assigned] == 2] = 0  # both are equally far, however that is rounded
     ranked = np.lexsort((squares, assigned))

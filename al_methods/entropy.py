@@ -8,10 +8,10 @@ import scipy.special
 import torch
 
 from utils.arrays import as_numpy
-from utils.ranking import top
+from utils.ranking import top_candidates
 
 
 def pick(*, probs: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
     """probs: (N, C) softmax; labels: (N,) int64, -1 where unknown -> (budget,) int64."""
     entropies = scipy.special.entr(as_numpy(probs, np.float64)).sum(axis=1)  # (N,) nats
-    return top(entropies, budget, np.flatnonzero(labels < 0))
+    return top_candidates(entropies, budget, np.flatnonzero(labels < 0))

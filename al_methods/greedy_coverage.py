@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 import torch
 
-BLOCK = 2**23  # kernel values at a time, 32 MiB
-BATCH = 64  # candidates looked at together
-NOTHING = 1e-6  # of an image: a gain that rounding could have made
+MAX_KERNEL_VALUES = 2**23  # kernel values at a time, 32 MiB
+CANDIDATE_BATCH = 64  # candidates looked at together
+GAIN_TOLERANCE = 1e-6  # of an image: a gain that rounding could have made
 
 
-def greedy(
+def maximize_coverage(
     kernel: Callable,
     cover: torch.Tensor,
     candidates: torch.Tensor,
@@ -36,46 +36,48 @@ def greedy(
     weights = torch.ones_like(cover) if weights is None else weights
 
     def gains_of(some):
-        return added(kernel(candidates[some], everything), cover, weights)
+        return coverage_gains(kernel(candidates[some], everything), cover, weights)
 
     gains = cover.new_empty(len(candidates), dtype=torch.float64)  # where `cover` is `base`
     # Into one tensor: kept by themselves, each part's few gains would lie where its large kernel
     # values were, which then do not fit there again; two threads took 10 GB for 50,000 images.
-    for part in torch.arange(len(gains), device=cover.device).split(max(BLOCK // len(cover), 1)):
+    for part in torch.arange(len(gains), device=cover.device).split(
+        max(MAX_KERNEL_VALUES // len(cover), 1)
+    ):
         gains[part] = gains_of(part).double()
     bounds, base, picks = gains.clone(), cover, []
     while len(picks) < budget:
-        if bounds.max() <= NOTHING:  # all are wanted alike
+        if bounds.max() <= GAIN_TOLERANCE:  # all are wanted alike
             picks += (bounds > -torch.inf).nonzero().flatten()[: budget - len(picks)].tolist()
             break
         risen = (cover > base).nonzero().flatten()
-        chosen = lazy_best(bounds, gains_of, max(len(risen), BATCH))
+        chosen = lazy_argmax(bounds, gains_of, max(len(risen), CANDIDATE_BATCH))
         if chosen is None:
-            gains -= lost(kernel, candidates, risen, base, cover, weights)
+            gains -= gain_decreases(kernel, candidates, risen, base, cover, weights)
             bounds, base = gains.clone(), cover
             bounds[picks] = -torch.inf
-            chosen = lazy_best(bounds, gains_of, len(bounds))
+            chosen = lazy_argmax(bounds, gains_of, len(bounds))
         cover = torch.maximum(cover, kernel(candidates[[chosen]], everything)[0])
         bounds[chosen] = -torch.inf
         picks.append(chosen)
     return candidates[picks].tolist(), cover
 
 
-def added(rows: torch.Tensor, cover: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def coverage_gains(rows: torch.Tensor, cover: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """What each of some images would add: kernel rows (r, N) -> (r,)."""
     return (rows - cover).clamp_(min=0) @ weights
 
 
-def lost(kernel, candidates, risen, base, cover, weights) -> torch.Tensor:
+def gain_decreases(kernel, candidates, risen, base, cover, weights) -> torch.Tensor:
     """By how much each candidate's gain has shrunk since the cover was `base`: (M,) float64."""
     total = torch.zeros(len(candidates), dtype=torch.float64, device=cover.device)
-    for some in risen.split(max(BLOCK // len(candidates), 1)):
+    for some in risen.split(max(MAX_KERNEL_VALUES // len(candidates), 1)):
         shrunk = torch.minimum(kernel(candidates, some), cover[some])
         total += shrunk.sub_(base[some]).clamp_(min=0) @ weights[some]
     return total
 
 
-def lazy_best(bounds: torch.Tensor, gains_of: Callable, limit: int) -> int | None:
+def lazy_argmax(bounds: torch.Tensor, gains_of: Callable, limit: int) -> int | None:
     """The first of the candidates whose gain is the largest but for rounding.
 
     bounds: (M,), never below the gains, -inf for who is out; brought up to date where `gains_of`,
@@ -85,29 +87,31 @@ def lazy_best(bounds: torch.Tensor, gains_of: Callable, limit: int) -> int | Non
     while True:
         stale = bounds.masked_fill(fresh, -torch.inf)
         largest = float(stale.max())
-        if largest < best - slack(best) or largest == -torch.inf:
+        if largest < best - rounding_tolerance(best) or largest == -torch.inf:
             return chosen
-        near = (stale >= largest - slack(largest)).nonzero().flatten()[:BATCH]  # ties, in order
-        if largest <= best + slack(best) and near[0] > chosen:
+        near = (
+            (stale >= largest - rounding_tolerance(largest)).nonzero().flatten()[:CANDIDATE_BATCH]
+        )  # ties, in order
+        if largest <= best + rounding_tolerance(best) and near[0] > chosen:
             return chosen
-        some = torch.cat([near, stale.topk(min(BATCH, len(stale))).indices]).unique()
+        some = torch.cat([near, stale.topk(min(CANDIDATE_BATCH, len(stale))).indices]).unique()
         some = some[stale[some] > -torch.inf]
         seen += len(some)
-        if seen > limit + BATCH:
+        if seen > limit + CANDIDATE_BATCH:
             return None
         bounds[some] = gains_of(some).to(bounds.dtype)
         fresh[some] = True
         now = torch.where(fresh, bounds, -torch.inf)
         best = float(now.max())
-        chosen = int((now >= best - slack(best)).nonzero()[0])
+        chosen = int((now >= best - rounding_tolerance(best)).nonzero()[0])
 
 
-def slack(gain: float) -> float:
+def rounding_tolerance(gain: float) -> float:
     """What two equal gains may differ by."""
-    return NOTHING + 1e-5 * abs(gain) if gain > -torch.inf else 0.0
+    return GAIN_TOLERANCE + 1e-5 * abs(gain) if gain > -torch.inf else 0.0
 
 
-def cover_images(kernel: Callable, labels, budget: int, device, weights=None):
+def select_covering_images(kernel: Callable, labels, budget: int, device, weights=None):
     """`greedy` with the labeled images in S and the others for candidates.
 
     labels: (N,) numpy, -1 where unknown -> picks, cover (N,)"""
@@ -115,18 +119,18 @@ def cover_images(kernel: Callable, labels, budget: int, device, weights=None):
     everything = torch.arange(len(labels), device=device)
     cover = torch.zeros(len(labels), device=device)
     known = everything[labels >= 0]
-    for some in known.split(max(BLOCK // len(labels), 1)) if len(known) else ():
+    for some in known.split(max(MAX_KERNEL_VALUES // len(labels), 1)) if len(known) else ():
         cover = torch.maximum(cover, kernel(some, everything).amax(dim=0))
-    return greedy(kernel, cover, everything[labels < 0], budget, weights)
+    return maximize_coverage(kernel, cover, everything[labels < 0], budget, weights)
 
 
-def gaussian(x: torch.Tensor, sigma: float) -> Callable:
+def make_gaussian_kernel(x: torch.Tensor, sigma: float) -> Callable:
     """The kernel exp(−‖x_i − x_j‖² / σ²) of (N, d) features, for `greedy`."""
-    apart = squared_distances(x)
+    apart = make_squared_distance(x)
     return lambda rows, columns: apart(rows, columns).div_(-(sigma**2)).exp_()
 
 
-def squared_distances(x: torch.Tensor) -> Callable:
+def make_squared_distance(x: torch.Tensor) -> Callable:
     """rows (r,), columns (c,) of (N, d) features -> (r, c), never below zero."""
     lengths = x.square().sum(dim=1)
 

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 
 from utils.arrays import as_numpy
-from utils.diffusion import BLOCK, Diffusion
+from utils.diffusion import MAX_BLOCK_COLUMNS, DiffusionSolver
 from utils.graph import affinity
-from utils.ranking import top
+from utils.ranking import top_candidates
 
 log = logging.getLogger("al.jlp")
 
-KEPT = 4 * BLOCK  # columns kept for later picks
+MAX_CACHED_COLUMNS = 4 * MAX_BLOCK_COLUMNS  # columns kept for later picks
 
 
 def pick(
@@ -43,7 +43,7 @@ def pick(
     """features: (N, d); labels: (N,) int64, -1 where unknown -> (budget,) int64, in order.
 
     k, gamma, search, kernel: of the graph (utils.graph.affinity); alpha: of the diffusion."""
-    system = Diffusion(affinity(features, k, gamma, search, kernel), alpha)
+    system = DiffusionSolver(affinity(features, k, gamma, search, kernel), alpha)
     unlabeled = labels < 0
     f = as_numpy(system.solve((~unlabeled).astype(np.float32)), np.float64)  # (N,)
     if not f[unlabeled].any():
@@ -51,22 +51,24 @@ def pick(
     columns, picks = {}, []
     while len(picks) < budget:
         candidates = np.flatnonzero(unlabeled)
-        chosen = int(top(-f, 1, candidates)[0])
+        chosen = int(top_candidates(-f, 1, candidates)[0])
         if chosen not in columns:
-            columns = _solved(system, f, candidates, columns, budget - len(picks))
+            columns = _solve_columns(system, f, candidates, columns, budget - len(picks))
         f += columns.pop(chosen)
         unlabeled[chosen] = False
         picks.append(chosen)
     return np.array(picks, dtype=np.int64)
 
 
-def _solved(system, f, candidates, columns: dict, wanted: int) -> dict:
+def _solve_columns(system, f, candidates, columns: dict, wanted: int) -> dict:
     """Columns of the inverse for the images of lowest f, those in `columns` among them.
 
     -> image: (N,) float32.  Columns that f has left behind are dropped first."""
-    lowest = top(-f, min(KEPT, len(candidates)), candidates)
+    lowest = top_candidates(-f, min(MAX_CACHED_COLUMNS, len(candidates)), candidates)
     columns = {image: columns[image] for image in lowest.tolist() if image in columns}
-    new = [image for image in lowest.tolist() if image not in columns][: min(BLOCK, wanted)]
+    new = [image for image in lowest.tolist() if image not in columns][
+        : min(MAX_BLOCK_COLUMNS, wanted)
+    ]
     sides = np.zeros((len(f), len(new)), dtype=np.float32)
     sides[new, np.arange(len(new))] = 1
     solutions = np.maximum(as_numpy(system.solve(sides).T), 0)

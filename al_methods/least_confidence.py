@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from utils.arrays import as_numpy
-from utils.ranking import top
+from utils.ranking import top_candidates
 
 
 def pick(*, probs: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
     """probs: (N, C) softmax; labels: (N,) int64, -1 where unknown -> (budget,) int64."""
     confidences = as_numpy(probs, np.float64).max(axis=1)  # (N,)
-    return top(-confidences, budget, np.flatnonzero(labels < 0))
+    return top_candidates(-confidences, budget, np.flatnonzero(labels < 0))

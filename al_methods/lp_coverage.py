@@ -28,21 +28,23 @@ import logging
 import numpy as np
 import torch
 
-from al_methods.greedy_coverage import added, greedy, lazy_best
+from al_methods.greedy_coverage import coverage_gains, lazy_argmax, maximize_coverage
 from al_methods.spec import Method
 from utils.arrays import as_numpy
-from utils.diffusion import BLOCK, Diffusion, as_torch_csr, torch_csr
+from utils.diffusion import MAX_BLOCK_COLUMNS, DiffusionSolver, as_torch_csr, make_torch_csr
 from utils.graph import affinity
-from utils.graph.graph_options import GRAPH, VIEWS, fits_device, graph_needs, shown
+from utils.graph.graph_options import GRAPH, VIEWS, check_knn_device, graph_inputs, graph_needs
 
 log = logging.getLogger("al.lp_coverage")
 
-DENSE = 4096  # images up to which K is a matrix
-WORK = 125_000_000  # entries of all columns solved, half a gigabyte: 2,500 columns of 50,000
-WIDEST = 4 * BLOCK  # columns solved in a round
-PROBES = 64  # images whose diagonal is known to the estimate
-ALIKE = 0.25  # part of the weights that is the same for all images
-SPREAD = 4  # steps of the longer walks
+MAX_DENSE_IMAGES = 4096  # images up to which K is a matrix
+MAX_SOLVED_ENTRIES = (
+    125_000_000  # entries of all columns solved, half a gigabyte: 2,500 columns of 50,000
+)
+MAX_ROUND_COLUMNS = 4 * MAX_BLOCK_COLUMNS  # columns solved in a round
+NUM_PROBE_IMAGES = 64  # images whose diagonal is known to the estimate
+UNIFORM_SHARE = 0.25  # part of the weights that is the same for all images
+NUM_WALK_STEPS = 4  # steps of the longer walks
 
 
 def pick(
@@ -50,26 +52,26 @@ def pick(
     labels: np.ndarray,
     budget: int,
     rng=None,
-    views: str = "features",
+    graph_views: str = "features",
     view_weights: str = "equal",
     k: int | str = 50,
     gamma: float = 3,
     alpha: float = 0.99,
     search: str = "auto",
     kernel: str = "cosine",
-    **seen: torch.Tensor,
+    **outputs: torch.Tensor,
 ) -> np.ndarray:
     """labels: (N,) int64, -1 where unknown, all of them perhaps; seen: what graph_needs asks for,
     by name, (N, d) each; views, view_weights: of it -> (budget,) int64, in order.
 
     k, gamma, search, kernel: of the graph (utils.graph.affinity); alpha: of the diffusion."""
-    graph = shown(seen, views)
+    graph = graph_inputs(outputs, graph_views)
     W = affinity(k=k, gamma=gamma, search=search, kernel=kernel, **graph)
-    system = Diffusion(W, alpha)
+    system = DiffusionSolver(W, alpha)
     W = W if isinstance(W, torch.Tensor) else as_torch_csr(W)
     known = torch.as_tensor(np.flatnonzero(labels >= 0), device=W.device)
-    choose = _dense if len(labels) <= DENSE else _by_columns
-    weights = torch.as_tensor(open_questions(system, labels), device=W.device)
+    choose = _select_dense if len(labels) <= MAX_DENSE_IMAGES else _select_by_columns
+    weights = torch.as_tensor(margin_weights(system, labels), device=W.device)
     picks, cover = choose(W, system, known, budget, weights)
     log.info(
         "lp_coverage: %d labels and %d picks cover %.4f of %d images",
@@ -78,7 +80,7 @@ def pick(
     return np.array(picks, dtype=np.int64)
 
 
-def open_questions(system: Diffusion, labels: np.ndarray) -> np.ndarray:
+def margin_weights(system: DiffusionSolver, labels: np.ndarray) -> np.ndarray:
     """The weights w of the module: of the diffusion's shares of the classes, a row's largest less
     its second largest is m; 0 where no label reaches.  labels: (N,), -1 where unknown -> (N,)
     float32."""
@@ -92,10 +94,12 @@ def open_questions(system: Diffusion, labels: np.ndarray) -> np.ndarray:
     mass = shares.sum(axis=1, keepdims=True)
     shares = np.divide(shares, mass, out=np.zeros_like(shares), where=mass > 0)
     second, largest = np.partition(shares, -2, axis=1)[:, -2:].T
-    return ALIKE + (1 - ALIKE) * (1 - (largest - second))
+    return UNIFORM_SHARE + (1 - UNIFORM_SHARE) * (1 - (largest - second))
 
 
-def _dense(W, system: Diffusion, known: torch.Tensor, budget: int, weights: torch.Tensor):
+def _select_dense(
+    W, system: DiffusionSolver, known: torch.Tensor, budget: int, weights: torch.Tensor
+):
     """-> picks, cover (N,).  W: torch CSR (N, N); known: indices of the labeled images; weights:
     (N,)."""
     kernel = torch.eye(len(W), device=W.device).sub_(W.to_dense(), alpha=system.alpha)
@@ -110,46 +114,56 @@ def _dense(W, system: Diffusion, known: torch.Tensor, budget: int, weights: torc
     def entries(images, columns):
         return kernel[images] if len(columns) == len(rows) else kernel[images[:, None], columns]
 
-    return greedy(entries, cover, rows[unknown], budget, weights)
+    return maximize_coverage(entries, cover, rows[unknown], budget, weights)
 
 
-def _by_columns(W, system: Diffusion, known: torch.Tensor, budget: int, weights: torch.Tensor):
+def _select_by_columns(
+    W, system: DiffusionSolver, known: torch.Tensor, budget: int, weights: torch.Tensor
+):
     """The same from the columns of promising images."""
     n = len(W)
-    columns = max(WORK // n, budget + budget // 4)  # in all
-    width = min(max(columns // budget // BLOCK, 1) * BLOCK, WIDEST)  # in a round
+    columns = max(MAX_SOLVED_ENTRIES // n, budget + budget // 4)  # in all
+    width = min(
+        max(columns // budget // MAX_BLOCK_COLUMNS, 1) * MAX_BLOCK_COLUMNS, MAX_ROUND_COLUMNS
+    )  # in a round
     each = -(-width * budget // columns)  # picks of a round
-    scale = _scale(W, system)
+    scale = _estimate_scale(W, system)
     cover = torch.zeros_like(scale)
-    for some in known.split(BLOCK) if len(known) else ():
-        cover = torch.maximum(cover, _rows(system, some, scale).amax(dim=0))
+    for some in known.split(MAX_BLOCK_COLUMNS) if len(known) else ():
+        cover = torch.maximum(cover, _kernel_rows(system, some, scale).amax(dim=0))
     pool, picks = {}, []  # pool: image -> its row and a bound of its gain
     while len(picks) < budget:
         taken = torch.zeros(n, dtype=torch.bool, device=W.device)
         taken[known] = True
         taken[[*picks, *pool]] = True
-        new = _promising(W, system, scale, cover, weights, taken, width)
+        new = _find_promising_images(W, system, scale, cover, weights, taken, width)
         if len(new):
-            rows = _rows(system, new, scale)
-            gains = added(rows, cover, weights).tolist()
+            rows = _kernel_rows(system, new, scale)
+            gains = coverage_gains(rows, cover, weights).tolist()
             pool |= {image: (rows[i], gains[i]) for i, image in enumerate(new.tolist())}
         wanted = min(each if len(new) else len(pool), len(pool), budget - len(picks))
-        chosen, cover = _best(pool, cover, weights, wanted)
+        chosen, cover = _take_best(pool, cover, weights, wanted)
         picks += chosen
-        for image in sorted(pool, key=lambda image: -pool[image][1])[max(WORK // n, width) :]:
+        for image in sorted(pool, key=lambda image: -pool[image][1])[
+            max(MAX_SOLVED_ENTRIES // n, width) :
+        ]:
             del pool[image]  # it may be solved once more
     return picks, cover
 
 
-def _rows(system: Diffusion, images: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def _kernel_rows(
+    system: DiffusionSolver, images: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
     """Rows (c, N) of the normalised kernel; scale (N,): 1 / √K_jj."""
-    rows, own = _columns(system, images)
+    rows, own = _diffusion_columns(system, images)
     rows = rows.mul_(scale).mul_(own.rsqrt()[:, None]).clamp_(max=1)
     rows[torch.arange(len(images), device=rows.device), images] = 1
     return rows
 
 
-def _columns(system: Diffusion, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _diffusion_columns(
+    system: DiffusionSolver, images: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """K_i (c, N) and K_ii (c,) of some images i."""
     at = torch.arange(len(images), device=images.device)
     sides = torch.zeros(system.shape[0], len(images), device=images.device)
@@ -158,13 +172,13 @@ def _columns(system: Diffusion, images: torch.Tensor) -> tuple[torch.Tensor, tor
     return rows.contiguous(), rows[at, images]
 
 
-def _scale(W, system: Diffusion) -> torch.Tensor:
+def _estimate_scale(W, system: DiffusionSolver) -> torch.Tensor:
     """1 / √K_jj by the module's estimate: (N,)."""
     n, alpha = len(W), system.alpha
-    squares = torch_csr(W.crow_indices(), W.col_indices(), W.values().square(), W.shape)
+    squares = make_torch_csr(W.crow_indices(), W.col_indices(), W.values().square(), W.shape)
     twice = alpha**2 * (squares @ torch.ones(n, device=W.device))  # there and back
-    probes = torch.linspace(0, n - 1, min(PROBES, n)).long().unique().to(W.device)
-    _, exact = _columns(system, probes)
+    probes = torch.linspace(0, n - 1, min(NUM_PROBE_IMAGES, n)).long().unique().to(W.device)
+    _, exact = _diffusion_columns(system, probes)
     terms = torch.stack([twice, W @ twice], dim=1)  # (N, 2)
     longer = as_numpy(exact - 1 - twice[probes], np.float64)
     fitted = np.linalg.lstsq(as_numpy(terms[probes], np.float64), longer, rcond=1e-6)[0]
@@ -172,13 +186,15 @@ def _scale(W, system: Diffusion) -> torch.Tensor:
     return (1 + twice + longer.clamp_(min=0)).rsqrt_()
 
 
-def _promising(W, system: Diffusion, scale, cover, weights, taken, count: int) -> torch.Tensor:
+def _find_promising_images(
+    W, system: DiffusionSolver, scale, cover, weights, taken, count: int
+) -> torch.Tensor:
     """Up to `count` images whose columns to solve next, of those that are not taken."""
     if cover.any():
         once = walk = (1 - cover) * weights
         once = once + system.alpha * (W @ walk)
         spread = walk = (-cover / cover.mean()).exp() * weights
-        for _ in range(SPREAD):
+        for _ in range(NUM_WALK_STEPS):
             walk = system.alpha * (W @ walk)
             spread = spread + walk
     else:  # the gains themselves
@@ -193,17 +209,17 @@ def _promising(W, system: Diffusion, scale, cover, weights, taken, count: int) -
     return torch.tensor(sorted(images), dtype=torch.int64, device=W.device)
 
 
-def _best(pool: dict, cover, weights, count: int) -> tuple[list[int], torch.Tensor]:
+def _take_best(pool: dict, cover, weights, count: int) -> tuple[list[int], torch.Tensor]:
     """The `count` best images of the pool, one after another; they leave it."""
     images, picks = sorted(pool), []
     bounds = torch.tensor([pool[image][1] for image in images])
 
     def gains_of(some):
         rows = torch.stack([pool[images[i]][0] for i in some.tolist()])
-        return added(rows, cover, weights).cpu()
+        return coverage_gains(rows, cover, weights).cpu()
 
     for _ in range(count):
-        chosen = lazy_best(bounds, gains_of, len(bounds))
+        chosen = lazy_argmax(bounds, gains_of, len(bounds))
         bounds[chosen] = -torch.inf
         row, _ = pool.pop(images[chosen])
         cover = torch.maximum(cover, row)
@@ -214,14 +230,14 @@ def _best(pool: dict, cover, weights, count: int) -> tuple[list[int], torch.Tens
     return picks, cover
 
 
-ROW = Method(
+METHOD = Method(
     pick,
     needs=graph_needs,
-    rather={
+    substitutes={
         "features": "pretrained_features",
         "features_agreement": "pretrained_features_agreement",
     },
     options=(*VIEWS, *GRAPH),
-    fits=fits_device,
-    first=True,
+    fits=check_knn_device,
+    needs_no_labels=True,
 )

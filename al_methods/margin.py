@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from utils.arrays import as_numpy
-from utils.ranking import top
+from utils.ranking import top_candidates
 
 
 def pick(*, probs: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
     """probs: (N, C) softmax, C > 1; labels: (N,) int64, -1 where unknown -> (budget,) int64."""
     ordered = np.sort(as_numpy(probs, np.float64), axis=1)  # (N, C) ascending
     margins = ordered[:, -1] - ordered[:, -2]
-    return top(-margins, budget, np.flatnonzero(labels < 0))
+    return top_candidates(-margins, budget, np.flatnonzero(labels < 0))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from al_methods.greedy_coverage import cover_images, gaussian
+from al_methods.greedy_coverage import make_gaussian_kernel, select_covering_images
 from al_methods.spec import Method
 
 SIGMA = 1.0
@@ -22,8 +22,8 @@ def pick(
     """pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps ->
     (budget,) int64, in order."""
     x = F.normalize(pretrained_features)
-    picks, _ = cover_images(gaussian(x, SIGMA), labels, budget, x.device)
+    picks, _ = select_covering_images(make_gaussian_kernel(x, SIGMA), labels, budget, x.device)
     return np.array(picks, dtype=np.int64)
 
 
-ROW = Method(pick, needs=("pretrained_features",), first=True)
+METHOD = Method(pick, needs=("pretrained_features",), needs_no_labels=True)

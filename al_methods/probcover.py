@@ -19,14 +19,14 @@ import torch.nn.functional as F
 from al_methods import balls
 from al_methods.spec import Method
 from utils.arrays import as_numpy
-from utils.kmeans import cluster
-from utils.options.converters import above_zero
+from utils.kmeans import assign_clusters
+from utils.options.converters import positive_float
 from utils.options.option import Option
 
 log = logging.getLogger("al.probcover")
 
 PURITY = 0.95  # α in the paper
-SEED = 0  # of k-means, so that δ is the same in every cycle
+KMEANS_SEED = 0  # of k-means, so that δ is the same in every cycle
 
 
 def pick(
@@ -44,17 +44,17 @@ def pick(
     known = {}
     if radius is None:
         classes = num_classes or max(2, int(labels.max()) + 1)
-        assigned = cluster(as_numpy(x, np.float32), min(classes, len(x)), SEED)
+        assigned = assign_clusters(as_numpy(x, np.float32), min(classes, len(x)), KMEANS_SEED)
         assigned = torch.as_tensor(assigned, device=x.device)
-        between = balls.between_clusters(x, assigned)
-        radius, known = pure_radius(between), {"assigned": assigned, "between": between}
-    picks, held = balls.cover(balls.Balls(x, radius, **known), labels, budget)
+        between = balls.distance_to_other_clusters(x, assigned)
+        radius, known = largest_pure_radius(between), {"assigned": assigned, "between": between}
+    picks, held = balls.greedy_ball_cover(balls.Balls(x, radius, **known), labels, budget)
     share = held.double().mean()
     log.info("probcover: balls of radius %.4g cover %.4f of the images", radius, share)
     return np.array(picks, dtype=np.int64)
 
 
-def pure_radius(between: torch.Tensor) -> float:
+def largest_pure_radius(between: torch.Tensor) -> float:
     """The largest δ at which PURITY of the open balls are pure; inf where there is one cluster.
 
     between: (N,), distance of an image to the nearest of another cluster."""
@@ -66,8 +66,8 @@ RADIUS = Option(
     "coverage_radius",
     None,
     "radius of ProbCover's balls, between features of unit length",
-    kind=above_zero,
+    kind=positive_float,
     keyword="radius",
     shown="the largest whose balls are pure",
 )
-ROW = Method(pick, needs=("pretrained_features",), options=(RADIUS,), first=True)
+METHOD = Method(pick, needs=("pretrained_features",), options=(RADIUS,), needs_no_labels=True)

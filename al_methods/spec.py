@@ -18,10 +18,10 @@ class Method(Row):
 
     pick: Callable
     needs: tuple[str, ...] | Callable[..., tuple[str, ...]] = ()
-    rather: dict[str, str] = field(default_factory=dict)
-    first: bool = False
+    substitutes: dict[str, str] = field(default_factory=dict)
+    needs_no_labels: bool = False
 
-    def instead(self, needs: tuple[str, ...]) -> dict[str, str]:
+    def substitutes_for(self, needs: tuple[str, ...]) -> dict[str, str]:
         """`rather`, as far as it is of these needs."""
-        found = {name: other for name, other in self.rather.items() if name in needs}
+        found = {name: other for name, other in self.substitutes.items() if name in needs}
         return {} if set(found.values()) & set(needs) else found

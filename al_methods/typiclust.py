@@ -16,17 +16,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from al_methods.greedy_coverage import BLOCK
+from al_methods.greedy_coverage import MAX_KERNEL_VALUES
 from al_methods.spec import Method
 from utils.arrays import as_numpy
-from utils.kmeans import cluster, means
+from utils.kmeans import assign_clusters, cluster_means
 from utils.torch_faiss import faiss
 
-NEIGHBORS = 20  # K in the paper
-AROUND = 3  # clusters whose images may be neighbours too
-MOST = 500  # clusters
-SMALLEST = 5  # images of a cluster that is worth a pick
-TOUCHING = 1e-4  # squared distance, which is rounded to 1e-6: duplicates are nearer
+NUM_NEIGHBORS = 20  # K in the paper
+NUM_ADJACENT_CLUSTERS = 3  # clusters whose images may be neighbours too
+MAX_CLUSTERS = 500  # clusters
+MIN_CLUSTER_SIZE = 5  # images of a cluster that is worth a pick
+DUPLICATE_SQUARED_DISTANCE = (
+    1e-4  # squared distance, which is rounded to 1e-6: duplicates are nearer
+)
 
 
 def pick(
@@ -35,29 +37,31 @@ def pick(
     """pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps; rng:
     seeds k-means -> (budget,) int64, in order."""
     x = as_numpy(F.normalize(pretrained_features), np.float32)
-    count = min(int((labels >= 0).sum()) + budget, MOST)
+    count = min(int((labels >= 0).sum()) + budget, MAX_CLUSTERS)
     seed = 0 if rng is None else int(rng.integers(2**31 - 1))
-    assigned = cluster(x, count, seed, quick=(0, 2))
+    assigned = assign_clusters(x, count, seed, fast_iterations=(0, 2))
     sizes = np.bincount(assigned)
     held = np.bincount(assigned[labels >= 0], minlength=count)
     members = np.split(np.argsort(assigned, kind="stable"), sizes.cumsum()[:-1])
-    near = nearest_clusters(means(x, assigned, count))
+    near = nearest_clusters(cluster_means(x, assigned, count))
     ranked, picks = {}, []
-    for chosen in turns(sizes, held, budget):
+    for chosen in cluster_order(sizes, held, budget):
         if chosen not in ranked:
-            order = by_typicality(x, members[chosen], [members[other] for other in near[chosen]])
+            order = rank_by_typicality(
+                x, members[chosen], [members[other] for other in near[chosen]]
+            )
             ranked[chosen] = iter(order[labels[order] < 0].tolist())
         picks.append(next(ranked[chosen]))
     return np.array(picks, dtype=np.int64)
 
 
-def turns(sizes: np.ndarray, held: np.ndarray, budget: int) -> Iterator[int]:
+def cluster_order(sizes: np.ndarray, held: np.ndarray, budget: int) -> Iterator[int]:
     """The clusters to pick from, in order; sizes, held: their images, and those of them with a
     label."""
     held, free = held.copy(), sizes - held
     for _ in range(budget):
         open_ = np.flatnonzero(free > 0)
-        order = np.lexsort((-sizes[open_], held[open_], sizes[open_] < SMALLEST))
+        order = np.lexsort((-sizes[open_], held[open_], sizes[open_] < MIN_CLUSTER_SIZE))
         chosen = int(open_[order[0]])
         held[chosen] += 1
         free[chosen] -= 1
@@ -68,20 +72,22 @@ def nearest_clusters(centres: np.ndarray) -> np.ndarray:
     """(C, d) -> (C, at most AROUND): which others are next to each, the nearest first."""
     apart = np.einsum("ij,ij->i", centres, centres) - 2 * centres @ centres.T
     np.fill_diagonal(apart, np.inf)
-    return np.argsort(apart, axis=1, kind="stable")[:, : min(AROUND, len(centres) - 1)]
+    return np.argsort(apart, axis=1, kind="stable")[
+        :, : min(NUM_ADJACENT_CLUSTERS, len(centres) - 1)
+    ]
 
 
-def by_typicality(x: np.ndarray, members: np.ndarray, around: list[np.ndarray]) -> np.ndarray:
+def rank_by_typicality(x: np.ndarray, members: np.ndarray, around: list[np.ndarray]) -> np.ndarray:
     """The members of a cluster, ascending indices (m,), the most typical first; around: those of
     the clusters next to it.  Duplicates are as typical as the first of them, whatever their
     distances were rounded to."""
     near = x[np.concatenate([members, *around])]  # (n, d)
-    own, k = near[: len(members)], min(NEIGHBORS, len(near) - 1)
+    own, k = near[: len(members)], min(NUM_NEIGHBORS, len(near) - 1)
     if k == 0:
         return members
-    squares = _nearest_squares(own, near, k)  # (m, k)
+    squares = _nearest_squared_distances(own, near, k)  # (m, k)
     apart = np.sqrt(squares).mean(axis=1)  # (m,) 1 / typicality
-    close = np.flatnonzero(squares.min(axis=1) < TOUCHING)
+    close = np.flatnonzero(squares.min(axis=1) < DUPLICATE_SQUARED_DISTANCE)
     if len(close):
         twins = {"return_index": True, "return_inverse": True}
         _, first, twin = np.unique(own[close], axis=0, **twins)
@@ -89,10 +95,10 @@ def by_typicality(x: np.ndarray, members: np.ndarray, around: list[np.ndarray]) 
     return members[np.argsort(apart, kind="stable")]
 
 
-def _nearest_squares(own: np.ndarray, near: np.ndarray, k: int) -> np.ndarray:
+def _nearest_squared_distances(own: np.ndarray, near: np.ndarray, k: int) -> np.ndarray:
     """The k least squared distances of each row of own (m, d) to the others of near (n, d), whose
     first m rows are own -> (m, k), in no order."""
-    if len(own) * len(near) <= BLOCK:
+    if len(own) * len(near) <= MAX_KERNEL_VALUES:
         lengths = np.einsum("ij,ij->i", near, near)
         squares = lengths[: len(own), None] + lengths - 2 * (own @ near.T)
         np.fill_diagonal(squares, np.inf)
@@ -102,4 +108,4 @@ def _nearest_squares(own: np.ndarray, near: np.ndarray, k: int) -> np.ndarray:
     return squares[:, 1:]  # the first is its own, or a duplicate's
 
 
-ROW = Method(pick, needs=("pretrained_features",), first=True)
+METHOD = Method(pick, needs=("pretrained_features",), needs_no_labels=True)

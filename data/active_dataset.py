@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data import export, splits
-from data.augment import ImageBatches, channel_statistics
+from data.augment import ImageStore, channel_statistics
 from data.download import checksums
-from data.feature_vectors import VectorBatches
-from data.images import fingerprint
-from data.memmap import image_batches
-from data.spec import DatasetSpec, Found
+from data.feature_vectors import FeatureStore
+from data.images import data_fingerprint
+from data.memmap import make_image_store
+from data.spec import DatasetSpec, LoadedDataset
 from utils.errors import UserError
-from utils.options.converters import not_empty, number, positive
+from utils.options.converters import make_number_type, non_empty_text, positive_integer
 from utils.options.option import Option, Part
 
-VALIDATION_IMAGES = 50  # a class, with --use-val-set
+VALIDATION_IMAGES_PER_CLASS = 50  # a class, with --use-val-set
 
 
 def _check(args) -> None:
@@ -24,9 +24,9 @@ def _check(args) -> None:
         raise UserError("--initial-size must be at least 2 (default: --al-budget), for batch norm")
 
 
-def _fits(args, problem: "Problem") -> None:
+def _fits(args, problem: "ActiveDataset") -> None:
     images = len(problem.images)
-    first = len(problem.initial) if args.initial_size is None else args.initial_size
+    first = len(problem.initial_indices) if args.initial_size is None else args.initial_size
     if first < 2:
         raise UserError(
             f"--initial given finds {first} labels of training images in {args.dataset}: two are "
@@ -44,7 +44,7 @@ DATA_ROOT = Option(
     "data_root",
     None,
     "where the data sets are; of one's own data the folder or file itself",
-    kind=not_empty,
+    kind=non_empty_text,
     metavar="FOLDER",
     shown="$AL_DATA_ROOT, else ./downloads",
     identity=False,
@@ -59,13 +59,13 @@ PROBLEM = Part(
             "split",
             0,
             "number of the initial split",
-            kind=number(int, at_least=0, below=2**32),  # a seed of numpy's RandomState
+            kind=make_number_type(int, at_least=0, below=2**32),  # a seed of numpy's RandomState
             metavar="N",
         ),
         Option(
             "use_val_set",
             False,
-            f"hold {VALIDATION_IMAGES} images a class out of training and report on them too",
+            f"hold {VALIDATION_IMAGES_PER_CLASS} images a class out of training and report on them too",
             kind=bool,
             keyword="validation",
             section="training",
@@ -76,13 +76,22 @@ PROBLEM = Part(
 BUDGET = Part(
     "active learning",
     options=(
-        Option("al_budget", 100, "images to label in each cycle", kind=positive, metavar="N"),
-        Option("al_nb_cycles", 10, "training cycles", kind=positive, metavar="N", identity=False),
+        Option(
+            "al_budget", 100, "images to label in each cycle", kind=positive_integer, metavar="N"
+        ),
+        Option(
+            "al_nb_cycles",
+            10,
+            "training cycles",
+            kind=positive_integer,
+            metavar="N",
+            identity=False,
+        ),
         Option(
             "initial_size",
             None,
             "labels in cycle 0",
-            kind=number(int, at_least=2),
+            kind=make_number_type(int, at_least=2),
             keyword="size",
             metavar="N",
             shown="the budget",
@@ -103,112 +112,123 @@ class Oracle:
 
     labels: np.ndarray
 
-    def answers(self, asked: np.ndarray) -> np.ndarray:
+    def query_labels(self, indices: np.ndarray) -> np.ndarray:
         """The classes (n,) of the images `asked` (n,)."""
-        return self.labels[asked]
+        return self.labels[indices]
 
 
 @dataclass(frozen=True)
-class Problem:
+class ActiveDataset:
     """What active learning is done on.  N: training images, the validation set taken out.
 
     Where the data set has features in place of images, these are VectorBatches."""
 
-    images: ImageBatches | VectorBatches  # of N
-    everything: ImageBatches  # with the validation set, for pre-training, which every split shares
+    images: ImageStore | FeatureStore  # of N
+    all_images: ImageStore  # with the validation set, for pre-training, which every split shares
     oracle: Oracle  # of N
-    ids: np.ndarray  # (N,) int64, the index in the data set of each training image
-    initial: np.ndarray  # indices into images, labeled at the start: the split, or what is given
+    dataset_indices: np.ndarray  # (N,) int64, the index in the data set of each training image
+    initial_indices: (
+        np.ndarray
+    )  # indices into images, labeled at the start: the split, or what is given
     initial_labels: np.ndarray  # their classes
-    judges: dict[str, tuple[ImageBatches, np.ndarray]]  # column prefix -> images, labels
+    eval_sets: dict[str, tuple[ImageStore, np.ndarray]]  # column prefix -> images, labels
     num_classes: int
     channels: int  # or how many numbers a vector has
     size: int  # pixels a side
-    vectors: bool  # features in place of images
+    has_feature_vectors: bool  # features in place of images
     class_names: tuple[str, ...]  # of num_classes
     fingerprint: str  # of all pixels and labels, and of nothing else
-    paths: tuple[str, ...] | None = None  # by `ids`: the images' files, where each has one
-    notices: tuple[str, ...] = ()  # what the user should know of the files, a line each
+    image_paths: tuple[str, ...] | None = None  # by `ids`: the images' files, where each has one
+    warnings: tuple[str, ...] = ()  # what the user should know of the files, a line each
 
     @property
-    def texts(self) -> dict[str, str]:
+    def export_files(self) -> dict[str, str]:
         """Files of the run folder that say what the data are, by name."""
-        return export.texts(self)
+        return export.render_export_files(self)
 
 
-def load_problem(
+def load_active_dataset(
     spec: DatasetSpec,
     root: str,
     *,
     name: str,
     split: int = 0,
     size: int,
-    drawn: bool = True,
-    given: bool = False,
+    from_split: bool = True,
+    use_all_labels: bool = False,
     validation: bool = False,
     rng,
     device,
     **options,
-) -> Problem:
+) -> ActiveDataset:
     """Read the data set and the split number `split` of `size` labels; nothing is written but, if
     that can be, the checksums of published files beside them.
 
     drawn: are the first labels a split's?  given: are they all that there are?  If neither they are
     asked for later, and `initial` is empty.  rng draws the validation set; options: the data set's
     own.  Raises UserError for whatever is wrong with either."""
-    found = spec.read(root, **options)
-    content = found.fingerprint or fingerprint(found.train, found.test)
-    folder, train = splits.folder_name(name, content if spec.own else ""), found.train
-    spec = replace(spec, **found.facts)
-    chosen, said = np.flatnonzero(train.labels >= 0) if given else np.empty(0, np.int64), ()
-    if drawn:
-        chosen, said = _drawn(folder, train.labels, spec.num_classes, size, split)
-    everything, judged = batches_of(spec, found, device)
+    found = spec.load_and_check(root, **options)
+    content = found.fingerprint or data_fingerprint(found.train, found.test)
+    folder, train = splits.split_folder_name(name, content if spec.is_custom else ""), found.train
+    spec = replace(spec, **found.spec_fields)
+    chosen, said = (
+        np.flatnonzero(train.labels >= 0) if use_all_labels else np.empty(0, np.int64),
+        (),
+    )
+    if from_split:
+        chosen, said = _load_split(folder, train.labels, spec.num_classes, size, split)
+    everything, judged = make_stores(spec, found, device)
     judges = {"": (judged, found.test.labels)}
     images, ids = everything, np.arange(len(train.labels))
     if validation:
-        ids, judges["val_"] = hold_out(everything, train.labels, chosen, rng)
+        ids, judges["val_"] = split_off_validation_set(everything, train.labels, chosen, rng)
         images = everything.subset(ids)
-    return Problem(
+    return ActiveDataset(
         images=images,
-        everything=everything,
+        all_images=everything,
         oracle=Oracle(train.labels[ids]),
-        ids=ids,
-        initial=np.searchsorted(ids, chosen),
+        dataset_indices=ids,
+        initial_indices=np.searchsorted(ids, chosen),
         initial_labels=train.labels[chosen],
-        judges=judges,
+        eval_sets=judges,
         num_classes=spec.num_classes,
         channels=spec.channels,
         size=spec.size,
-        vectors=spec.vectors,
-        class_names=found.classes or tuple(map(str, range(spec.num_classes))),
+        has_feature_vectors=spec.has_feature_vectors,
+        class_names=found.class_names or tuple(map(str, range(spec.num_classes))),
         fingerprint=content,
-        paths=found.paths or None,
-        notices=(*checksums.notices(name, root, spec.published), *found.notices, *said),
+        image_paths=found.image_paths or None,
+        warnings=(
+            *checksums.checksum_warnings(name, root, spec.published_md5),
+            *found.warnings,
+            *said,
+        ),
     )
 
 
-def _drawn(folder: str, labels: np.ndarray, num_classes: int, size: int, split: int):
+def _load_split(folder: str, labels: np.ndarray, num_classes: int, size: int, split: int):
     """The images of a split, and what the user should know of its file."""
-    chosen = splits.read_or_balance(folder, labels, num_classes, size, split)
-    return chosen, splits.notices(splits.path_of(folder, size, split), labels, size, split)
+    chosen = splits.read_or_draw_split(folder, labels, num_classes, size, split)
+    return chosen, splits.split_warnings(
+        splits.split_path(folder, size, split), labels, size, split
+    )
 
 
-def hold_out(everything, labels: np.ndarray, chosen: np.ndarray, rng):
+def split_off_validation_set(all_images, labels: np.ndarray, chosen: np.ndarray, rng):
     """Take the validation set out of all images: -> the indices that stay (n,), and the images that
     are held out, with their labels.  chosen: indices of the initial labels, which stay."""
-    held_out = splits.hold_out(labels, chosen, VALIDATION_IMAGES, rng)
+    held_out = splits.draw_validation_set(labels, chosen, VALIDATION_IMAGES_PER_CLASS, rng)
     stay = np.setdiff1d(np.arange(len(labels)), held_out)
-    return stay, (everything.subset(held_out), labels[held_out])
+    return stay, (all_images.subset(held_out), labels[held_out])
 
 
-def batches_of(spec: DatasetSpec, found: Found, device):
+def make_stores(spec: DatasetSpec, found: LoadedDataset, device):
     """Training and test part as batches on their device."""
     train, test = found.train, found.test
-    if spec.vectors:
-        return tuple(VectorBatches(part.vectors.to(device)) for part in (train, test))
+    if spec.has_feature_vectors:
+        return tuple(FeatureStore(part.features.to(device)) for part in (train, test))
     mean, std = (spec.mean, spec.std) if spec.mean else channel_statistics(train.pixels)
     return (
-        image_batches(train.pixels, mean, std, spec.max_shift, spec.flip, device),
-        image_batches(test.pixels, mean, std, 0, False, device),
+        make_image_store(train.pixels, mean, std, spec.max_shift, spec.flip, device),
+        make_image_store(test.pixels, mean, std, 0, False, device),
     )

@@ -7,44 +7,63 @@ where unknown; test_images and test_labels, or a fifth of each class is the test
 import numpy as np
 
 from data import npy_files
-from data.custom import DEFAULTS, FLIP, check_classes, count_classes, facts, held_out, mirrored
-from data.images import Images, checked_labels, images_of
-from data.memmap import HELD, Mapped
-from data.spec import DatasetSpec, Found
+from data.custom import (
+    DEFAULT_OPTIONS,
+    FLIP,
+    check_classes,
+    count_classes,
+    infer_spec_fields,
+    make_test_mask,
+    resolve_flip,
+)
+from data.images import Images, check_images, check_labels
+from data.memmap import MAX_IN_MEMORY_BYTES, MemmapImages
+from data.spec import DatasetSpec, LoadedDataset
 from utils.errors import UserError
 
 
-def load(root: str, *, flip: bool | str = "auto") -> Found:
+def load(root: str, *, flip: bool | str = "auto") -> LoadedDataset:
     """Raises UserError naming the first image or label that is not what it has to be."""
-    arrays, where = npy_files.read(root, "images", "arrays")
-    train = _part(arrays["images"], arrays["labels"], where, unknown=True)
+    arrays, where = npy_files.load_arrays(root, "images", "arrays")
+    train = _check_part(arrays["images"], arrays["labels"], where, allow_unknown=True)
     if "test_images" in arrays:
-        test = _part(arrays["test_images"], arrays["test_labels"], f"the test part of {where}")
+        test = _check_part(
+            arrays["test_images"], arrays["test_labels"], f"the test part of {where}"
+        )
     else:
-        out = held_out(np.arange(len(train.labels)), train.labels)
-        train, test = _some(train, ~out), _some(train, out)
+        out = make_test_mask(np.arange(len(train.labels)), train.labels)
+        train, test = _subset(train, ~out), _subset(train, out)
     classes = tuple(map(str, range(count_classes(train.labels, test.labels, where))))
     check_classes(train.labels, test.labels, classes, where)
-    flip, said = mirrored(train.pixels, flip)
-    found = facts(train, test, classes, flip, where)
-    return Found(train, test, found, classes, notices=said)
+    flip, said = resolve_flip(train.pixels, flip)
+    found = infer_spec_fields(train, test, classes, flip, where)
+    return LoadedDataset(train, test, found, classes, warnings=said)
 
 
-def _part(images: np.ndarray, labels: np.ndarray, where: str, unknown: bool = False) -> Images:
+def _check_part(
+    images: np.ndarray, labels: np.ndarray, where: str, allow_unknown: bool = False
+) -> Images:
     if images.ndim not in (3, 4) or not all(images.shape):
         raise UserError(
             f"the images of {where} are of shape {images.shape}, not (N, height, width) or "
             "(N, height, width, channels)"
         )
     pixels = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    if isinstance(images, np.memmap) and images.dtype == np.uint8 and images.nbytes > HELD:
-        return Images(Mapped(pixels), checked_labels(labels, len(images), where, unknown=unknown))
+    if (
+        isinstance(images, np.memmap)
+        and images.dtype == np.uint8
+        and images.nbytes > MAX_IN_MEMORY_BYTES
+    ):
+        return Images(
+            MemmapImages(pixels),
+            check_labels(labels, len(images), where, allow_unknown=allow_unknown),
+        )
     if images.dtype.kind == "f":
-        pixels = _bytes(pixels, where)
-    return images_of(pixels, labels, where, unknown=unknown)
+        pixels = _floats_to_uint8(pixels, where)
+    return check_images(pixels, labels, where, allow_unknown=allow_unknown)
 
 
-def _bytes(pixels: np.ndarray, where: str) -> np.ndarray:
+def _floats_to_uint8(pixels: np.ndarray, where: str) -> np.ndarray:
     """Floats in [0, 1] as uint8."""
     found = np.empty(pixels.shape, np.uint8)
     for image, values in enumerate(pixels):
@@ -57,9 +76,11 @@ def _bytes(pixels: np.ndarray, where: str) -> np.ndarray:
     return found
 
 
-def _some(part: Images, chosen: np.ndarray) -> Images:
+def _subset(part: Images, chosen: np.ndarray) -> Images:
     ids, pixels = np.flatnonzero(chosen), part.pixels
-    return Images(pixels.some(ids) if isinstance(pixels, Mapped) else pixels[ids], part.labels[ids])
+    return Images(
+        pixels.subset(ids) if isinstance(pixels, MemmapImages) else pixels[ids], part.labels[ids]
+    )
 
 
-SPEC = DatasetSpec(load, files=npy_files.files, options=(FLIP,), defaults=DEFAULTS)
+SPEC = DatasetSpec(load, list_files=npy_files.list_files, options=(FLIP,), defaults=DEFAULT_OPTIONS)

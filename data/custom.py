@@ -6,26 +6,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.flip_check import FARTHER, mirror_distance
+from data.flip_check import MAX_FLIP_DISTANCE_RATIO, flip_distance_ratio
 from utils.errors import UserError
-from utils.options.converters import boolean, otherwise
+from utils.options.converters import parse_boolean, type_or_word
 from utils.options.option import Option
 
-SHIFT = 8  # the side of an image over the most pixels that it is shifted by, as in CIFAR and digits
-TEST = 0.2  # of each class, where there is no test part
-DEFAULTS = {"arch": "sized_cnn", "lp_k": "auto"}
+MAX_SHIFT_DIVISOR = (
+    8  # the side of an image over the most pixels that it is shifted by, as in CIFAR and digits
+)
+TEST_FRACTION = 0.2  # of each class, where there is no test part
+DEFAULT_OPTIONS = {"arch": "sized_cnn", "lp_k": "auto"}
 
 FLIP = Option(
     "flip",
     "auto",
     "mirror half of the images while training: True where a mirrored image is still its class; "
     "auto where it could be of the data, as far as that can be told without labels",
-    kind=otherwise(boolean, auto="auto"),
+    kind=type_or_word(parse_boolean, auto="auto"),
     metavar="{auto,True,False}",
 )
 
 
-def held_out(names: Sequence, labels: np.ndarray) -> np.ndarray:
+def make_test_mask(names: Sequence, labels: np.ndarray) -> np.ndarray:
     """Which images are the test part: (N,) bool, about a fifth of each class, none of label -1.
 
     names: (N,) strings or numbers, of which a hash alone decides, so that adding an image moves no
@@ -33,7 +35,7 @@ def held_out(names: Sequence, labels: np.ndarray) -> np.ndarray:
     no class is without."""
     hashed = [hashlib.sha256(str(name).encode(errors="surrogateescape")).digest() for name in names]
     places = np.array([int.from_bytes(digest[:6], "big") / 2**48 for digest in hashed])
-    test = (places < TEST) & (labels >= 0)
+    test = (places < TEST_FRACTION) & (labels >= 0)
     for label in np.unique(labels[test]):
         members = np.flatnonzero(labels == label)
         test[members[places[members].argmax()]] = False
@@ -73,7 +75,7 @@ def check_classes(train: np.ndarray, test: np.ndarray, names: Sequence[str], whe
         )
 
 
-def facts(train, test, classes: Sequence[str], flip: bool, where: str) -> dict:
+def infer_spec_fields(train, test, class_names: Sequence[str], flip: bool, where: str) -> dict:
     """What data.spec.DatasetSpec leaves to the data, of images; train, test: data.images.Images."""
     _, channels, height, width = train.pixels.shape
     if height != width:
@@ -85,20 +87,20 @@ def facts(train, test, classes: Sequence[str], flip: bool, where: str) -> dict:
         shapes = " and ".join(str(tuple(part.pixels.shape[1:])) for part in (train, test))
         raise UserError(f"training and test images of {where} differ: {shapes}")
     return {
-        "num_classes": len(classes),
+        "num_classes": len(class_names),
         "channels": channels,
         "size": height,
-        "max_shift": height // SHIFT,
+        "max_shift": height // MAX_SHIFT_DIVISOR,
         "flip": flip,
     }
 
 
-def mirrored(pixels, flip: bool | str) -> tuple[bool, tuple[str, ...]]:
+def resolve_flip(pixels, flip: bool | str) -> tuple[bool, tuple[str, ...]]:
     """Are images mirrored while training?  And a line on it, where "auto" decides that they are.
     pixels: (N, C, H, W) uint8 of the training images."""
     if flip != "auto":
         return flip, ()
-    if mirror_distance(pixels) > FARTHER:
+    if flip_distance_ratio(pixels) > MAX_FLIP_DISTANCE_RATIO:
         return False, ()
     line = "mirror images could be of this data: half of the images are mirrored while training"
     return True, (f"{line} (--flip False: none)",)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.images import Images, images_of
+from data.images import Images, check_images
 from data.spec import DatasetSpec
 
 
@@ -18,10 +18,12 @@ def load(root: str) -> tuple[Images, Images]:
     from sklearn.datasets import load_digits  # a second that only its users should wait for
 
     digits = load_digits()
-    return parted(np.round(digits.images * (255 / 16))[:, None], digits.target)  # 17 grey levels
+    return split_train_test(
+        np.round(digits.images * (255 / 16))[:, None], digits.target
+    )  # 17 grey levels
 
 
-def parted(pixels: np.ndarray, labels: np.ndarray) -> tuple[Images, Images]:
+def split_train_test(pixels: np.ndarray, labels: np.ndarray) -> tuple[Images, Images]:
     """Training and test images of a set that has no test part: a stratified fifth, always the same.
 
     pixels: (N, C, H, W); labels: (N,)."""
@@ -29,10 +31,10 @@ def parted(pixels: np.ndarray, labels: np.ndarray) -> tuple[Images, Images]:
 
     parts = train_test_split(np.arange(len(pixels)), test_size=0.2, stratify=labels, random_state=0)
     train, test = map(np.sort, parts)
-    return images_of(pixels[train], labels[train]), images_of(pixels[test], labels[test])
+    return check_images(pixels[train], labels[train]), check_images(pixels[test], labels[test])
 
 
-def _files(root: str) -> list[Path]:
+def _list_files(root: str) -> list[Path]:
     """The file that comes with scikit-learn, found without importing it."""
     package = importlib.util.find_spec("sklearn").submodule_search_locations[0]
     return [Path(package, "datasets", "data", "digits.csv.gz")]
@@ -54,7 +56,7 @@ SPEC = DatasetSpec(
     size=8,
     max_shift=1,
     flip=False,
-    files=_files,
+    list_files=_list_files,
     defaults={
         "arch": "sized_cnn",
         "lp_k": 10,

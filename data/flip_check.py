@@ -11,25 +11,25 @@ are each other's mirror images, such as b and d or arrows.
 import numpy as np
 import torch
 
-IMAGES, K = 2000, 5  # looked at, neighbours
-FARTHER = 1.2  # up to which mirror images belong to the data
+MAX_IMAGES, NUM_NEIGHBORS = 2000, 5  # looked at, neighbours
+MAX_FLIP_DISTANCE_RATIO = 1.2  # up to which mirror images belong to the data
 
 
-def mirror_distance(pixels) -> float:
+def flip_distance_ratio(pixels) -> float:
     """How much farther the other images are from a mirrored image than from the image, the median
     over images spread over the data.  pixels: (N, C, H, W) uint8, a tensor or data.memmap.Mapped ->
     1 where it is no farther, and for fewer than three images that differ; of images that are there
     more than once each counts once."""
-    chosen = np.linspace(0, len(pixels) - 1, min(IMAGES, len(pixels))).astype(np.int64)
+    chosen = np.linspace(0, len(pixels) - 1, min(MAX_IMAGES, len(pixels))).astype(np.int64)
     x = torch.unique(pixels[chosen], dim=0).float()
     if len(x) < 3:
         return 1.0
-    near, far = (_nearest(view.flatten(1), x.flatten(1)) for view in (x, x.flip(3)))
+    near, far = (_mean_neighbor_distance(view.flatten(1), x.flatten(1)) for view in (x, x.flip(3)))
     ratios = far / near
     return float(ratios[near > 0].median()) if (near > 0).any() else 1.0
 
 
-def _nearest(views: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def _mean_neighbor_distance(views: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """The mean distance of each view (n, d) from the nearest images x (n, d) but its own: (n,)."""
     apart = torch.cdist(views, x).fill_diagonal_(torch.inf)
-    return apart.topk(min(K, len(x) - 1), largest=False).values.mean(dim=1)
+    return apart.topk(min(NUM_NEIGHBORS, len(x) - 1), largest=False).values.mean(dim=1)

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from data import decoded_cache, folder_listing
-from data.custom import DEFAULTS, FLIP, check_classes, facts, mirrored
-from data.images import Images, checked_labels, fingerprint
-from data.spec import DatasetSpec, Found
+from data.custom import DEFAULT_OPTIONS, FLIP, check_classes, infer_spec_fields, resolve_flip
+from data.images import Images, check_labels, data_fingerprint
+from data.spec import DatasetSpec, LoadedDataset
 from utils.errors import UserError
-from utils.options.converters import not_empty, number
+from utils.options.converters import make_number_type, non_empty_text
 from utils.options.option import Option
 
-LARGEST_SIDE = 4096
+MAX_IMAGE_SIDE = 4096
 
 IMAGE_SIZE = Option(
     "image_size",
     None,
     "pixels a side to which images are cropped and resized",
-    kind=number(int, at_least=1, largest=LARGEST_SIDE),
+    kind=make_number_type(int, at_least=1, sanity_limit=MAX_IMAGE_SIDE),
     metavar="S",
     shown="the commonest, up to 64",
 )
@@ -35,7 +35,7 @@ CACHE = Option(
     "cache",
     None,
     "where decoded images are kept",
-    kind=not_empty,
+    kind=non_empty_text,
     metavar="FOLDER",
     shown="cache beside the run folders",
     identity=False,
@@ -50,50 +50,54 @@ def load(
     flip: bool | str = "auto",
     skip_corrupt: bool = False,
     cache: str | None = None,
-) -> Found:
+) -> LoadedDataset:
     """Raises UserError for what is wrong with the folder, and for images that cannot be read, up to
     folder_listing.SHOWN of them by name."""
-    found = folder_listing.listed(root)
-    paths = [found.root / path for path in found.paths]
-    pixels, bad = decoded_cache.opened(paths, image_size, cache)
-    notices = (*found.notices, *_corrupt(found, bad, skip_corrupt))
+    found = folder_listing.list_image_folder(root)
+    paths = [found.root / path for path in found.image_paths]
+    pixels, bad = decoded_cache.load_or_decode(paths, image_size, cache)
+    notices = (*found.warnings, *_report_unreadable(found, bad, skip_corrupt))
     kept = np.setdiff1d(np.arange(len(paths)), list(bad))
-    labels, test = found.labels[kept], found.test[kept]
+    labels, test = found.labels[kept], found.is_test[kept]
     split = int((~test).sum())  # the images to test on come last
     parts = []
     for some in (slice(0, split), slice(split, None)):
         own = np.arange(len(kept))[some]
         where = f"the {'test' if some.start else 'training'} part of {found.root}"
-        classes = checked_labels(labels[some], len(own), where, unknown=True)
-        parts.append(Images(decoded_cache.held(pixels.some(own)), classes))
+        classes = check_labels(labels[some], len(own), where, allow_unknown=True)
+        parts.append(Images(decoded_cache.load_if_small(pixels.subset(own)), classes))
     train, test = parts
-    check_classes(train.labels, test.labels, found.classes, str(found.root))
-    flip, said = mirrored(train.pixels, flip)
-    return Found(
+    check_classes(train.labels, test.labels, found.class_names, str(found.root))
+    flip, said = resolve_flip(train.pixels, flip)
+    return LoadedDataset(
         train,
         test,
-        facts(train, test, found.classes, flip, str(found.root)),
-        found.classes,
-        tuple(found.paths[number] for number in kept[:split]),
+        infer_spec_fields(train, test, found.class_names, flip, str(found.root)),
+        found.class_names,
+        tuple(found.image_paths[number] for number in kept[:split]),
         (*notices, *said),
-        fingerprint(train, test),
+        data_fingerprint(train, test),
     )
 
 
-def _corrupt(found: folder_listing.Tree, bad: dict[int, str], skip: bool) -> list[str]:
+def _report_unreadable(
+    found: folder_listing.FolderListing, bad: dict[int, str], skip: bool
+) -> list[str]:
     """A line on the images that cannot be read, where there are some and they are left out."""
     if not bad:
         return []
-    names = [f"{found.paths[number]} ({why})" for number, why in sorted(bad.items())]
-    line = f"{len(bad)} of {len(found.paths)} images in {found.root} cannot be read"
+    names = [f"{found.image_paths[number]} ({why})" for number, why in sorted(bad.items())]
+    line = f"{len(bad)} of {len(found.image_paths)} images in {found.root} cannot be read"
     if not skip:
-        raise UserError(f"{line}: {folder_listing.named(names)}: mend them, or give --skip-corrupt")
-    return [f"{line} and are left out: {folder_listing.named(names)}"]
+        raise UserError(
+            f"{line}: {folder_listing.format_names(names)}: mend them, or give --skip-corrupt"
+        )
+    return [f"{line} and are left out: {folder_listing.format_names(names)}"]
 
 
 SPEC = DatasetSpec(
     load,
-    files=folder_listing.files,
+    list_files=folder_listing.list_files,
     options=(FLIP, IMAGE_SIZE, SKIP_CORRUPT, CACHE),
-    defaults=DEFAULTS,
+    defaults=DEFAULT_OPTIONS,
 )

@@ -15,10 +15,10 @@ if not __package__:
 from data import DATASETS, images, splits
 from data.active_dataset import DATA_ROOT
 from data.download import checksums
-from utils.console import say, spare_terminal
+from utils.console import make_streams_safe, print_line
 from utils.errors import UserError
-from utils.options.cli import OneLineParser, complain
-from utils.options.converters import one_of, positive
+from utils.options.cli import OneLineErrorParser, print_error
+from utils.options.converters import one_of, positive_integer
 from utils.options.schema import add_option
 
 # Of the rows that have some: they say what is read.
@@ -26,14 +26,14 @@ OPTIONS = dict.fromkeys(option for spec in DATASETS.values() for option in spec.
 
 
 def main(argv=None) -> int:
-    spare_terminal()
-    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    make_streams_safe()
+    parser = OneLineErrorParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--dataset", required=True, type=one_of(DATASETS), help=", ".join(DATASETS))
     parser.add_argument(
-        "--nr-splits", type=positive, default=5, help="splits 0 .. n-1 (default: 5)"
+        "--nr-splits", type=positive_integer, default=5, help="splits 0 .. n-1 (default: 5)"
     )
     parser.add_argument(
-        "--split-size", type=positive, default=100, help="labels in each (default: 100)"
+        "--split-size", type=positive_integer, default=100, help="labels in each (default: 100)"
     )
     for option in (DATA_ROOT, *OPTIONS):
         add_option(parser, option)
@@ -41,21 +41,21 @@ def main(argv=None) -> int:
         args = parser.parse_args(argv)
         root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
         spec = DATASETS[args.dataset]
-        found = spec.read(root, **_options(args, spec))
-        fingerprint = images.fingerprint(found.train, found.test) if spec.own else ""
-        folder = splits.folder_name(args.dataset, fingerprint)
-        for notice in checksums.notices(args.dataset, root, spec.published):
+        found = spec.load_and_check(root, **_dataset_kwargs(args, spec))
+        fingerprint = images.data_fingerprint(found.train, found.test) if spec.is_custom else ""
+        folder = splits.split_folder_name(args.dataset, fingerprint)
+        for notice in checksums.checksum_warnings(args.dataset, root, spec.published_md5):
             print(notice)
         for number in range(args.nr_splits):
-            path = splits.path_of(folder, args.split_size, number)
-            made = splits.write(path, found.train.labels, args.split_size, number)
-            say(f"{os.path.relpath(path)} {'written' if made else 'is there already'}")
+            path = splits.split_path(folder, args.split_size, number)
+            made = splits.write_split(path, found.train.labels, args.split_size, number)
+            print_line(f"{os.path.relpath(path)} {'written' if made else 'is there already'}")
     except (UserError, OSError) as error:
-        return complain(error)
+        return print_error(error)
     return 0
 
 
-def _options(args, spec) -> dict:
+def _dataset_kwargs(args, spec) -> dict:
     """The options of a data set, as keyword arguments of its reading."""
     given = [option for option in OPTIONS if option.name in args]
     for option in given:

@@ -10,42 +10,48 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from data.augment import ImageBatches, shifted_windows, translate
+from data.augment import ImageStore, make_shift_windows, translate_images
 
-HELD = 2**30  # bytes of pixels up to which they are read into memory, where they are faster
-KEPT = 2**28  # bytes of pages that may be there before they are given back
-AROUND = 2**16  # bytes that the system maps around a byte that is looked at
+MAX_IN_MEMORY_BYTES = (
+    2**30
+)  # bytes of pixels up to which they are read into memory, where they are faster
+MAX_RESIDENT_BYTES = 2**28  # bytes of pages that may be there before they are given back
+FAULT_AROUND_BYTES = 2**16  # bytes that the system maps around a byte that is looked at
 
 
-class Mapped:
+class MemmapImages:
     """Pixels (N, C, H, W) uint8, of a numpy.memmap or some of its images; indexing copies."""
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, array: np.memmap, ids: np.ndarray | None = None):
+    def __init__(self, array: np.memmap, indices: np.ndarray | None = None):
         """ids: (N,) indices, None for all."""
-        self._file, self._array, self._ids = array, np.asarray(array), ids
-        self._seen = 0
+        self._file, self._array, self._subset_indices = array, np.asarray(array), indices
+        self._images_read = 0
 
     def __len__(self) -> int:
-        return len(self._array) if self._ids is None else len(self._ids)
+        return len(self._array) if self._subset_indices is None else len(self._subset_indices)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (len(self), *self._array.shape[1:])
 
-    def some(self, ids: np.ndarray) -> "Mapped":
+    def subset(self, indices: np.ndarray) -> "MemmapImages":
         """Some of these images, by index; nothing is copied."""
-        return Mapped(self._file, ids if self._ids is None else self._ids[ids])
+        return MemmapImages(
+            self._file, indices if self._subset_indices is None else self._subset_indices[indices]
+        )
 
     def __getitem__(self, chosen) -> torch.Tensor:
         """(B,) indices or a slice -> (B, C, H, W)"""
-        found = self._array[chosen if self._ids is None else self._ids[chosen]]
+        found = self._array[
+            chosen if self._subset_indices is None else self._subset_indices[chosen]
+        ]
         if found.base is not None or not found.flags.c_contiguous:
             found = found.copy()
-        self._seen += len(found)
-        if self._seen * max(AROUND, found[:1].nbytes) > KEPT:
-            self._give_back()
+        self._images_read += len(found)
+        if self._images_read * max(FAULT_AROUND_BYTES, found[:1].nbytes) > MAX_RESIDENT_BYTES:
+            self._release_pages()
         return torch.from_numpy(found)
 
     def split(self, rows: int) -> Iterator[torch.Tensor]:
@@ -53,18 +59,18 @@ class Mapped:
         for start in range(0, len(self), rows):
             yield self[start : start + rows]
 
-    def _give_back(self) -> None:
-        self._seen = 0
+    def _release_pages(self) -> None:
+        self._images_read = 0
         if hasattr(mmap, "MADV_DONTNEED"):
             self._file._mmap.madvise(mmap.MADV_DONTNEED)
 
 
-class MappedBatches(ImageBatches):
+class MemmapImageStore(ImageStore):
     """ImageBatches whose pixels stay in a file; shifted when they are read."""
 
-    def __init__(self, pixels: Mapped, mean, std, max_shift=0, flip=False, device="cpu"):
-        self._describe(mean, std, max_shift, flip, torch.device(device))
-        self.held, self.ids = pixels, None
+    def __init__(self, pixels: MemmapImages, mean, std, max_shift=0, flip=False, device="cpu"):
+        self._set_preprocessing(mean, std, max_shift, flip, torch.device(device))
+        self.memmap_images, self.subset_indices = pixels, None
 
     @property
     def device(self) -> torch.device:
@@ -73,23 +79,25 @@ class MappedBatches(ImageBatches):
     @property
     def pixels(self) -> torch.Tensor:
         """(N, C, H, W) uint8, a copy of all in memory."""
-        return self.raw(slice(None))
+        return self.raw_batch(slice(None))
 
     def __len__(self) -> int:
-        return len(self.held) if self.ids is None else len(self.ids)
+        return len(self.memmap_images) if self.subset_indices is None else len(self.subset_indices)
 
-    def raw(self, indices) -> torch.Tensor:
+    def raw_batch(self, indices) -> torch.Tensor:
         """As of ImageBatches."""
-        return self.held[indices if self.ids is None else self.ids[indices]].to(self.device)
+        return self.memmap_images[
+            indices if self.subset_indices is None else self.subset_indices[indices]
+        ].to(self.device)
 
-    def shifted(self, indices: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
+    def translate_batch(self, indices: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
         """As of ImageBatches."""
-        windows = shifted_windows(self.held[indices], self.max_shift)
-        return translate(windows, np.arange(len(indices)), shifts).to(self.device)
+        windows = make_shift_windows(self.memmap_images[indices], self.max_shift)
+        return translate_images(windows, np.arange(len(indices)), shifts).to(self.device)
 
 
-def image_batches(pixels: torch.Tensor | Mapped, mean, std, max_shift, flip, device):
+def make_image_store(pixels: torch.Tensor | MemmapImages, mean, std, max_shift, flip, device):
     """ImageBatches of pixels, wherever they are."""
-    if isinstance(pixels, Mapped):
-        return MappedBatches(pixels, mean, std, max_shift, flip, device)
-    return ImageBatches(pixels.to(device), mean, std, max_shift, flip)
+    if isinstance(pixels, MemmapImages):
+        return MemmapImageStore(pixels, mean, std, max_shift, flip, device)
+    return ImageStore(pixels.to(device), mean, std, max_shift, flip)

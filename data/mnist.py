@@ -7,86 +7,92 @@ from pathlib import Path
 
 import numpy as np
 
-from data.download.published_files import below, read
-from data.images import Images, images_of
+from data.download.published_files import load_published, paths_under_root
+from data.images import Images, check_images
 from data.spec import Archive, DatasetSpec
 
 # Below the data root; md5 of the unpacked files.  Of Fashion-MNIST only those of the packed files
 # are published.
-TRAIN = {
+TRAIN_MD5 = {
     "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
 }
-TEST = {
+TEST_MD5 = {
     "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
-FILES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
-SIZES = {
+FILE_PREFIXES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
+ARCHIVE_BYTES = {
     "MNIST": (9912422, 28881, 1648877, 4542),
     "FashionMNIST": (26421880, 29515, 4422102, 5148),
 }  # bytes of the packed FILES
-UNSIGNED_BYTES = 0x08  # the format's only type that is used here
+IDX_UINT8_CODE = 0x08  # the format's only type that is used here
 
 
-def _load(images: Path, labels: Path) -> Images:
-    found = images_of(
-        _idx(images, 3)[:, None],
-        _idx(labels, 1),
+def _load_images(images: Path, labels: Path) -> Images:
+    found = check_images(
+        _read_idx(images, 3)[:, None],
+        _read_idx(labels, 1),
         str(images),
-        labels_in=str(labels),
+        labels_source=str(labels),
         num_classes=10,
         shape=(1, 28, 28),
     )
     padded = np.pad(found.pixels.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)))
-    return images_of(padded, found.labels)
+    return check_images(padded, found.labels)
 
 
-def _idx(path: Path, dimensions: int) -> np.ndarray:
+def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     """An array of an idx file: two zeros, type, number of dimensions, big-endian sizes, bytes."""
     content = path.read_bytes()
     head = struct.calcsize(f">I{dimensions}I")
     magic, *shape = struct.unpack_from(f">I{dimensions}I", content)
-    if magic != (UNSIGNED_BYTES << 8) + dimensions:
+    if magic != (IDX_UINT8_CODE << 8) + dimensions:
         raise ValueError(f"{path.name} is no idx file of unsigned bytes in {dimensions} dimensions")
     if len(content) - head != np.prod(shape, dtype=object):
         raise ValueError(f"{path.name} has {len(content) - head} bytes for {shape}")
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
-def archives(name: str) -> list[Archive]:
+def list_archives(name: str) -> list[Archive]:
     """The packed files of MNIST or its like, with the md5 and mirrors that torchvision has."""
     import torchvision.datasets  # a second that only its users should wait for
 
     row, folder = getattr(torchvision.datasets, name), f"{name}/raw"
-    sizes = dict(zip(FILES, SIZES[name], strict=True))
+    sizes = dict(zip(FILE_PREFIXES, ARCHIVE_BYTES[name], strict=True))
     return [
         Archive(
             f"{folder}/{file}",
             md5,
             sizes[file.partition("-idx")[0]],
-            addresses=tuple(f"{mirror}{file}" for mirror in row.mirrors),
-            holds=(f"{folder}/{file.removesuffix('.gz')}",),
+            urls=tuple(f"{mirror}{file}" for mirror in row.mirrors),
+            contents=(f"{folder}/{file.removesuffix('.gz')}",),
         )
         for file, md5 in row.resources
     ]
 
 
-def _spec(name: str, folder: str, **more) -> DatasetSpec:
+def _make_spec(name: str, folder: str, **more) -> DatasetSpec:
     """folder: of torchvision's class of that name, below the data root."""
-    train, test = ([file.replace("MNIST", folder, 1) for file in part] for part in (TRAIN, TEST))
+    train, test = (
+        [file.replace("MNIST", folder, 1) for file in part] for part in (TRAIN_MD5, TEST_MD5)
+    )
     return DatasetSpec(
-        functools.partial(read, name, train=[tuple(train)], test=[tuple(test)], load=_load),
+        functools.partial(
+            load_published, name, train=[tuple(train)], test=[tuple(test)], load=_load_images
+        ),
         num_classes=10,
         defaults={"arch": "cifar_cnn"},
         channels=1,
         size=32,
         max_shift=4,
-        archives=functools.partial(archives, folder),
-        files=functools.partial(below, names=[*train, *test]),
+        list_archives=functools.partial(list_archives, folder),
+        list_files=functools.partial(paths_under_root, names=[*train, *test]),
         **more,
     )
 
 
-SPEC = _spec("mnist", "MNIST", flip=False, mean=(0.1307,), std=(0.3081,), published=TRAIN | TEST)
-FASHION_SPEC = _spec("fashion_mnist", "FashionMNIST", flip=True)  # a mirrored shoe is a shoe
+SPEC = _make_spec(
+    "mnist", "MNIST", flip=False, mean=(0.1307,), std=(0.3081,), published_md5=TRAIN_MD5 | TEST_MD5
+)
+FASHION_SPEC = _make_spec("fashion_mnist", "FashionMNIST", flip=True)  # a mirrored shoe is a shoe

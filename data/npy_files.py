@@ -9,23 +9,23 @@ import numpy as np
 from utils.errors import UserError
 
 
-def files(root: str) -> list[Path]:
+def list_files(root: str) -> list[Path]:
     """What would be read."""
     path = Path(os.path.expanduser(root))
     return sorted(path.glob("*.npy")) if path.is_dir() else [path]
 
 
-def read(root: str, what: str, name: str) -> tuple[dict[str, np.ndarray], str]:
+def load_arrays(root: str, what: str, name: str) -> tuple[dict[str, np.ndarray], str]:
     """The arrays `what`, `labels` and, where they are there, `test_<what>` and `test_labels`, by
     these names; and where they are, for messages.
 
     name: of the data set.  Raises UserError where something is missing or cannot be read."""
     path, wanted = Path(os.path.expanduser(root)), (what, "labels", f"test_{what}", "test_labels")
     if path.is_dir():
-        found = {key: _mapped(path / f"{key}.npy") for key in wanted}
+        found = {key: _load_memmap(path / f"{key}.npy") for key in wanted}
         found = {key: array for key, array in found.items() if array is not None}
     else:
-        found = _loaded(path, wanted, name)
+        found = _load_npz(path, wanted, name)
     missing = [key for key in wanted[:2] if key not in found]
     if missing or (wanted[2] in found) != (wanted[3] in found):
         lacks = missing[0] if missing else next(key for key in wanted[2:] if key not in found)
@@ -36,13 +36,13 @@ def read(root: str, what: str, name: str) -> tuple[dict[str, np.ndarray], str]:
     return found, str(path)
 
 
-def _loaded(path: Path, wanted, name: str) -> dict[str, np.ndarray]:
+def _load_npz(path: Path, wanted, name: str) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(
             f"{path} is not there: --dataset {name} reads the .npz file, or the folder of .npy "
             "files, that --data-root names"
         )
-    with _readable(path):
+    with _ReportReadErrors(path):
         stored = np.load(path, allow_pickle=False)
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise ValueError("it is no .npz file")
@@ -50,16 +50,16 @@ def _loaded(path: Path, wanted, name: str) -> dict[str, np.ndarray]:
             return {key: stored[key] for key in wanted if key in stored.files}
 
 
-def _mapped(path: Path) -> np.ndarray | None:
+def _load_memmap(path: Path) -> np.ndarray | None:
     """The array of a file; None where there is none.  Its pages are private: nothing that is done
     to the array reaches the file."""
     if not path.is_file():
         return None
-    with _readable(path):
+    with _ReportReadErrors(path):
         return np.load(path, mmap_mode="c", allow_pickle=False)
 
 
-class _readable:
+class _ReportReadErrors:
     """What numpy raises becomes one line."""
 
     def __init__(self, path: Path):

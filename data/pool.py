@@ -8,34 +8,34 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from utils.arrays import read_only
+from utils.arrays import as_read_only
 
 
-class ReadOnly:
+class ReadOnlyArrays:
     """A frozen dataclass whose arrays cannot be written to."""
 
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
-                object.__setattr__(self, field.name, read_only(value))
+                object.__setattr__(self, field.name, as_read_only(value))
 
 
 @dataclass(frozen=True)
-class Pool(ReadOnly):
+class Pool(ReadOnlyArrays):
     """What has been revealed.
 
     labels: (N,) int64, -1 where unknown; order: (L,) int64, the labeled images as they came."""
 
     labels: np.ndarray
-    order: np.ndarray
+    labeled_order: np.ndarray
 
     @staticmethod
-    def empty(size: int) -> "Pool":
+    def make_unlabeled(size: int) -> "Pool":
         """A pool of `size` images without a label."""
         return Pool(np.full(size, -1, dtype=np.int64), np.empty(0, dtype=np.int64))
 
-    def reveal(self, picked: np.ndarray, answers: np.ndarray) -> "Pool":
+    def reveal_labels(self, picked: np.ndarray, answers: np.ndarray) -> "Pool":
         """A new pool in which `picked` (n,) carry the classes `answers` (n,).
 
         Raises ValueError unless the picks are distinct, in range and unlabeled so far."""
@@ -48,16 +48,16 @@ class Pool(ReadOnly):
             raise ValueError("a picked image has its label already")
         labels = self.labels.copy()
         labels[picked] = answers
-        return Pool(labels, np.concatenate([self.order, picked]))
+        return Pool(labels, np.concatenate([self.labeled_order, picked]))
 
     @property
-    def labeled(self) -> np.ndarray:
+    def labeled_indices(self) -> np.ndarray:
         """(L,) int64, ascending."""
         return np.flatnonzero(self.labels >= 0)
 
 
 @dataclass(frozen=True)
-class Targets(ReadOnly):
+class Targets(ReadOnlyArrays):
     """What to train on now, whichever algorithm made it.
 
     labels: (N,) int64, -1 where the image is not used; weights: (N,) float32, 0 where not used;
@@ -68,11 +68,11 @@ class Targets(ReadOnly):
     labels: np.ndarray
     weights: np.ndarray
     class_weights: np.ndarray
-    scores: np.ndarray | None = None
-    odds: np.ndarray | None = None
+    soft_labels: np.ndarray | None = None
+    sampling_weights: np.ndarray | None = None
 
 
-def supervised_targets(pool: Pool, num_classes: int) -> Targets:
+def targets_from_labels(pool: Pool, num_classes: int) -> Targets:
     """The labels that are known and nothing else, all of weight one."""
     weights = (pool.labels >= 0).astype(np.float32)
     return Targets(pool.labels, weights, np.ones(num_classes, dtype=np.float32))

@@ -11,23 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.console import say
-from utils.errors import Refused, UserError
+from utils.console import print_line
+from utils.errors import SystemRefusal, UserError
 from utils.files import write_atomically
 
 
-def folder_name(dataset: str, fingerprint: str) -> str:
+def split_folder_name(dataset: str, fingerprint: str) -> str:
     """The folder of a data set's splits; fingerprint: of the user's own data, "" for others."""
     return f"{dataset}-{fingerprint[:10]}" if fingerprint else dataset
 
 
-def path_of(dataset: str, size: int, number: int) -> Path:
+def split_path(dataset: str, size: int, number: int) -> Path:
     """Where the split's file is or would be."""
     root = os.environ.get("AL_LABELS_ROOT") or Path(__file__).parent / "labels"
     return Path(root) / dataset / f"{size}_balanced_labels" / f"{number:02d}.txt"
 
 
-def balanced(labels: np.ndarray, size: int, number: int) -> np.ndarray:
+def draw_balanced_split(labels: np.ndarray, size: int, number: int) -> np.ndarray:
     """Indices of `size` images, as many of each class as can be, at most one apart.
 
     labels: (N,) int64, -1 where unknown -> (size,) int64, ascending.  Raises UserError where a
@@ -54,15 +54,15 @@ def balanced(labels: np.ndarray, size: int, number: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-def render(indices: np.ndarray, labels: np.ndarray) -> str:
+def format_split(indices: np.ndarray, labels: np.ndarray) -> str:
     """The text of a split's file.  indices: (size,), labels: (size,), their classes."""
     return "".join(f"{i} {label}\n" for i, label in zip(indices, labels, strict=True))
 
 
-def read(path: Path, labels: np.ndarray, num_classes: int, size: int) -> np.ndarray:
+def read_split(path: Path, labels: np.ndarray, num_classes: int, size: int) -> np.ndarray:
     """The indices of a split's file, checked against the data.  Raises UserError with its line."""
     indices = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
         try:
             index, label = (int(word) for word in line.split())
         except ValueError:
@@ -85,44 +85,46 @@ def read(path: Path, labels: np.ndarray, num_classes: int, size: int) -> np.ndar
     return np.array(indices, dtype=np.int64)
 
 
-def write(path: Path, labels: np.ndarray, size: int, number: int) -> bool:
+def write_split(path: Path, labels: np.ndarray, size: int, number: int) -> bool:
     """Write the split's file unless it is there already; True if it was written.
 
     Raises UserError where the file there is another split: nothing is overwritten."""
-    text = _made(labels, size, number)
+    text = _make_split_text(labels, size, number)
     if path.exists():
-        if _text(path) != text:
+        if _read_text(path) != text:
             raise UserError(f"{path} is there with other contents: move it away first")
         return False
     write_atomically(path, text.encode())
     return True
 
 
-def notices(path: Path, labels: np.ndarray, size: int, number: int) -> list[str]:
+def split_warnings(path: Path, labels: np.ndarray, size: int, number: int) -> list[str]:
     """What the user should know of a split's file: a line where it is another than would be made
     of the labels, size and number, or none."""
     try:
-        if not path.exists() or _text(path) == _made(labels, size, number):
+        if not path.exists() or _read_text(path) == _make_split_text(labels, size, number):
             return []
     except UserError:
         pass  # no balanced split of this size can be made
     return [f"split {path} is your own, not the one that is made for its number"]
 
 
-def read_or_balance(dataset: str, labels: np.ndarray, num_classes: int, size: int, number: int):
+def read_or_draw_split(dataset: str, labels: np.ndarray, num_classes: int, size: int, number: int):
     """The indices of a split: of its file, or what the file will hold where it is missing."""
-    path = path_of(dataset, size, number)
+    path = split_path(dataset, size, number)
     return (
-        read(path, labels, num_classes, size) if path.exists() else balanced(labels, size, number)
+        read_split(path, labels, num_classes, size)
+        if path.exists()
+        else draw_balanced_split(labels, size, number)
     )
 
 
-def _made(labels: np.ndarray, size: int, number: int) -> str:
-    indices = balanced(labels, size, number)
-    return render(indices, labels[indices])
+def _make_split_text(labels: np.ndarray, size: int, number: int) -> str:
+    indices = draw_balanced_split(labels, size, number)
+    return format_split(indices, labels[indices])
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     """What is in a split's file.  Raises UserError where that is no text."""
     try:
         return path.read_text(encoding="utf-8")
@@ -133,22 +135,22 @@ def _text(path: Path) -> str:
     raise UserError(f"split {path} {found}: a line an image is right, its index and class")
 
 
-def write_missing(path: Path, problem) -> bool:
+def write_missing_split(path: Path, problem) -> bool:
     """Write a split's file where it is missing, and say so; True if it was written.
 
     problem: data.active_dataset.Problem"""
     if path.exists():
         return False
-    text = render(problem.ids[problem.initial], problem.initial_labels)
+    text = format_split(problem.dataset_indices[problem.initial_indices], problem.initial_labels)
     try:
         write_atomically(path, text.encode())
-    except Refused as error:
-        raise Refused(f"split {error}: set AL_LABELS_ROOT") from None
-    say(f"made the missing split {path}")
+    except SystemRefusal as error:
+        raise SystemRefusal(f"split {error}: set AL_LABELS_ROOT") from None
+    print_line(f"made the missing split {path}")
     return True
 
 
-def hold_out(labels: np.ndarray, kept: np.ndarray, per_class: int, rng) -> np.ndarray:
+def draw_validation_set(labels: np.ndarray, kept: np.ndarray, per_class: int, rng) -> np.ndarray:
     """A validation set: `per_class` images of each class, none of `kept` (the initial labels).
 
     labels: (N,) -> ascending indices.  Raises UserError where a class has too few others."""

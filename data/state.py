@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 import torch
 
-from data.pool import Pool, ReadOnly, Targets
-from utils.arrays import read_only
+from data.pool import Pool, ReadOnlyArrays, Targets
+from utils.arrays import as_read_only
 
 
 @dataclass(frozen=True)
-class State(ReadOnly):
+class State(ReadOnlyArrays):
     """Where a run has come to.  Frozen: a step takes one and gives the next.
 
     cycle: the one that is being done; epoch, steps: of it, done so far; loss: the mean of the last
@@ -20,61 +20,61 @@ class State(ReadOnly):
     left behind for this one, arrays by name."""
 
     pool: Pool
-    asked: np.ndarray | None = None
+    queried: np.ndarray | None = None
     cycle: int = 0
     epoch: int = 0
     steps: int = 0
     loss: float = math.nan
-    judged: bool = False
+    evaluated: bool = False
     targets: Targets | None = None
-    carried: dict[str, np.ndarray] = field(default_factory=dict)
+    carry_over: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         super().__post_init__()
-        carried = {name: read_only(array) for name, array in self.carried.items()}
+        carried = {name: as_read_only(array) for name, array in self.carry_over.items()}
         object.__setattr__(self, "carried", carried)
 
     @staticmethod
-    def asking(first: np.ndarray, size: int) -> "State":
+    def initial(queried: np.ndarray, size: int) -> "State":
         """The start: a pool of `size` images, of which the `first` are asked for."""
-        return State(Pool.empty(size), asked=np.asarray(first, dtype=np.int64))
+        return State(Pool.make_unlabeled(size), queried=np.asarray(queried, dtype=np.int64))
 
-    def reveal(self, answers: np.ndarray) -> "State":
+    def reveal_labels(self, answers: np.ndarray) -> "State":
         """The labels (n,) of what was asked for are known."""
-        return replace(self, pool=self.pool.reveal(self.asked, answers), asked=None)
+        return replace(self, pool=self.pool.reveal_labels(self.queried, answers), queried=None)
 
     def after_epoch(self, steps: int, loss: float) -> "State":
         """One epoch of so many steps is done."""
         return replace(self, epoch=self.epoch + 1, steps=self.steps + steps, loss=loss)
 
-    def next_cycle(self, asked: np.ndarray, carried: dict[str, np.ndarray]) -> "State":
+    def next_cycle(self, queried: np.ndarray, carry_over: dict[str, np.ndarray]) -> "State":
         """This cycle is over; the next one waits for the labels of `asked`."""
-        return State(self.pool, asked=asked, cycle=self.cycle + 1, carried=carried)
+        return State(self.pool, queried=queried, cycle=self.cycle + 1, carry_over=carry_over)
 
 
-def to_plain(state) -> dict:
+def to_dict(state) -> dict:
     """A state as a dict of plain types and tensors, for a checkpoint."""
-    return {part.name: _plain(getattr(state, part.name)) for part in fields(state)}
+    return {part.name: _to_plain_value(getattr(state, part.name)) for part in fields(state)}
 
 
-def from_plain(plain: dict) -> State:
+def from_dict(plain: dict) -> State:
     """The state that `to_plain` made."""
-    parts = {name: _restored(value) for name, value in plain.items()}
+    parts = {name: _to_numpy_value(value) for name, value in plain.items()}
     targets = parts["targets"]
     parts["pool"] = Pool(**parts["pool"])
     parts["targets"] = None if targets is None else Targets(**targets)
     return State(**parts)
 
 
-def _plain(value):
+def _to_plain_value(value):
     if isinstance(value, Pool | Targets):
-        return to_plain(value)
+        return to_dict(value)
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: _to_plain_value(part) for key, part in value.items()}
     return torch.tensor(value) if isinstance(value, np.ndarray) else value
 
 
-def _restored(value):
+def _to_numpy_value(value):
     if isinstance(value, dict):
-        return {key: _restored(part) for key, part in value.items()}
+        return {key: _to_numpy_value(part) for key, part in value.items()}
     return value.numpy() if isinstance(value, torch.Tensor) else value

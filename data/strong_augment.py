@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 
 @dataclass(frozen=True)
-class Strength:
+class AugmentStrength:
     """How far each part goes, up to; 0 leaves it out."""
 
     rotation: float = 15  # degrees, either way
@@ -24,27 +24,32 @@ class Strength:
     contrast: float = 0.2  # about the image's mean
     saturation: float = 0.4  # about the pixel's grey; three channels only
     gain: float = 0.1  # of each channel; three channels only
-    hole: float = 0.25  # of the side
+    cutout: float = 0.25  # of the side
 
 
-STRENGTH = Strength()
+DEFAULT_STRENGTH = AugmentStrength()
 
 
-def strong(
-    images, indices: np.ndarray, rng: np.random.Generator, strength: Strength = STRENGTH
+def augment_strongly(
+    images,
+    indices: np.ndarray,
+    rng: np.random.Generator,
+    strength: AugmentStrength = DEFAULT_STRENGTH,
 ) -> torch.Tensor:
     """images: augment.ImageBatches; indices: (B,) -> (B, C, H, W) float32, normalised.
 
     All numbers are drawn on the CPU: the same on every device."""
-    batch = images.raw(indices).float()
-    batch = warp(batch, draw_maps(len(batch), batch.shape[2:], images.flip, rng, strength))
+    batch = images.raw_batch(indices).float()
+    batch = warp_images(
+        batch, draw_affine_maps(len(batch), batch.shape[2:], images.flip, rng, strength)
+    )
     if batch.shape[1] == 3:
-        batch = recolour(batch, rng, strength)
-    batch = relight(batch, rng, strength)
-    return images.normalise(erase(batch, rng, strength.hole))
+        batch = jitter_colour(batch, rng, strength)
+    batch = jitter_brightness(batch, rng, strength)
+    return images.normalise(apply_cutout(batch, rng, strength.cutout))
 
 
-def draw_maps(count: int, sides, flip: bool, rng, strength: Strength) -> np.ndarray:
+def draw_affine_maps(count: int, sides, flip: bool, rng, strength: AugmentStrength) -> np.ndarray:
     """Where in an image the pixels of its view come from, both as (x, y, 1) in pixels from the
     middle; sides: height, width -> (B, 2, 3)."""
 
@@ -62,7 +67,7 @@ def draw_maps(count: int, sides, flip: bool, rng, strength: Strength) -> np.ndar
     return maps
 
 
-def warp(batch: torch.Tensor, maps: np.ndarray) -> torch.Tensor:
+def warp_images(batch: torch.Tensor, maps: np.ndarray) -> torch.Tensor:
     """(B, C, H, W) float32 seen through `draw_maps`, between pixels bilinearly; what moves in is
     the reflection of the image at its border, as in the weak view."""
     half = (np.array(batch.shape[:1:-1]) - 1) / 2  # x, y: what affine_grid has as 1
@@ -72,37 +77,39 @@ def warp(batch: torch.Tensor, maps: np.ndarray) -> torch.Tensor:
     return F.grid_sample(batch, grid, padding_mode="reflection", align_corners=True)
 
 
-def recolour(batch: torch.Tensor, rng, strength: Strength) -> torch.Tensor:
+def jitter_colour(batch: torch.Tensor, rng, strength: AugmentStrength) -> torch.Tensor:
     """Colours nearer to or farther from grey, and a gain for each channel."""
     grey = batch.mean(1, keepdim=True)
-    batch = grey + _factors(batch, strength.saturation, 1, rng) * (batch - grey)
-    return batch * _factors(batch, strength.gain, 3, rng)
+    batch = grey + _draw_factors(batch, strength.saturation, 1, rng) * (batch - grey)
+    return batch * _draw_factors(batch, strength.gain, 3, rng)
 
 
-def relight(batch: torch.Tensor, rng, strength: Strength) -> torch.Tensor:
+def jitter_brightness(batch: torch.Tensor, rng, strength: AugmentStrength) -> torch.Tensor:
     """Contrast about an image's own mean, brightness, and back into the range of a pixel."""
     middle = batch.mean((1, 2, 3), keepdim=True)
-    batch = middle + _factors(batch, strength.contrast, 1, rng) * (batch - middle)
-    lighter = _factors(batch, strength.brightness, 1, rng) - 1
+    batch = middle + _draw_factors(batch, strength.contrast, 1, rng) * (batch - middle)
+    lighter = _draw_factors(batch, strength.brightness, 1, rng) - 1
     return (batch + 255 * lighter).clamp_(0, 255)
 
 
-def erase(batch: torch.Tensor, rng, hole: float) -> torch.Tensor:
+def apply_cutout(batch: torch.Tensor, rng, cutout: float) -> torch.Tensor:
     """A square of `hole` of the side in the image's mean, a value a channel: a hole, and not a
     colour that tells the network where it is."""
-    rows, columns = (_stretch(len(batch), side, hole, rng) for side in batch.shape[2:])
+    rows, columns = (
+        _random_interval_mask(len(batch), side, cutout, rng) for side in batch.shape[2:]
+    )
     erased = torch.as_tensor(rows[:, None, :, None] & columns[:, None, None, :])
     return torch.where(erased.to(batch.device), batch.mean((2, 3), keepdim=True), batch)
 
 
-def _stretch(count: int, side: int, part: float, rng) -> np.ndarray:
+def _random_interval_mask(count: int, side: int, part: float, rng) -> np.ndarray:
     """`part` of a side, anywhere on it: (count, side) bool."""
     size, places = round(side * part), np.arange(side)
     first = rng.integers(side - size + 1, size=(count, 1))
     return (places >= first) & (places < first + size)
 
 
-def _factors(batch: torch.Tensor, spread: float, channels: int, rng) -> torch.Tensor:
+def _draw_factors(batch: torch.Tensor, spread: float, channels: int, rng) -> torch.Tensor:
     """(B, channels, 1, 1), uniform in 1 ± spread."""
     drawn = rng.uniform(1 - spread, 1 + spread, (len(batch), channels, 1, 1))
     return torch.as_tensor(drawn, dtype=torch.float32, device=batch.device)

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
-from data.download.published_files import below, read
-from data.images import Images, images_of
+from data.download.published_files import load_published, paths_under_root
+from data.images import Images, check_images
 from data.spec import Archive, DatasetSpec
 
-SHAPE = (3, 32, 32)
+IMAGE_SHAPE = (3, 32, 32)
 # Below the data root; md5 as torchvision has them.
-TRAIN = {"SVHN/train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373"}
-TEST = {"SVHN/test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"}
+TRAIN_MD5 = {"SVHN/train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373"}
+TEST_MD5 = {"SVHN/test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"}
 
-SIZES = {"train_32x32.mat": 182040794, "test_32x32.mat": 64275384}  # bytes
+ARCHIVE_BYTES = {"train_32x32.mat": 182040794, "test_32x32.mat": 64275384}  # bytes
 
 
-def _load(path: Path) -> Images:
+def _load_images(path: Path) -> Images:
     """X (32, 32, 3, N) and y (N, 1), in which ten stands for the digit zero."""
     from scipy.io import loadmat  # only its users should wait for it
 
@@ -27,22 +27,26 @@ def _load(path: Path) -> Images:
     pixels, labels = found["X"], np.atleast_1d(found["y"].squeeze())
     labels[labels == 10] = 0
     pixels = pixels.transpose(3, 2, 0, 1) if pixels.ndim == 4 else pixels
-    return images_of(pixels, labels, str(path), num_classes=10, shape=SHAPE)
+    return check_images(pixels, labels, str(path), num_classes=10, shape=IMAGE_SHAPE)
 
 
-def _archives() -> list[Archive]:
+def _list_archives() -> list[Archive]:
     """Both parts, which are not packed, with torchvision's addresses."""
     from torchvision.datasets import SVHN  # a second that only its users should wait for
 
     listed = (SVHN.split_list[part] for part in ("train", "test"))
     return [
-        Archive(f"SVHN/{file}", md5, SIZES[file], addresses=(address,), holds=(f"SVHN/{file}",))
+        Archive(
+            f"SVHN/{file}", md5, ARCHIVE_BYTES[file], urls=(address,), contents=(f"SVHN/{file}",)
+        )
         for address, file, md5 in listed
     ]
 
 
 SPEC = DatasetSpec(
-    functools.partial(read, "svhn", train=[tuple(TRAIN)], test=[tuple(TEST)], load=_load),
+    functools.partial(
+        load_published, "svhn", train=[tuple(TRAIN_MD5)], test=[tuple(TEST_MD5)], load=_load_images
+    ),
     num_classes=10,
     defaults={"arch": "cifar_cnn"},
     channels=3,
@@ -51,7 +55,7 @@ SPEC = DatasetSpec(
     flip=False,
     mean=(111.609 / 255, 113.161 / 255, 120.565 / 255),
     std=(50.498 / 255, 51.259 / 255, 50.244 / 255),
-    archives=_archives,
-    files=functools.partial(below, names=[*TRAIN, *TEST]),
-    published=TRAIN | TEST,
+    list_archives=_list_archives,
+    list_files=functools.partial(paths_under_root, names=[*TRAIN_MD5, *TEST_MD5]),
+    published_md5=TRAIN_MD5 | TEST_MD5,
 )

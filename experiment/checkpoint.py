@@ -14,34 +14,34 @@ import torch
 
 from utils.console import log
 from utils.errors import UserError
-from utils.files import told, write_atomically
-from utils.signals import Stopped, uninterrupted
+from utils.files import os_errors_refused, write_atomically
+from utils.signals import StoppedBySignal, defer_signals
 
-EVERY = 25  # epochs between checkpoints, unless given,
-SHARE = 0.02  # and seldomer where they would take a larger part of the time
-KEEP = 1.0  # seconds at least between two states that are kept for a signal
-MARK = b"\nsha256:"  # between the zip archive and its checksum; zip readers skip both
+DEFAULT_CHECKPOINT_EPOCHS = 25  # epochs between checkpoints, unless given,
+MAX_SAVING_TIME_SHARE = 0.02  # and seldomer where they would take a larger part of the time
+MIN_SNAPSHOT_SECONDS = 1.0  # seconds at least between two states that are kept for a signal
+CHECKSUM_MARK = b"\nsha256:"  # between the zip archive and its checksum; zip readers skip both
 
 
-class Damaged(UserError):
+class CorruptCheckpoint(UserError):
     """A file whose checksum is not that of its contents."""
 
 
-def save_checkpoint(path: Path, state: dict, older: Path | None = None) -> None:
+def save_checkpoint(path: Path, checkpoint: dict, previous: Path | None = None) -> None:
     """One plain dict, written atomically, its checksum behind it; older: as write_atomically's."""
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(checkpoint, buffer)
     content = buffer.getvalue()
-    seal = MARK + hashlib.sha256(content).hexdigest().encode()
-    write_atomically(path, content + seal, older)
+    seal = CHECKSUM_MARK + hashlib.sha256(content).hexdigest().encode()
+    write_atomically(path, content + seal, previous)
 
 
 def load_checkpoint(path: Path) -> dict:
     """Raises Damaged, and UserError where it cannot be read or is of another kind."""
-    with told(path, "read"):
-        content, _, checksum = path.read_bytes().rpartition(MARK)
+    with os_errors_refused(path, "read"):
+        content, _, checksum = path.read_bytes().rpartition(CHECKSUM_MARK)
     if hashlib.sha256(content).hexdigest().encode() != checksum:
-        raise Damaged(f"{path} is damaged: delete it, and it is made anew")
+        raise CorruptCheckpoint(f"{path} is damaged: delete it, and it is made anew")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception:  # many kinds; torch's own words advise to load it without a check
@@ -51,7 +51,7 @@ def load_checkpoint(path: Path) -> dict:
     return state
 
 
-def older_of(path: Path) -> Path:
+def previous_checkpoint_path(path: Path) -> Path:
     """Where the checkpoint before the one at `path` stays."""
     return path.with_name(f"{path.stem}.before{path.suffix}")
 
@@ -61,71 +61,79 @@ class Checkpoints:
 
     In a `with`: where Stopped ends it, what was kept last is saved."""
 
-    def __init__(self, path: Path, before: Callable[[dict], None]):
+    def __init__(self, path: Path, before_save: Callable[[dict], None]):
         """before: called with each state before it is written."""
-        self.path, self.before = path, before
-        self._kept, self._cost = None, 0.0
-        self._saved = time.monotonic()
-        self._next = self._saved + KEEP
+        self.path, self.before_save = path, before_save
+        self._snapshot, self._save_seconds = None, 0.0
+        self._last_save_time = time.monotonic()
+        self._next_snapshot_time = self._last_save_time + MIN_SNAPSHOT_SECONDS
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        if kind is Stopped and self._kept:
-            with uninterrupted():
-                self.save(self._kept)
+        if kind is StoppedBySignal and self._snapshot:
+            with defer_signals():
+                self.save_next(self._snapshot)
 
-    def due(self, done: int, every: int | None) -> bool:
+    def is_due(self, epochs_done: int, interval: int | None) -> bool:
         """Is it time, after so many epochs?  every: 0 for never, None for the default."""
-        if every is None:
-            spared = time.monotonic() - self._saved
-            return done % EVERY == 0 and self._cost <= SHARE * spared
-        return every > 0 and done % every == 0
+        if interval is None:
+            spared = time.monotonic() - self._last_save_time
+            return (
+                epochs_done % DEFAULT_CHECKPOINT_EPOCHS == 0
+                and self._save_seconds <= MAX_SAVING_TIME_SHARE * spared
+            )
+        return interval > 0 and epochs_done % interval == 0
 
-    def save(self, state: dict) -> None:
+    def save_next(self, state: dict) -> None:
         """A checkpoint that follows the last one, which stays beside it."""
         begin = time.monotonic()
-        self._kept = state  # should a signal come before it is written
-        self.before(state)
-        save_checkpoint(self.path, state, older_of(self.path))
-        self._kept, self._saved = None, time.monotonic()
-        self._cost, self._next = self._saved - begin, self._saved + KEEP
+        self._snapshot = state  # should a signal come before it is written
+        self.before_save(state)
+        save_checkpoint(self.path, state, previous_checkpoint_path(self.path))
+        self._snapshot, self._last_save_time = None, time.monotonic()
+        self._save_seconds, self._next_snapshot_time = (
+            self._last_save_time - begin,
+            self._last_save_time + MIN_SNAPSHOT_SECONDS,
+        )
 
-    def keep(self, state: Callable[[], dict], now: bool = False) -> None:
+    def take_snapshot(self, state: Callable[[], dict], force: bool = False) -> None:
         """Remember a copy of what `state`() is, for a signal: now, or so seldom that it costs no
         more than a hundredth of the time."""
         begin = time.monotonic()
-        if now or begin >= self._next:
-            self._kept = copy.deepcopy(state())
+        if force or begin >= self._next_snapshot_time:
+            self._snapshot = copy.deepcopy(state())
             end = time.monotonic()
-            self._next = end + max(KEEP, 100 * (end - begin))
+            self._next_snapshot_time = end + max(MIN_SNAPSHOT_SECONDS, 100 * (end - begin))
 
-    def last(self) -> dict | None:
+    def load_latest(self) -> dict | None:
         """The newest checkpoint that is whole, put at its path; None where there is none at all.
 
         Raises Damaged where there are, and none is whole."""
         path, damaged = self.path, False
         # Killed between two renames where there are no hard links, the newest is a leftover.
         leftovers = [] if path.exists() else sorted(path.parent.glob(f".{path.name}.*"))
-        for place in filter(Path.exists, (path, *leftovers, older_of(path))):
+        for place in filter(Path.exists, (path, *leftovers, previous_checkpoint_path(path))):
             try:
                 state = load_checkpoint(place)
-            except Damaged:
+            except CorruptCheckpoint:
                 damaged |= place not in leftovers
                 continue
             if damaged:
                 log.warning("%s is damaged: going on from the checkpoint before it", path)
             if place != path:
-                with told(path):
+                with os_errors_refused(path):
                     place.replace(path)
             return state
         if damaged:
-            raise Damaged(f"{path} is damaged, and there is no whole one: delete it to start anew")
+            raise CorruptCheckpoint(
+                f"{path} is damaged, and there is no whole one: delete it to start anew"
+            )
         return None
 
-    def forget(self) -> None:
+    def delete_all(self) -> None:
         """Remove them."""
-        for place in (older_of(self.path), self.path):
-            with told(place, "removed"):
+        for place in (previous_checkpoint_path(self.path), self.path):
+            with os_errors_refused(place, "removed"):
                 place.unlink(missing_ok=True)

@@ -22,19 +22,19 @@ DEVICE = Part(
     ),
 )
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
+RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
 
 
 def resolve_device(name: str, amp: bool = False) -> torch.device:
     """'auto', 'cpu', 'cuda' or 'cuda:N'.  Raises UserError where there is no such device, or where
     `amp` is asked of one without bfloat16."""
-    device = _named_device(name)
+    device = _parse_device(name)
     if amp and not (device.type == "cuda" and torch.cuda.is_bf16_supported()):
         raise UserError(f"--amp needs a GPU that has bfloat16; --device {name} is {device.type}")
     return device
 
 
-def _named_device(name: str) -> torch.device:
+def _parse_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -46,10 +46,10 @@ def _named_device(name: str) -> torch.device:
     raise UserError(f"--device {name} is not here: choose from {here}")
 
 
-def environment(device: torch.device) -> dict:
+def describe_environment(device: torch.device) -> dict:
     """A start of a run: when, versions, device, threads, git revision."""
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name()
     return {
         "time": datetime.now().astimezone().isoformat(" ", "seconds"),
         "python": platform.python_version(),
@@ -63,7 +63,7 @@ def environment(device: torch.device) -> dict:
     }
 
 
-def starts_of(path: Path) -> list[dict]:
+def read_environments(path: Path) -> list[dict]:
     """The environments that an environment.json has; none where it cannot be read."""
     try:
         return [dict(start) for start in json.loads(path.read_text())["starts"]]
@@ -71,7 +71,7 @@ def starts_of(path: Path) -> list[dict]:
         return []
 
 
-def compared(before: dict, now: dict) -> str:
+def environment_changes(before: dict, now: dict) -> str:
     """In what a start differs from the one before, as far as that can move a number; "" for not."""
     flat = [{**start, **start.get("versions", {})} for start in (before, now)]
     names = ("device", "device_name", "threads", "git_revision", *now["versions"])
@@ -83,7 +83,7 @@ def compared(before: dict, now: dict) -> str:
     return ", ".join(words)
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -108,7 +108,7 @@ def _git_revision() -> str | None:
     return revision.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def peak_memory(device: torch.device) -> float:
+def peak_memory_mib(device: torch.device) -> float:
     """MiB: of the process so far, or of the GPU's allocator."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from experiment import identity, result_tables
 from utils import fingerprints
-from utils.console import say
+from utils.console import print_line
 from utils.errors import UserError
-from utils.files import told
+from utils.files import os_errors_refused
 
 
-def finished_before(
+def match_finished_run(
     pattern: Path, options: dict, sources: Callable, cycles: int, exp_name: str | None
 ) -> Path | None:
     """The folder of a run that has these options and data and has finished so many cycles.
@@ -28,29 +28,31 @@ def finished_before(
         return None
     for folder in folders:
         try:
-            config = read_config(folder) or {}
+            config = read_run_config(folder) or {}
             who, done = config["identity"], config["finished"]
         except (UserError, KeyError):
             continue  # torn, or not over
-        same = who["options"] == options and who["results"] == identity.RESULTS
-        named = "*" not in str(pattern) or folder.parent.name == run_name(who, exp_name)
-        unchanged = config["sources"] == sources(who["data"]) and done["files"] == contents(folder)
+        same = who["options"] == options and who["results"] == identity.RESULTS_VERSION
+        named = "*" not in str(pattern) or folder.parent.name == run_folder_name(who, exp_name)
+        unchanged = config["sources"] == sources(who["data"]) and done["files"] == content_digests(
+            folder
+        )
         if same and named and unchanged and done["cycles"] >= cycles:
             return folder
     return None
 
 
-def run_name(who: dict, exp_name: str | None) -> str:
+def run_folder_name(run_identity: dict, exp_name: str | None) -> str:
     """The name of an identity's folder, the same for all its splits."""
-    name = identity.digest(who, without=("split",))
+    name = identity.identity_digest(run_identity, without=("split",))
     return f"{exp_name}-{name}" if exp_name else name
 
 
-def read_config(folder: Path) -> dict | None:
+def read_run_config(folder: Path) -> dict | None:
     """A run folder's config.json; None where there is none.  Raises UserError for a torn one."""
     path = folder / "config.json"
     try:
-        with told(path, "read"):
+        with os_errors_refused(path, "read"):
             try:
                 config = json.loads(path.read_text())
             except (FileNotFoundError, NotADirectoryError):
@@ -62,10 +64,10 @@ def read_config(folder: Path) -> dict | None:
     return config
 
 
-def contents(folder: Path) -> dict:
+def content_digests(folder: Path) -> dict:
     """What a finished run's files hold, to notice when one was changed afterwards: the tables by
     their bytes, the checkpoint by its size and time."""
-    found = {"checkpoint.pt": fingerprints.stamp(folder / "checkpoint.pt")}
+    found = {"checkpoint.pt": fingerprints.size_and_mtime(folder / "checkpoint.pt")}
     for name in ("results.csv", "acquired.csv", "timing.csv"):
         path = folder / name
         whole = path.read_bytes() if path.is_file() else b""
@@ -73,8 +75,8 @@ def contents(folder: Path) -> dict:
     return found
 
 
-def report(folder: Path, word: str) -> None:
+def print_results(folder: Path, word: str) -> None:
     """The closing lines on the terminal."""
     with open(folder / "results.csv", newline="") as file:
-        say(result_tables.closing_table(list(csv.DictReader(file))))
-    say(f"{word}. Results: {folder / 'results.csv'}")
+        print_line(result_tables.format_accuracy_table(list(csv.DictReader(file))))
+    print_line(f"{word}. Results: {folder / 'results.csv'}")

@@ -11,26 +11,29 @@ from utils.errors import UserError
 
 # The number of the results' arithmetic: how many entries stand under "Changes results" in
 # CHANGELOG.md.  Raised with each, so that what was computed before is not taken for the same.
-RESULTS = 21
+RESULTS_VERSION = 21
 
 
-def identity(options: dict, fingerprint: str, **more) -> dict:
+def make_identity(options: dict, fingerprint: str, **more) -> dict:
     """options: those that the active parts read; fingerprint: of the data; more: what else tells
     two runs apart, the initial labels for one.  -> a dict of plain types."""
-    return {"options": options, "data": fingerprint, "results": RESULTS, **more}
+    return {"options": options, "data": fingerprint, "results": RESULTS_VERSION, **more}
 
 
-def digest(who: dict, without: tuple[str, ...] = ()) -> str:
+def identity_digest(run_identity: dict, without: tuple[str, ...] = ()) -> str:
     """A name for an identity, or for what is left of it without some of its options.
 
     Without the split, the initial labels that follow from it are left out too."""
-    kept = {**who, "options": {k: v for k, v in who["options"].items() if k not in without}}
+    kept = {
+        **run_identity,
+        "options": {k: v for k, v in run_identity["options"].items() if k not in without},
+    }
     if "split" in without:
         kept.pop("initial", None)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def difference(before: dict, now: dict) -> str | None:
+def identity_difference(before: dict, now: dict) -> str | None:
     """How the identity of what is there differs from what is wanted, in words; None if not."""
     then, wanted = before["options"], now["options"]
     for name in sorted(set(then) | set(wanted)):
@@ -53,10 +56,10 @@ def difference(before: dict, now: dict) -> str | None:
     return None
 
 
-def require_same(before: dict | None, now: dict, thing: str, cure: str) -> None:
+def check_same_identity(before: dict | None, now: dict, thing: str, cure: str) -> None:
     """Raises UserError unless `thing`, made as `before`, is what is wanted `now`; cure: what the
     user can do about it."""
     if not isinstance(before, dict) or not {"options", "data", "results"} <= set(before):
         raise UserError(f"{thing} does not say whose it is: {cure}")
-    if words := difference(before, now):
+    if words := identity_difference(before, now):
         raise UserError(f"{thing} was made {words}: {cure}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-RESULTS = (
+RESULTS_COLUMNS = (
     "cycle",
     "labeled",
     "steps",
@@ -12,13 +12,20 @@ RESULTS = (
     "pseudo_labels",
     "pseudo_accuracy",
 )
-TIMING = ("cycle", "stage", "seconds", "peak_so_far_mib")  # of the process, not of the stage
-ACQUIRED = ("cycle", "order", "index", "label")
+TIMING_COLUMNS = (
+    "cycle",
+    "stage",
+    "seconds",
+    "peak_so_far_mib",
+)  # of the process, not of the stage
+ACQUIRED_COLUMNS = ("cycle", "order", "index", "label")
 
 
-def results_header(judges=("",)) -> tuple[str, ...]:
+def results_header(eval_prefixes=("",)) -> tuple[str, ...]:
     """Columns of results.csv; judges: prefixes of the accuracy columns, "" for the test set's."""
-    return RESULTS + tuple(f"{prefix}top{n}" for prefix in judges if prefix for n in (1, 5))
+    return RESULTS_COLUMNS + tuple(
+        f"{prefix}top{n}" for prefix in eval_prefixes if prefix for n in (1, 5)
+    )
 
 
 def accuracy_columns(prefix: str, top1: float, top5: float) -> dict:
@@ -26,7 +33,7 @@ def accuracy_columns(prefix: str, top1: float, top5: float) -> dict:
     return {f"{prefix}top1": f"{top1:.2f}", f"{prefix}top5": f"{top5:.2f}"}
 
 
-def pseudo_columns(used: np.ndarray, known: np.ndarray, truth: np.ndarray) -> dict:
+def pseudo_label_columns(used: np.ndarray, known: np.ndarray, truth: np.ndarray) -> dict:
     """How many pseudo-labels are trained on and how many percent of them are right: for the log
     alone, and computed nowhere else.
 
@@ -41,15 +48,15 @@ def pseudo_columns(used: np.ndarray, known: np.ndarray, truth: np.ndarray) -> di
     }
 
 
-def acquired_rows(cycle: int, indices, labels) -> list[dict]:
+def make_acquired_rows(cycle: int, indices, labels) -> list[dict]:
     """Rows of acquired.csv: data set indices and revealed classes, in order of choice."""
     return [
-        dict(zip(ACQUIRED, (cycle, order, int(index), int(label)), strict=True))
+        dict(zip(ACQUIRED_COLUMNS, (cycle, order, int(index), int(label)), strict=True))
         for order, (index, label) in enumerate(zip(indices, labels, strict=True))
     ]
 
 
-def cycle_line(row: dict, cycles: int) -> str:
+def format_cycle_line(row: dict, cycles: int) -> str:
     """One cycle in one line of the log."""
     line = f"cycle {row['cycle'] + 1}/{cycles}: {row['labeled']} labels"
     if row["pseudo_labels"]:
@@ -59,7 +66,7 @@ def cycle_line(row: dict, cycles: int) -> str:
     return line + (f", validation {row['val_top1']} %" if "val_top1" in row else "")
 
 
-def closing_table(rows: list[dict]) -> str:
+def format_accuracy_table(rows: list[dict]) -> str:
     """Accuracy per cycle, as text."""
     accuracies = [name for name in rows[0] if name.endswith(("top1", "top5"))]
     columns = ["cycle", "labeled", *accuracies]

@@ -1,8 +1,8 @@
 """The options of the run folder."""
 
-from experiment.checkpoint import EVERY, SHARE
+from experiment.checkpoint import DEFAULT_CHECKPOINT_EPOCHS, MAX_SAVING_TIME_SHARE
 from utils.errors import UserError
-from utils.options.converters import natural, not_empty
+from utils.options.converters import non_empty_text, non_negative_integer
 from utils.options.option import Option, Part
 
 
@@ -20,7 +20,7 @@ FOLDER = Part(
             "out",
             "runs",
             "where run folders and pre-trained weights go",
-            kind=not_empty,
+            kind=non_empty_text,
             metavar="FOLDER",
             identity=False,
             when=(
@@ -32,7 +32,7 @@ FOLDER = Part(
             "run_dir",
             None,
             "this very run folder (default: one below --out)",
-            kind=not_empty,
+            kind=non_empty_text,
             metavar="FOLDER",
             identity=False,
         ),
@@ -40,7 +40,7 @@ FOLDER = Part(
             "exp_name",
             None,
             "a name put before the identity in the folder's path",
-            kind=not_empty,
+            kind=non_empty_text,
             metavar="NAME",
             identity=False,
             when=_BELOW_OUT,
@@ -56,8 +56,8 @@ FOLDER = Part(
             "checkpoint_epochs",
             None,
             "epochs between checkpoints; 0: between cycles only",
-            shown=f"{EVERY}; seldomer where they would take over {SHARE:.0%} of the time",
-            kind=natural,
+            shown=f"{DEFAULT_CHECKPOINT_EPOCHS}; seldomer where they would take over {MAX_SAVING_TIME_SHARE:.0%} of the time",
+            kind=non_negative_integer,
             metavar="N",
             identity=False,
         ),

@@ -6,49 +6,57 @@ from functools import cache
 
 import torch
 
-from data.active_dataset import Problem
-from training.network_outputs import extract, plain_batches
-from utils.graph.neighbor_stability import agreement
+from data.active_dataset import ActiveDataset
+from training.network_outputs import extract_outputs, plain_batches
+from utils.graph.neighbor_stability import neighbor_agreement
 
-PIXELS = 2**30  # bytes of all images' pixels as float32, beyond which they are averaged first
+MAX_PIXEL_BYTES = (
+    2**30
+)  # bytes of all images' pixels as float32, beyond which they are averaged first
 
 
-def lasting(problem: Problem, make: Callable, start: dict | None, seed: int, amp: bool) -> dict:
+def make_static_features(
+    problem: ActiveDataset,
+    make_network: Callable,
+    pretrained_weights: dict | None,
+    seed: int,
+    amp: bool,
+) -> dict:
     """Name -> function without arguments, each computed once.  Beside features (N, d) stands how
     far two views agree on them, a number.
 
     make: -> a network; start: its backbone's weights after pre-training, None without."""
     images = problem.images
-    if problem.vectors:
-        return given(images, make)
+    if problem.has_feature_vectors:
+        return static_features_of_vectors(images, make_network)
 
     @cache
     def network():
-        made = make().to(images.device)
-        made.backbone.load_state_dict(start)
+        made = make_network().to(images.device)
+        made.backbone.load_state_dict(pretrained_weights)
         return made.eval()
 
     def number(features_of: Callable) -> torch.Tensor:
-        return agreement(features_of, images, seed)
+        return neighbor_agreement(features_of, images, seed)
 
-    seen = pixels_seen(images)
+    seen = make_pixel_extractor(images)
     found = {
-        "pixels": lambda: of_all(images, seen),
+        "pixels": lambda: extract_in_batches(images, seen),
         "pixels_agreement": lambda: number(seen),
     }
-    if start:
+    if pretrained_weights:
         found |= {
-            "pretrained_features": lambda: extract(network(), images, amp=amp)[0],
+            "pretrained_features": lambda: extract_outputs(network(), images, amp=amp)[0],
             "pretrained_features_agreement": lambda: number(lambda batch: network()(batch)[1]),
         }
     return {name: cache(function) for name, function in found.items()}
 
 
-def pixels_seen(images) -> Callable:
+def make_pixel_extractor(images) -> Callable:
     """What the pixels of images are as vectors, a batch (B, C, H, W) -> (B, d): each pixel, or
     where those of all images would take more than PIXELS, means of 2 x 2, of 4 x 4, and so on."""
-    _, channels, height, width = images.plain(slice(0, 1)).shape
-    side, most = 1, PIXELS // 4 / (len(images) * channels)
+    _, channels, height, width = images.plain_batch(slice(0, 1)).shape
+    side, most = 1, MAX_PIXEL_BYTES // 4 / (len(images) * channels)
     while -(-height // side) * -(-width // side) > most and side < max(height, width):
         side *= 2
     if side == 1:
@@ -57,22 +65,22 @@ def pixels_seen(images) -> Callable:
     return lambda batch: mean(batch).flatten(1)
 
 
-def of_all(images, seen: Callable) -> torch.Tensor:
+def extract_in_batches(images, extractor: Callable) -> torch.Tensor:
     """`seen` of all images, un-augmented, a batch at a time: (N, d)."""
-    found = seen(images.plain(slice(0, 1)))
+    found = extractor(images.plain_batch(slice(0, 1)))
     found, end = found.new_empty(len(images), found.shape[1]), 0
     for batch in plain_batches(images):
-        found[end : end + len(batch)] = seen(batch)
+        found[end : end + len(batch)] = extractor(batch)
         end += len(batch)
     return found
 
 
-def given(images, make: Callable) -> dict:
+def static_features_of_vectors(images, make_network: Callable) -> dict:
     """As `lasting`, of features: they stand for those of pre-training; and where the backbone has
     nothing to learn they are the network's, in all epochs the same tensor, of which one graph is
     made."""
-    network = make().eval()
-    found = {"pretrained_features": lambda: images.plain(slice(None))}
+    network = make_network().eval()
+    found = {"pretrained_features": lambda: images.plain_batch(slice(None))}
     if not list(network.backbone.parameters()):
         normalize = torch.nn.functional.normalize if network.unit_length else torch.as_tensor
         found["features"] = lambda: normalize(found["pretrained_features"]())

@@ -8,64 +8,68 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from utils.console import log, one_line
+from utils.console import log, to_one_line
 
-FOLDER = "tensorboard"  # in the run folder
+TENSORBOARD_FOLDER = "tensorboard"  # in the run folder
 
 
-class Scalars:
+class TensorBoardWriter:
     """Writes event files; rows that were written before, by an earlier start, are hidden.
 
     Results stand at their number of labels, seconds at the cycle."""
 
     def __init__(self, folder: Path):
-        self.folder, self.writer, self.written = folder / FOLDER, None, set()
-        self.open = True
+        self.folder, self.summary_writer, self.written_points = (
+            folder / TENSORBOARD_FOLDER,
+            None,
+            set(),
+        )
+        self.is_open = True
 
-    def write(self, rows: dict[str, list[dict]]) -> None:
+    def write_new_rows(self, rows: dict[str, list[dict]]) -> None:
         """Those of the rows (of experiment.run_folder.Run) that are new.  Never raises."""
-        if not self.open:
+        if not self.is_open:
             return
         try:
-            self._write(rows)
+            self._write_rows(rows)
         except ImportError:
             self._give_up("it needs pip install -r requirements-report.txt")
         except Exception as error:  # of a library, its thread or the disk: all the same to the run
-            self._give_up(one_line(str(error)) or type(error).__name__)
+            self._give_up(to_one_line(str(error)) or type(error).__name__)
 
-    def _write(self, rows: dict[str, list[dict]]) -> None:
-        if self.writer is None:
+    def _write_rows(self, rows: dict[str, list[dict]]) -> None:
+        if self.summary_writer is None:
             from torch.utils.tensorboard import SummaryWriter  # needs a package that is an extra
 
-            threading.excepthook = _quiet(threading.excepthook)
-            self.writer = SummaryWriter(str(self.folder), purge_step=0)
+            threading.excepthook = _silence_writer_threads(threading.excepthook)
+            self.summary_writer = SummaryWriter(str(self.folder), purge_step=0)
         for row in rows["results"]:
             for name, value in row.items():
                 if name not in ("cycle", "labeled") and value is not None:
-                    self._add(f"results/{name}", value, row["labeled"])
+                    self._add_scalar(f"results/{name}", value, row["labeled"])
         for row in rows["timing"]:
             if not isinstance(row["cycle"], str):  # a stage of a cycle that is over
-                self._add(f"seconds/{row['stage']}", row["seconds"], row["cycle"])
-        self.writer.flush()
+                self._add_scalar(f"seconds/{row['stage']}", row["seconds"], row["cycle"])
+        self.summary_writer.flush()
 
     def close(self) -> None:
         """No more is written.  Never raises."""
-        self.open = False
-        if self.writer:
+        self.is_open = False
+        if self.summary_writer:
             with suppress(Exception):
-                self.writer.close()
+                self.summary_writer.close()
 
-    def _add(self, name: str, value, step: int) -> None:
-        if (name, step) not in self.written:
-            self.writer.add_scalar(name, float(value), step)
-            self.written.add((name, step))
+    def _add_scalar(self, name: str, value, step: int) -> None:
+        if (name, step) not in self.written_points:
+            self.summary_writer.add_scalar(name, float(value), step)
+            self.written_points.add((name, step))
 
     def _give_up(self, why: str) -> None:
         self.close()
         log.warning("TensorBoard gets nothing more of this run: %s", why)
 
 
-def _quiet(hook):
+def _silence_writer_threads(hook):
     """What its thread fails with is told where it is next asked to write: no traceback beside."""
 
     def told(args) -> None:

@@ -14,32 +14,32 @@ from pathlib import Path
 
 import numpy as np
 
-from al_methods import BALANCED, GIVEN
-from data.active_dataset import Problem
+from al_methods import INITIAL_BALANCED, INITIAL_GIVEN
+from data.active_dataset import ActiveDataset
 from data.state import State
 from labeling import queries
-from labeling.answers import read_answers
-from training.network_outputs import extract
+from labeling.answers import read_labels_csv
+from training.network_outputs import extract_outputs
 from utils.console import log
-from utils.errors import UserError, Waiting
-from utils.files import make_folder, told, write_atomically
+from utils.errors import UserError, WaitingForLabels
+from utils.files import make_folder, os_errors_refused, write_atomically
 from utils.fingerprints import array_digest
 from utils.options.converters import one_of
 from utils.options.option import Option, Part
 
-DATA, FILE = "data", "file"
-ASKED = ("queries.csv", "queries.html")
-ANSWERED = "labels.csv"
+DATASET_ORACLE, FILE_ORACLE = "data", "file"
+QUERY_FILES = ("queries.csv", "queries.html")
+LABELS_FILE = "labels.csv"
 
 
 def _check(args) -> None:
-    if args.oracle != FILE:
-        if args.initial == GIVEN:
+    if args.oracle != FILE_ORACLE:
+        if args.initial == INITIAL_GIVEN:
             raise UserError(
                 "--initial given is for data of which a person labels the rest: add --oracle file"
             )
         return
-    if args.initial == BALANCED:
+    if args.initial == INITIAL_BALANCED:
         raise UserError(
             "--oracle file has no labels yet that a balanced split could be drawn by: add "
             "--initial lp_coverage, random or another, or --initial given for those there are"
@@ -51,9 +51,9 @@ def _check(args) -> None:
         )
 
 
-def _fits(args, problem: Problem) -> None:
+def _fits(args, problem: ActiveDataset) -> None:
     unknown = int((problem.oracle.labels < 0).sum())
-    if args.oracle == DATA and unknown:
+    if args.oracle == DATASET_ORACLE and unknown:
         raise UserError(
             f"--dataset {args.dataset} has {unknown} training images of unknown class, which only "
             "a person can tell: add --oracle file, or take them out"
@@ -65,10 +65,10 @@ ORACLE = Part(
     options=(
         Option(
             "oracle",
-            DATA,
+            DATASET_ORACLE,
             "who labels: the data set's own labels, or a person, for whom the run stops with "
             "status 3 and a page of images",
-            kind=one_of((DATA, FILE)),
+            kind=one_of((DATASET_ORACLE, FILE_ORACLE)),
             added=True,
         ),
     ),
@@ -77,44 +77,57 @@ ORACLE = Part(
 )
 
 
-def answers(e, state: State) -> np.ndarray:
+def get_oracle_labels(experiment, state: State) -> np.ndarray:
     """The classes (n,) of the images that `state` asks for: the data set's labels, or a person's,
     who is not asked for those that are given to begin with.
 
     e: experiment.Experiment.  Raises Waiting where there is no labels.csv, UserError where it does
     not answer every query and nothing else."""
-    if e.args.oracle == DATA or (e.args.initial == GIVEN and not state.cycle):
-        return e.problem.oracle.answers(state.asked)
-    return answered(e.run.folder, e.problem, state, e.learner.judge, e.args.amp)
+    if experiment.args.oracle == DATASET_ORACLE or (
+        experiment.args.initial == INITIAL_GIVEN and not state.cycle
+    ):
+        return experiment.dataset.oracle.query_labels(state.queried)
+    return read_human_labels(
+        experiment.run_folder.path,
+        experiment.dataset,
+        state,
+        experiment.learner.eval_model,
+        experiment.args.amp,
+    )
 
 
-def answered(folder: Path, problem: Problem, state: State, network, amp: bool) -> np.ndarray:
+def read_human_labels(
+    folder: Path, problem: ActiveDataset, state: State, network, amp: bool
+) -> np.ndarray:
     """What a person has answered.  network: whose guesses are shown, after the first cycle."""
     kept = folder / "answers" / f"cycle{state.cycle:02d}.csv"
-    wanted = problem.ids[state.asked], problem.class_names
+    wanted = problem.dataset_indices[state.queried], problem.class_names
     if not kept.exists():
-        ask(folder, problem, state, network, amp)
-        found = folder / ANSWERED
+        write_queries(folder, problem, state, network, amp)
+        found = folder / LABELS_FILE
         if not found.exists():
-            raise Waiting(_waiting(folder, len(state.asked)))
-        read_answers(found, *wanted)
-        with told(kept):
+            raise WaitingForLabels(_wait_message(folder, len(state.queried)))
+        read_labels_csv(found, *wanted)
+        with os_errors_refused(kept):
             make_folder(kept.parent)
             os.replace(found, kept)
-    labels = read_answers(kept, *wanted)
-    for name in ASKED:
-        with told(folder / name, "removed"):
+    labels = read_labels_csv(kept, *wanted)
+    for name in QUERY_FILES:
+        with os_errors_refused(folder / name, "removed"):
             (folder / name).unlink(missing_ok=True)
     log.info("%d labels of a person, kept in %s", len(labels), kept)
     return labels
 
 
-def ask(folder: Path, problem: Problem, state: State, network, amp: bool) -> None:
+def write_queries(folder: Path, problem: ActiveDataset, state: State, network, amp: bool) -> None:
     """Write queries.csv and queries.html."""
-    images, ids = problem.images.subset(state.asked.copy()), problem.ids[state.asked]
+    images, ids = (
+        problem.images.subset(state.queried.copy()),
+        problem.dataset_indices[state.queried],
+    )
     guesses, confidences = [None] * len(ids), np.zeros(len(ids))
     if state.cycle:
-        found = extract(network, images, amp=amp, where="guesses")[1].max(dim=1)
+        found = extract_outputs(network, images, amp=amp, location="guesses")[1].max(dim=1)
         guesses, confidences = found.indices.tolist(), found.values.cpu().numpy()
     seen = getattr(images, "pixels", None)  # features of an encoder have none
     pixels = [None] * len(ids) if seen is None else seen.cpu().numpy()
@@ -122,7 +135,7 @@ def ask(folder: Path, problem: Problem, state: State, network, amp: bool) -> Non
         queries.Query(
             int(index),
             pixels[i],
-            problem.paths[index] if problem.paths else "",
+            problem.image_paths[index] if problem.image_paths else "",
             guesses[i],
             float(confidences[i]),
         )
@@ -130,15 +143,17 @@ def ask(folder: Path, problem: Problem, state: State, network, amp: bool) -> Non
     ]
     where, names = str(folder.absolute()), problem.class_names
     key = f"{where} {problem.fingerprint} {array_digest(ids)}"
-    page = queries.page(asked, names, key=key, folder=where)
-    for name, content in zip(ASKED, (queries.table(asked, names), page), strict=True):
+    page = queries.render_queries_page(asked, names, storage_key=key, folder=where)
+    for name, content in zip(
+        QUERY_FILES, (queries.render_queries_csv(asked, names), page), strict=True
+    ):
         write_atomically(folder / name, content)
 
 
-def _waiting(folder: Path, count: int) -> str:
+def _wait_message(folder: Path, count: int) -> str:
     others = sorted(path.name for path in folder.glob("labels*.csv"))
     there = f", only {others[0]!r}: rename it" if others else ""
     return (
-        f"{count} images wait for their labels: open {folder / ASKED[1]}, save its {ANSWERED} in "
+        f"{count} images wait for their labels: open {folder / QUERY_FILES[1]}, save its {LABELS_FILE} in "
         f"{folder} (there is none yet{there}), and give the same command again"
     )

@@ -15,8 +15,8 @@ from PIL import Image
 
 from utils.files import render_csv
 
-HEADER = ("order", "index", "path", "guess", "confidence")
-PARTS = Path(__file__).parent
+QUERY_COLUMNS = ("order", "index", "path", "guess", "confidence")
+PAGE_FOLDER = Path(__file__).parent
 
 
 class Query(NamedTuple):
@@ -29,7 +29,7 @@ class Query(NamedTuple):
     confidence: float = 0.0  # its probability
 
 
-def table(queries: list[Query], class_names: tuple[str, ...]) -> bytes:
+def render_queries_csv(queries: list[Query], class_names: tuple[str, ...]) -> bytes:
     """queries.csv: a row a query, in order of choice."""
     rows = []
     for order, query in enumerate(queries):
@@ -37,34 +37,36 @@ def table(queries: list[Query], class_names: tuple[str, ...]) -> bytes:
         guess = class_names[query.guess] if guessed else None
         confidence = f"{query.confidence:.4f}" if guessed else None
         values = (order, query.index, query.path, guess, confidence)
-        rows.append(dict(zip(HEADER, values, strict=True)))
-    return render_csv(HEADER, rows).encode(errors="surrogateescape")
+        rows.append(dict(zip(QUERY_COLUMNS, values, strict=True)))
+    return render_csv(QUERY_COLUMNS, rows).encode(errors="surrogateescape")
 
 
-def page(queries: list[Query], class_names: tuple[str, ...], *, key: str, folder: str) -> bytes:
+def render_queries_page(
+    queries: list[Query], class_names: tuple[str, ...], *, storage_key: str, folder: str
+) -> bytes:
     """queries.html.  key: under which the browser keeps what was answered; folder: where labels.csv
     has to go, for the reader."""
     asked = [
         {
             "index": query.index,
             "path": query.path,
-            "image": None if query.pixels is None else data_uri(query.pixels),
+            "image": None if query.pixels is None else png_data_uri(query.pixels),
             "guess": query.guess,
             "confidence": round(query.confidence, 4),
         }
         for query in queries
     ]
-    content = {"key": key, "folder": folder, "classes": class_names, "queries": asked}
+    content = {"key": storage_key, "folder": folder, "classes": class_names, "queries": asked}
     text = json.dumps(content)  # in ASCII
     for letter in "<>&":  # nothing in it ends the element that it stands in
         text = text.replace(letter, f"\\u{ord(letter):04x}")
-    html = (PARTS / "page.html").read_text()
+    html = (PAGE_FOLDER / "page.html").read_text()
     for mark, part in (("style", "page.css"), ("script", "page.js")):
-        html = html.replace(f"/* {mark} */", (PARTS / part).read_text())
+        html = html.replace(f"/* {mark} */", (PAGE_FOLDER / part).read_text())
     return html.replace("/* questions */", text).encode()
 
 
-def data_uri(pixels: np.ndarray) -> str:
+def png_data_uri(pixels: np.ndarray) -> str:
     """A PNG of pixels (C, H, W) uint8: in colour where there are three channels, else grey."""
     if len(pixels) == 3:
         image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))

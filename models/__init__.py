@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from torch import nn
 
 from models.cnn import cifar_cnn, sized_cnn, small_cnn
-from models.identity import given
+from models.identity import identity_backbone
 from models.layers.sobel import Sobel
-from models.mlp import HIDDEN, mlp
-from models.network import Network, linear, weight_normalised_linear
+from models.mlp import HIDDEN_UNITS, mlp
+from models.network import Network, linear_head, weight_norm_head
 from models.resnet import resnet18
 from utils.errors import UserError
-from utils.options.converters import number, one_of
+from utils.options.converters import make_number_type, one_of
 from utils.options.option import Choice, Option, Part, Row
 
 
@@ -20,32 +20,38 @@ from utils.options.option import Choice, Option, Part, Row
 class Arch(Row):
     """A row of the registry."""
 
-    backbone: Callable  # in_channels, the row's options -> module that maps images to (B, features)
-    features: int | None  # None: as many as in_channels
-    head: Callable = linear
-    min_size: int = 1  # pixels a side that the backbone needs
-    sized: bool = False  # does the backbone also take the images' size, in pixels a side?
-    dropout: bool = False  # has the backbone layers of dropout?
-    vectors: bool = False  # does the backbone take given features (B, in_channels) for images?
+    make_backbone: (
+        Callable  # in_channels, the row's options -> module that maps images to (B, features)
+    )
+    feature_dim: int | None  # None: as many as in_channels
+    make_head: Callable = linear_head
+    min_image_size: int = 1  # pixels a side that the backbone needs
+    takes_image_size: bool = (
+        False  # does the backbone also take the images' size, in pixels a side?
+    )
+    has_dropout: bool = False  # has the backbone layers of dropout?
+    takes_features: bool = (
+        False  # does the backbone take given features (B, in_channels) for images?
+    )
     channels_last: bool = False  # the faster layout of the two on the CPU, as measured there
 
 
 ARCHS = {
     "cifar_cnn": Arch(
         cifar_cnn,
-        features=128,
-        head=weight_normalised_linear,
-        min_size=12,
-        dropout=True,
+        feature_dim=128,
+        make_head=weight_norm_head,
+        min_image_size=12,
+        has_dropout=True,
         channels_last=True,
     ),
-    "resnet18": Arch(resnet18, features=512, channels_last=True),
-    "small_cnn": Arch(small_cnn, features=64, min_size=2),
-    "sized_cnn": Arch(sized_cnn, features=64, sized=True, channels_last=True),
+    "resnet18": Arch(resnet18, feature_dim=512, channels_last=True),
+    "small_cnn": Arch(small_cnn, feature_dim=64, min_image_size=2),
+    "sized_cnn": Arch(sized_cnn, feature_dim=64, takes_image_size=True, channels_last=True),
     # Its weights start small beside features of length one: of ten labels, 50 epochs at a rate of
     # 0.2 leave a loss of 1.4, at 2 of 0.07.
-    "linear": Arch(given, features=None, vectors=True, defaults={"lr": 2.0}),
-    "mlp": Arch(mlp, features=HIDDEN, vectors=True),
+    "linear": Arch(identity_backbone, feature_dim=None, takes_features=True, defaults={"lr": 2.0}),
+    "mlp": Arch(mlp, feature_dim=HIDDEN_UNITS, takes_features=True),
 }
 
 
@@ -69,35 +75,41 @@ def create_model(
     if arch not in ARCHS:
         raise ValueError(f"unknown network {arch!r}: one of {', '.join(ARCHS)}")
     row = ARCHS[arch]
-    options |= {"size": size} if row.sized else {}
-    backbone = row.backbone(2 if sobel else in_channels, **options)
+    options |= {"size": size} if row.takes_image_size else {}
+    backbone = row.make_backbone(2 if sobel else in_channels, **options)
     if sobel:
         backbone = nn.Sequential(Sobel(), backbone)
     more = (unit_length, row.channels_last, head_dropout)
-    return Network(backbone, row.features or in_channels, row.head, num_classes, *more)
+    return Network(backbone, row.feature_dim or in_channels, row.make_head, num_classes, *more)
 
 
-def require_dropout(args, who: str) -> None:
+def require_dropout(args, requester: str) -> None:
     """Raises UserError, for `who` needs it, where the network has no dropout."""
-    if not (ARCHS[args.arch].dropout or args.head_dropout):
-        alike = [row for row in ARCHS.values() if row.vectors == ARCHS[args.arch].vectors]
+    if not (ARCHS[args.arch].has_dropout or args.head_dropout):
+        alike = [
+            row for row in ARCHS.values() if row.takes_features == ARCHS[args.arch].takes_features
+        ]
         having = ", ".join(
-            f"{name} (images from {row.min_size} pixels on)" if row.min_size > 1 else name
+            f"{name} (images from {row.min_image_size} pixels on)"
+            if row.min_image_size > 1
+            else name
             for name, row in ARCHS.items()
-            if row in alike and row.dropout
+            if row in alike and row.has_dropout
         )
         raise UserError(
-            f"{who} needs dropout, which --arch {args.arch} does not have: give its head one with "
+            f"{requester} needs dropout, which --arch {args.arch} does not have: give its head one with "
             f"--head-dropout{having and f', or use one of {having}'}"
         )
 
 
-def require_kind(args, vectors: bool) -> None:
+def require_input_kind(args, has_features: bool) -> None:
     """Raises UserError where the network takes images and the data set has features (`vectors`), or
     the reverse."""
-    if ARCHS[args.arch].vectors != vectors:
-        fitting = ", ".join(name for name, row in ARCHS.items() if row.vectors == vectors)
-        takes, has = ("images", "features") if vectors else ("features", "images")
+    if ARCHS[args.arch].takes_features != has_features:
+        fitting = ", ".join(
+            name for name, row in ARCHS.items() if row.takes_features == has_features
+        )
+        takes, has = ("images", "features") if has_features else ("features", "images")
         raise UserError(
             f"--arch {args.arch} takes {takes}, --dataset {args.dataset} has {has}: use one of "
             f"{fitting}"
@@ -105,12 +117,14 @@ def require_kind(args, vectors: bool) -> None:
 
 
 def _fits(args, problem) -> None:
-    if problem.size < ARCHS[args.arch].min_size:
+    if problem.size < ARCHS[args.arch].min_image_size:
         fitting = [
-            name for name, row in ARCHS.items() if problem.size >= row.min_size and not row.vectors
+            name
+            for name, row in ARCHS.items()
+            if problem.size >= row.min_image_size and not row.takes_features
         ]
         raise UserError(
-            f"--arch {args.arch} needs images of at least {ARCHS[args.arch].min_size} pixels "
+            f"--arch {args.arch} needs images of at least {ARCHS[args.arch].min_image_size} pixels "
             f"a side, {args.dataset} has {problem.size}: use one of {', '.join(fitting)}"
         )
 
@@ -149,7 +163,7 @@ HEAD = Part(
             "head_dropout",
             0.0,
             "share of the features dropped before the head in training; without it, none",
-            kind=number(float, above=0, below=1),
+            kind=make_number_type(float, above=0, below=1),
             when=(lambda args: args.head_dropout > 0, "a value above 0"),
         ),
     ),

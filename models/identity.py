@@ -3,6 +3,6 @@
 from torch import nn
 
 
-def given(in_channels: int) -> nn.Module:
+def identity_backbone(in_channels: int) -> nn.Module:
     """(B, in_channels) -> the same."""
     return nn.Identity()

@@ -4,22 +4,22 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from reports.runs import Sample
+from reports.runs import RunResult
 
-COLUMNS = ("steps", "images", "seconds")
+COST_COLUMNS = ("steps", "images", "seconds")
 
 
-def cost(sample: Sample, seen: Callable) -> dict[str, float]:
+def run_cost(sample: RunResult, seen: Callable) -> dict[str, float]:
     """COLUMNS of a whole run; NaN for what it does not leave.
 
     seen: config and results of a run -> the images that its training saw, with repetition.
     Pre-training is not counted: the runs that share it would differ by who came first."""
     steps = sample.results.get("steps", pd.Series(dtype=float)).sum(min_count=1)
     images = seen(sample.config, sample.results)
-    return {"steps": float(steps), "images": images, "seconds": _seconds(sample)}
+    return {"steps": float(steps), "images": images, "seconds": _training_seconds(sample)}
 
 
-def _seconds(sample: Sample) -> float:
+def _training_seconds(sample: RunResult) -> float:
     """Of timing.csv, all stages of the cycles."""
     try:
         timing = pd.read_csv(sample.folder / "timing.csv")

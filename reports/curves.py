@@ -12,31 +12,31 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from reports.group_names import natural
-from reports.summary import axes_of, caption
+from reports.group_names import natural_sort_key
+from reports.summary import group_by_dataset_and_budget, make_caption
 
 # After Okabe and Ito's colours, which the colour-blind can tell apart; darker, for a contrast of 3
 # to 1 to white.  Those of page/page.css.
-COLOURS = ("#0072b2", "#d55e00", "#00805e", "#b0508f", "#000000", "#a87200", "#3189bd")
+CURVE_COLORS = ("#0072b2", "#d55e00", "#00805e", "#b0508f", "#000000", "#a87200", "#3189bd")
 _MARKERS = "os^DvPX<>"  # 9 of them with 7 colours: 63 curves until a pair comes again
-_LINES = ("-", "--", "-.", ":")
-_PANEL = (3.1, 3.3)  # inches
-_TICKS = 6
+_LINE_STYLES = ("-", "--", "-.", ":")
+_PANEL_INCHES = (3.1, 3.3)  # inches
+_MAX_TICKS = 6
 
 
-def draw(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
+def draw_figure(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
     """The file of a figure: a row a data set and budget, a panel a training, a curve a method, the
     spread shaded; a method looks the same in every panel.
 
     summary: of reports.summary.summarise; kind: png, pdf, svg."""
-    parts = axes_of(summary)
+    parts = group_by_dataset_and_budget(summary)
     columns = max(part.training.nunique() for _, part in parts)
-    styles = styles_of(summary)
-    names = [_wrapped(name) for name in styles]
-    height = max(_PANEL[1] * len(parts), 0.2 * sum(1 + name.count("\n") for name in names))
+    styles = assign_styles(summary)
+    names = [_wrap_name(name) for name in styles]
+    height = max(_PANEL_INCHES[1] * len(parts), 0.2 * sum(1 + name.count("\n") for name in names))
     with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of glyphs that the font lacks: they are drawn as boxes
-        size = (_PANEL[0] * columns + 2.2, height + 0.3)
+        size = (_PANEL_INCHES[0] * columns + 2.2, height + 0.3)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(parts), columns, sharex="row", sharey="row", squeeze=False)
         for row, (name, part) in zip(grid, parts, strict=True):
@@ -44,28 +44,28 @@ def draw(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
             row[0].set_ylabel(f"{measure} (%)")
         handles = [Line2D([], [], **style) for style in styles.values()]
         figure.legend(handles, names, loc="outside right upper", fontsize="small", frameon=False)
-        figure.suptitle(caption(summary), fontsize="medium")
+        figure.suptitle(make_caption(summary), fontsize="medium")
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=110)
     return file.getvalue()
 
 
-def styles_of(summary: pd.DataFrame) -> dict[str, dict]:
+def assign_styles(summary: pd.DataFrame) -> dict[str, dict]:
     """Method -> how its curve looks; the methods of most panels first, they look least alike."""
     panels = summary.groupby("method").group.nunique()
-    methods = sorted(panels.index, key=lambda method: (-panels[method], natural(method)))
+    methods = sorted(panels.index, key=lambda method: (-panels[method], natural_sort_key(method)))
     return {
         method: {
-            "color": COLOURS[i % len(COLOURS)],
+            "color": CURVE_COLORS[i % len(CURVE_COLORS)],
             "marker": _MARKERS[i % len(_MARKERS)],
-            "linestyle": _LINES[i // len(COLOURS) % len(_LINES)],
+            "linestyle": _LINE_STYLES[i // len(CURVE_COLORS) % len(_LINE_STYLES)],
             "markersize": 4.5,
         }
         for i, method in enumerate(methods)
     }
 
 
-def _wrapped(name: str) -> str:
+def _wrap_name(name: str) -> str:
     """Lines for the legend, which keep an option beside its value."""
     kept = name.replace(" ", "\xa0").replace(",\xa0", ", ").replace("\xa0(", " (")
     return textwrap.fill(kept, 32, break_long_words=False, break_on_hyphens=False)
@@ -99,7 +99,7 @@ def _draw_curve(axis: Axes, curve: pd.DataFrame, style: dict) -> None:
 def _set_ticks(axis: Axes, counts: list[int]) -> None:
     """At the numbers of labels, where those are few enough to be read side by side."""
     steps = {after - before for before, after in itertools.pairwise(counts)}
-    if len(counts) <= _TICKS and len(steps) <= 1:
+    if len(counts) <= _MAX_TICKS and len(steps) <= 1:
         axis.set_xticks(counts)
     else:
-        axis.xaxis.set_major_locator(MaxNLocator(_TICKS - 1, integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(_MAX_TICKS - 1, integer=True))

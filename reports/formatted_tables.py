@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.paired_tests import ENOUGH
-from reports.summary import caption, cell
+from reports.paired_tests import MIN_PAIRS
+from reports.summary import format_accuracy, make_caption
 
-_NAMES = {"dataset": "data set", "training": "training", "method": "method"}
-FEW = "a test means little"
+_COLUMN_TITLES = {"dataset": "data set", "training": "training", "method": "method"}
+FEW_PAIRS_NOTE = "a test means little"
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """key: a name for files and anchors; rows: cells in words; note: what they are."""
 
     key: str
@@ -22,7 +22,7 @@ class Table:
     note: str
 
 
-def accuracies(summary: pd.DataFrame, measure: str) -> list[Table]:
+def accuracy_tables(summary: pd.DataFrame, measure: str) -> list[ReportTable]:
     """A table a data set: a row a group, a column a number of labels."""
     tables = []
     for dataset, part in summary.groupby("dataset"):
@@ -30,29 +30,31 @@ def accuracies(summary: pd.DataFrame, measure: str) -> list[Table]:
         for _, group in part.groupby("group"):
             first = group.iloc[0]
             row = {"training": first.training, "method": first.method, "over": first.over}
-            rows.append(row | {f"{r.labeled} labels": cell(r) for r in group.itertuples()})
+            rows.append(
+                row | {f"{r.labeled} labels": format_accuracy(r) for r in group.itertuples()}
+            )
         columns = ["training", "method", "over"]
         columns += [f"{n} labels" for n in sorted(part.labeled.unique())]
         frame = pd.DataFrame(rows, columns=columns).fillna("")
-        note = f"{measure} in percent: {caption(part)}; n: over how many runs, where not over all."
-        tables.append(Table(f"accuracy-{len(tables)}", f"{dataset}: {measure}", frame, note))
+        note = f"{measure} in percent: {make_caption(part)}; n: over how many runs, where not over all."
+        tables.append(ReportTable(f"accuracy-{len(tables)}", f"{dataset}: {measure}", frame, note))
     return tables
 
 
-def budgets(overview: pd.DataFrame) -> Table:
+def budget_table(overview: pd.DataFrame) -> ReportTable:
     """Area under the budget curve, labels saved, and cost."""
     rows = [
-        {title: row[name] for name, title in _NAMES.items()}
+        {title: row[name] for name, title in _COLUMN_TITLES.items()}
         | {
             "n": str(row.runs),
-            "labels": _number(row.labels, 0),
-            "accuracy": _spread(row["mean"], row["std"]),
-            "area": _spread(row.area, row.area_std),
-            "area over labels": _range(row.area_from, row.area_to),
-            "labels saved": _saved(row),
-            "steps": _number(row.steps, 0),
-            "images seen": _number(row.images, 0),
-            "seconds": _number(row.seconds, 1),
+            "labels": _format_number(row.labels, 0),
+            "accuracy": _format_mean_std(row["mean"], row["std"]),
+            "area": _format_mean_std(row.area, row.area_std),
+            "area over labels": _format_range(row.area_from, row.area_to),
+            "labels saved": _format_labels_saved(row),
+            "steps": _format_number(row.steps, 0),
+            "images seen": _format_number(row.images, 0),
+            "seconds": _format_number(row.seconds, 1),
         }
         for _, row in overview.iterrows()
     ]
@@ -65,10 +67,10 @@ def budgets(overview: pd.DataFrame) -> Table:
         "seconds are of a whole run without pre-training, means; images are not known of "
         "FixMatch."
     )
-    return Table("budget", "Area, labels saved, cost", pd.DataFrame(rows), note)
+    return ReportTable("budget", "Area, labels saved, cost", pd.DataFrame(rows), note)
 
 
-def _saved(row) -> str:
+def _format_labels_saved(row) -> str:
     if np.isnan(row.needed):
         return ""
     if np.isnan(row.saved):
@@ -76,19 +78,19 @@ def _saved(row) -> str:
     return f"{row.saved:.0f} of {row.needed:.0f}".replace("-", "−")
 
 
-def differences(frame: pd.DataFrame) -> Table:
+def differences_table(frame: pd.DataFrame) -> ReportTable:
     """The paired differences, in points."""
     rows = [
-        {title: row[name] for name, title in _NAMES.items()}
+        {title: row[name] for name, title in _COLUMN_TITLES.items()}
         | {
             "against": row.against,
             "of": "area" if row["of"] == "area" else f"at {row.labels:.0f} labels",
             "n": f"{row.n} {row.over}",
-            "difference": _signed(row["mean"]),
-            "95 % by t": _interval(row.t_low, row.t_high),
-            "95 % by bootstrap": _interval(row.boot_low, row.boot_high),
-            "p of t": _p(row.t_p, row.n),
-            "p of Wilcoxon": _p(row.wilcoxon_p, row.n),
+            "difference": _format_signed(row["mean"]),
+            "95 % by t": _format_interval(row.t_low, row.t_high),
+            "95 % by bootstrap": _format_interval(row.boot_low, row.boot_high),
+            "p of t": _format_p_value(row.t_p, row.n),
+            "p of Wilcoxon": _format_p_value(row.wilcoxon_p, row.n),
         }
         for _, row in frame.iterrows()
     ]
@@ -96,22 +98,24 @@ def differences(frame: pd.DataFrame) -> Table:
         "Mean difference in points over the splits that both rows have (seeds of a split are "
         "averaged). Each row against random choice under the same training, and against its own"
         " method on the labels alone. p: two-sided, by Holm's correction over all rows of a "
-        f"data set that compare the same thing. With fewer than {ENOUGH} shared splits {FEW}, "
-        f"and no p is given; with {ENOUGH} Wilcoxon's cannot be below 0.0625."
+        f"data set that compare the same thing. With fewer than {MIN_PAIRS} shared splits {FEW_PAIRS_NOTE}, "
+        f"and no p is given; with {MIN_PAIRS} Wilcoxon's cannot be below 0.0625."
     )
-    columns = [*_NAMES.values(), "against", "of", "n", "difference"]
+    columns = [*_COLUMN_TITLES.values(), "against", "of", "n", "difference"]
     columns += ["95 % by t", "95 % by bootstrap", "p of t", "p of Wilcoxon"]
-    return Table("differences", "Paired differences", pd.DataFrame(rows, columns=columns), note)
+    return ReportTable(
+        "differences", "Paired differences", pd.DataFrame(rows, columns=columns), note
+    )
 
 
-def penalties(frame: pd.DataFrame) -> Table:
+def penalties_table(frame: pd.DataFrame) -> ReportTable:
     """The penalty matrix with the mean of each column."""
     if frame.isna().all(axis=None):
-        note = f"With fewer than {ENOUGH} shared splits {FEW}: nothing was compared."
-        return Table("penalties", "Pairwise penalties", pd.DataFrame(), note)
+        note = f"With fewer than {MIN_PAIRS} shared splits {FEW_PAIRS_NOTE}: nothing was compared."
+        return ReportTable("penalties", "Pairwise penalties", pd.DataFrame(), note)
     means = frame.mean().rename("mean of the column")
     whole = pd.concat([frame, means.to_frame().T])
-    rows = whole.map(lambda value: _number(value, 2))
+    rows = whole.map(lambda value: _format_number(value, 2))
     rows.insert(0, "beats", whole.index)
     note = (
         "How often the row beats the column: by a two-sided t-test at 0.05 at each number of "
@@ -119,31 +123,35 @@ def penalties(frame: pd.DataFrame) -> Table:
         "2020). A small mean of a column is good: that method is seldom beaten. Empty: never "
         "compared."
     )
-    return Table("penalties", "Pairwise penalties", rows.reset_index(drop=True), note)
+    return ReportTable("penalties", "Pairwise penalties", rows.reset_index(drop=True), note)
 
 
-def _number(value: float, digits: int) -> str:
+def _format_number(value: float, digits: int) -> str:
     return "" if np.isnan(value) else f"{value:,.{digits}f}"
 
 
-def _spread(mean: float, std: float) -> str:
-    words = _number(mean, 1)
+def _format_mean_std(mean: float, std: float) -> str:
+    words = _format_number(mean, 1)
     return words if np.isnan(std) or not words else f"{words} ± {std:.1f}"
 
 
-def _range(low: float, high: float) -> str:
+def _format_range(low: float, high: float) -> str:
     return "" if np.isnan(low) or low == high else f"{low:.0f} to {high:.0f}"
 
 
-def _signed(value: float) -> str:
+def _format_signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def _interval(low: float, high: float) -> str:
-    return "" if np.isnan(low) or np.isnan(high) else f"{_signed(low)} to {_signed(high)}"
+def _format_interval(low: float, high: float) -> str:
+    return (
+        ""
+        if np.isnan(low) or np.isnan(high)
+        else f"{_format_signed(low)} to {_format_signed(high)}"
+    )
 
 
-def _p(value: float, n: int) -> str:
-    if n < ENOUGH:
-        return f"n < {ENOUGH}"
+def _format_p_value(value: float, n: int) -> str:
+    if n < MIN_PAIRS:
+        return f"n < {MIN_PAIRS}"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -10,33 +10,35 @@ import pandas as pd
 import semisup
 from data.batches import BATCHES
 from data.pool import Pool, Targets
-from experiment.config import declared
+from experiment.config import option_schema
 from semisup import ALGORITHMS
 from utils.errors import UserError
 from utils.options.option import keywords
-from utils.options.schema import completed
+from utils.options.schema import fill_defaults
 
 
-def images_seen(config: dict, results: pd.DataFrame) -> float:
+def count_images_seen(config: dict, results: pd.DataFrame) -> float:
     """With repetition, over all cycles, pre-training left out; NaN where it cannot be told.
 
     config: config.json of a run; results: its results.csv.  In a cycle whose pseudo-labels are made
     anew there count as many in each epoch as in the last."""
     try:
-        args = completed(declared(), config)
-        algorithm = ALGORITHMS[semisup.algorithm_of(args)]
-        if len(algorithm.views) > 1:  # of images without even a pseudo-label, which nobody counted
+        args = fill_defaults(option_schema(), config)
+        algorithm = ALGORITHMS[semisup.algorithm_name(args)]
+        if (
+            len(algorithm.augmentations) > 1
+        ):  # of images without even a pseudo-label, which nobody counted
             return float("nan")
-        options = keywords(args, (*BATCHES.options, *algorithm.options), algorithm.streams)
+        options = keywords(args, (*BATCHES.options, *algorithm.options), algorithm.epoch_batches)
         pseudo = results["pseudo_labels"].fillna(0)
         counts = zip(results["labeled"].astype(int), pseudo.astype(int), strict=True)
-        epochs = [_epoch(algorithm.streams, *count, options) for count in counts]
+        epochs = [_images_per_epoch(algorithm.epoch_batches, *count, options) for count in counts]
         return float(args.epochs * sum(epochs))
     except (UserError, KeyError, AttributeError, TypeError, ValueError):  # edited, or of another
         return float("nan")  # version
 
 
-def _epoch(streams, labeled: int, pseudo: int, options: dict) -> int:
+def _images_per_epoch(streams, labeled: int, pseudo: int, options: dict) -> int:
     """Images in the batches of an epoch on so many labels and pseudo-labels."""
     used = labeled + pseudo
     known = np.where(np.arange(used) < labeled, 0, -1)

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 
-def area(labeled, accuracy) -> float:
+def area_under_curve(labeled, accuracy) -> float:
     """Area under the budget curve, as its mean height: the trapezoids' sum over the range of
     labels, in the unit of `accuracy`.  labeled, accuracy: (cycles,), labeled growing; NaN below
     two."""

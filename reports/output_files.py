@@ -5,24 +5,24 @@ import os
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from reports.file_names import HEADERS, LATEX, MARKDOWN, PAGE
+from reports.file_names import CSV_HEADERS, HTML_MARK, LATEX_MARK, MARKDOWN_MARK
 from utils.errors import UserError
-from utils.files import make_folder, remove_empty, staged, told
+from utils.files import make_folder, os_errors_refused, remove_empty_folders, temporary_beside
 
-_OF_A_RUN = ("results.csv", "acquired.csv", "timing.csv")
-_FIGURE = b"atplotlib"  # the program, as it names itself in a figure's file
-_OWN = {  # what a file of ours begins with, one of these, and what else is in it
-    ".md": ((b"| data set | training | method |", MARKDOWN.encode()), b""),
-    ".tex": ((LATEX.encode(),), b""),
-    ".csv": (tuple(f"{','.join(header)}\n".encode() for header in HEADERS.values()), b""),
-    ".png": ((b"\x89PNG",), _FIGURE),
-    ".pdf": ((b"%PDF",), _FIGURE),
-    ".svg": ((b"<?xml",), _FIGURE),
-    ".html": ((b"<!DOCTYPE html>",), PAGE.encode()),
+_RUN_FILE_NAMES = ("results.csv", "acquired.csv", "timing.csv")
+_MATPLOTLIB_MARK = b"atplotlib"  # the program, as it names itself in a figure's file
+_REPORT_FILE_MARKS = {  # what a file of ours begins with, one of these, and what else is in it
+    ".md": ((b"| data set | training | method |", MARKDOWN_MARK.encode()), b""),
+    ".tex": ((LATEX_MARK.encode(),), b""),
+    ".csv": (tuple(f"{','.join(header)}\n".encode() for header in CSV_HEADERS.values()), b""),
+    ".png": ((b"\x89PNG",), _MATPLOTLIB_MARK),
+    ".pdf": ((b"%PDF",), _MATPLOTLIB_MARK),
+    ".svg": ((b"<?xml",), _MATPLOTLIB_MARK),
+    ".html": ((b"<!DOCTYPE html>",), HTML_MARK.encode()),
 }
 
 
-def target(*suffixes: str):
+def path_ending_in(*suffixes: str):
     """A checked type for argparse: a path that ends in one of these."""
 
     def convert(text: str) -> Path:
@@ -34,44 +34,44 @@ def target(*suffixes: str):
     return convert
 
 
-def check(paths: list[Path]) -> None:
+def check_writable(paths: list[Path]) -> None:
     """Find what speaks against writing there, and leave everything as it is.
 
     Raises UserError where something else than a report's file is or belongs, Refused where the
     system does not let us write."""
     for path in paths:
-        with told(path):
-            wrong = _wrong(path)
+        with os_errors_refused(path):
+            wrong = _find_obstacle(path)
         if wrong:
             raise UserError(f"{path} {wrong}")
-    with _staged({path: b"" for path in paths}):
+    with _stage_files({path: b"" for path in paths}):
         pass
 
 
-def write(contents: dict[Path, bytes]) -> None:
+def write_all_or_none(contents: dict[Path, bytes]) -> None:
     """Write all the files, or none of them.  Raises Refused where the system does not let us."""
-    with _staged(contents) as files:
+    with _stage_files(contents) as files:
         for path, temporary in files.items():
-            with told(path):
+            with os_errors_refused(path):
                 os.replace(temporary, path)
 
 
 @contextmanager
-def _staged(contents: dict[Path, bytes]):
+def _stage_files(contents: dict[Path, bytes]):
     """Whole files beside the targets, path -> name, and the folders that are missing.  Those that
     are not renamed go away again, and so do the folders that stay empty."""
     with ExitStack() as undo:
         files = {}
         for path, content in contents.items():
-            with told(path):
-                undo.callback(remove_empty, make_folder(path.parent))
-                files[path] = undo.enter_context(staged(path, content))
+            with os_errors_refused(path):
+                undo.callback(remove_empty_folders, make_folder(path.parent))
+                files[path] = undo.enter_context(temporary_beside(path, content))
         yield files
 
 
-def _wrong(path: Path) -> str | None:
+def _find_obstacle(path: Path) -> str | None:
     """What speaks against a file of ours there; None for nothing."""
-    if path.name.lower() in _OF_A_RUN:
+    if path.name.lower() in _RUN_FILE_NAMES:
         return "is the name of a run's own file: give another"
     for folder in Path(os.path.realpath(path.parent), path.name).parents:
         if all((folder / name).exists() for name in ("config.json", "results.csv")):
@@ -80,7 +80,7 @@ def _wrong(path: Path) -> str | None:
         return None
     if path.is_symlink() or not path.is_file():
         return "is there and is not a regular file"
-    begin, within = _OWN[path.suffix.lower()]
+    begin, within = _REPORT_FILE_MARKS[path.suffix.lower()]
     with open(path, "r+b") as file:  # one that is write-protected is not replaced
         content = file.read()
     if content and not (content.startswith(begin) and within in content):

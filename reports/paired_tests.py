@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-ENOUGH = 5  # pairs; below, the smallest p of Wilcoxon's test is 0.125 and t leans on normality
-LEVEL = 0.95
-_RESAMPLES = 9999
+MIN_PAIRS = 5  # pairs; below, the smallest p of Wilcoxon's test is 0.125 and t leans on normality
+CONFIDENCE_LEVEL = 0.95
+_BOOTSTRAP_RESAMPLES = 9999
 
 
-def pairs(mine: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, str]:
+def pair_differences(mine: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, str]:
     """Differences of what both have, and what they are over.  Both: indexed by split and seed.
 
     The seeds of a split share its labels, so they are averaged and splits are counted; where one
@@ -27,7 +27,7 @@ def pairs(mine: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, str]:
     return splits.to_numpy(), "splits"
 
 
-def compare(differences: np.ndarray) -> dict[str, float]:
+def difference_statistics(differences: np.ndarray) -> dict[str, float]:
     """n, mean, std, the LEVEL intervals of the mean by t (t_low, t_high) and by bootstrap (BCa;
     boot_low, boot_high), and two-sided p-values, t_p and wilcoxon_p, which are NaN for fewer than
     ENOUGH differences.  differences: (n,)."""
@@ -39,31 +39,31 @@ def compare(differences: np.ndarray) -> dict[str, float]:
     found["std"] = float(np.std(differences, ddof=1)) if n > 1 else float("nan")
     if n < 2:
         return found
-    ends = _intervals(differences)
+    ends = _confidence_intervals(differences)
     found |= dict(zip(("t_low", "t_high", "boot_low", "boot_high"), ends, strict=True))
-    if n >= ENOUGH:
-        found |= {"t_p": _t_p(differences), "wilcoxon_p": _wilcoxon_p(differences)}
+    if n >= MIN_PAIRS:
+        found |= {"t_p": _t_test_p(differences), "wilcoxon_p": _wilcoxon_p(differences)}
     return found
 
 
-def _intervals(differences: np.ndarray) -> tuple[float, ...]:
+def _confidence_intervals(differences: np.ndarray) -> tuple[float, ...]:
     if np.ptp(differences) == 0:
         return (float(differences[0]),) * 4
-    by_t = stats.ttest_1samp(differences, 0).confidence_interval(LEVEL)
+    by_t = stats.ttest_1samp(differences, 0).confidence_interval(CONFIDENCE_LEVEL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of few differences: BCa then says NaN
         by_bootstrap = stats.bootstrap(
             (differences,),
             np.mean,
-            n_resamples=_RESAMPLES,
-            confidence_level=LEVEL,
+            n_resamples=_BOOTSTRAP_RESAMPLES,
+            confidence_level=CONFIDENCE_LEVEL,
             method="BCa",
             random_state=np.random.default_rng(0),
         ).confidence_interval
     return tuple(map(float, (*by_t, *by_bootstrap)))
 
 
-def _t_p(differences: np.ndarray) -> float:
+def _t_test_p(differences: np.ndarray) -> float:
     if not differences.any():
         return 1.0  # no difference at all
     with warnings.catch_warnings():
@@ -75,7 +75,7 @@ def _wilcoxon_p(differences: np.ndarray) -> float:
     return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
 
 
-def holm(p_values) -> np.ndarray:
+def holm_correction(p_values) -> np.ndarray:
     """P-values corrected for their number: Holm's step-down (Scand. J. Statistics, 1979), which
     holds the chance of any false rejection whatever the tests share.
 

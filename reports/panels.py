@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from reports.summary import axes_of
+from reports.summary import group_by_dataset_and_budget
 
-WIDTH, HEIGHT = 420, 300  # of a panel, in its own unit
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 30, 40
-_TICKS = 6
-_MARK = 5  # half the width of a mark, in the units of a panel
-SHAPES = (  # of markers, about (0, 0)
+PANEL_WIDTH, PANEL_HEIGHT = 420, 300  # of a panel, in its own unit
+_LEFT_MARGIN, _RIGHT_MARGIN, _TOP_MARGIN, _BOTTOM_MARGIN = 44, 12, 30, 40
+_MAX_TICKS = 6
+_MARK_HALF_WIDTH = 5  # half the width of a mark, in the units of a panel
+MARKER_SHAPES = (  # of markers, about (0, 0)
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "M-3.5-3.5h7v7h-7z",
     "M0-5 4.5 3.5h-9z",
@@ -23,29 +23,34 @@ SHAPES = (  # of markers, about (0, 0)
     "M-5 0 3.5-4.5v9z",
     "M5 0-3.5-4.5v9z",
 )
-DASHES = ("", "7 3", "7 3 1.5 3", "1.5 3")
+DASH_PATTERNS = ("", "7 3", "7 3 1.5 3", "1.5 3")
 
 
-def panels(summary: pd.DataFrame, methods: list[str]) -> list[dict]:
+def make_panels(summary: pd.DataFrame, methods: list[str]) -> list[dict]:
     """title; xs, ys: ticks as (place, words); curves: method (its number in `methods`), line, band
     (an outline; "" for none), points as (x, y, words).
 
     summary: of reports.summary.summarise.  The panels of a data set and budget share their
     axes."""
     found = []
-    for name, part in axes_of(summary):
-        low, high = _range(part)
-        across = _Axis(part.labeled.min(), part.labeled.max(), _LEFT + 8, WIDTH - _RIGHT - 6)
-        up = _Axis(low, high, HEIGHT - _BOTTOM, _TOP)
+    for name, part in group_by_dataset_and_budget(summary):
+        low, high = _accuracy_range(part)
+        across = _LinearScale(
+            part.labeled.min(),
+            part.labeled.max(),
+            _LEFT_MARGIN + 8,
+            PANEL_WIDTH - _RIGHT_MARGIN - 6,
+        )
+        up = _LinearScale(low, high, PANEL_HEIGHT - _BOTTOM_MARGIN, _TOP_MARGIN)
         counts = sorted(part.labeled.unique())
         for training, some in part.groupby("training", sort=False):
             found.append(
                 {
                     "title": f"{name}: {training}",
-                    "xs": [(across(n), f"{n:,.0f}") for n in _marks(counts)],
-                    "ys": [(up(y), f"{y:g}") for y in _round_numbers(low, high)],
+                    "xs": [(across(n), f"{n:,.0f}") for n in _label_count_ticks(counts)],
+                    "ys": [(up(y), f"{y:g}") for y in _round_ticks(low, high)],
                     "curves": [
-                        _curve(curve, methods.index(curve.method.iloc[0]), across, up)
+                        _make_curve(curve, methods.index(curve.method.iloc[0]), across, up)
                         for _, curve in some.groupby("group")
                     ],
                 }
@@ -53,7 +58,7 @@ def panels(summary: pd.DataFrame, methods: list[str]) -> list[dict]:
     return found
 
 
-class _Axis:
+class _LinearScale:
     """From a value to its place; a single value is in the middle."""
 
     def __init__(self, low: float, high: float, begin: float, end: float):
@@ -64,51 +69,51 @@ class _Axis:
         return round(float(self.begin + part * (self.end - self.begin)), 1)
 
 
-def _range(part: pd.DataFrame) -> tuple[float, float]:
+def _accuracy_range(part: pd.DataFrame) -> tuple[float, float]:
     spread = part["std"].fillna(0)
     low, high = (part["mean"] - spread).min(), (part["mean"] + spread).max()
     room = max(0.04 * (high - low), 0.5)
     return max(low - room, 0), min(high + room, 100)
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
-    ticks = MaxNLocator(_TICKS).tick_values(low, high)
+def _round_ticks(low: float, high: float) -> list[float]:
+    ticks = MaxNLocator(_MAX_TICKS).tick_values(low, high)
     return [float(tick) for tick in ticks if low <= tick <= high]
 
 
-def _marks(counts: list[int]) -> list[float]:
+def _label_count_ticks(counts: list[int]) -> list[float]:
     """Numbers of labels for the axis: those there are, where they are few and evenly spaced."""
     steps = {after - before for before, after in itertools.pairwise(counts)}
-    if len(counts) <= _TICKS and len(steps) <= 1:
+    if len(counts) <= _MAX_TICKS and len(steps) <= 1:
         return counts
-    return _round_numbers(counts[0], counts[-1])
+    return _round_ticks(counts[0], counts[-1])
 
 
-def _curve(curve: pd.DataFrame, method: int, across: _Axis, up: _Axis) -> dict:
+def _make_curve(curve: pd.DataFrame, method: int, across: _LinearScale, up: _LinearScale) -> dict:
     spread = curve["std"].fillna(0)
     xs = [across(n) for n in curve.labeled]
-    line = _joined(xs, map(up, curve["mean"]))
+    line = _join_points(xs, map(up, curve["mean"]))
     top = [up(value) for value in np.minimum(curve["mean"] + spread, 100)]
     bottom = [up(value) for value in np.maximum(curve["mean"] - spread, 0)]
-    band = _band(xs, top, bottom) if spread.any() else ""
+    band = _band_outline(xs, top, bottom) if spread.any() else ""
     points = [
-        (x, up(row.mean_), f"{row.method}, {row.labeled} labels: {_words(row)}")
+        (x, up(row.mean_), f"{row.method}, {row.labeled} labels: {_point_text(row)}")
         for x, row in zip(xs, curve.rename(columns={"mean": "mean_"}).itertuples(), strict=True)
     ]
     return {"method": method, "line": line, "band": band, "points": points}
 
 
-def _band(xs: list[float], top: list[float], bottom: list[float]) -> str:
+def _band_outline(xs: list[float], top: list[float], bottom: list[float]) -> str:
     """Between two lines; of a single point as wide as its mark, or it would not be seen."""
     if len(xs) == 1:
-        xs, top, bottom = [xs[0] - _MARK, xs[0] + _MARK], top * 2, bottom * 2
-    return _joined([*xs, *reversed(xs)], [*top, *reversed(bottom)])
+        xs, top, bottom = [xs[0] - _MARK_HALF_WIDTH, xs[0] + _MARK_HALF_WIDTH], top * 2, bottom * 2
+    return _join_points([*xs, *reversed(xs)], [*top, *reversed(bottom)])
 
 
-def _joined(xs, ys) -> str:
+def _join_points(xs, ys) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in zip(xs, ys, strict=True))
 
 
-def _words(row) -> str:
+def _point_text(row) -> str:
     words = f"{row.mean_:.1f} %"
     return words + (f" ± {row.std:.1f} (n = {row.runs})" if row.runs > 1 else "")

@@ -12,32 +12,32 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from reports.paired_tests import ENOUGH
+from reports.paired_tests import MIN_PAIRS
 
-LEVEL = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 
 
-def verdict(differences: np.ndarray) -> int:
+def t_test_verdict(differences: np.ndarray) -> int:
     """1 where the first of a pair beats the second, -1 where it is beaten, 0 where the t-test does
     not tell.  differences: (n,), n at least 2."""
     n = len(differences)
     mean, deviation = differences.mean(), differences.std(ddof=1)
-    critical = stats.t.ppf(1 - LEVEL / 2, n - 1)
+    critical = stats.t.ppf(1 - SIGNIFICANCE_LEVEL / 2, n - 1)
     return int(np.sign(mean)) if np.sqrt(n) * abs(mean) > critical * deviation else 0
 
 
-def shares(differences: list[np.ndarray]) -> tuple[float, float]:
+def win_rates(differences: list[np.ndarray]) -> tuple[float, float]:
     """What a setting adds to P[i, j] and to P[j, i].  differences: of each number of labels, (n,).
 
     Numbers of labels at which both are the same to the last digit are before the first choice, and
     do not count into L."""
-    verdicts = [verdict(some) for some in differences if some.any()]
+    verdicts = [t_test_verdict(some) for some in differences if some.any()]
     if not verdicts:
         return 0.0, 0.0
     return verdicts.count(1) / len(verdicts), verdicts.count(-1) / len(verdicts)
 
 
-def matrix(compared: list[tuple[str, str, list[np.ndarray]]]) -> pd.DataFrame:
+def penalty_matrix(compared: list[tuple[str, str, list[np.ndarray]]]) -> pd.DataFrame:
     """P, methods in the order in which they come: row i, column j says how often i beats j.
 
     compared: for each setting and pair in it: i, j, the differences of i and j at each number of
@@ -45,9 +45,9 @@ def matrix(compared: list[tuple[str, str, list[np.ndarray]]]) -> pd.DataFrame:
     methods = list(dict.fromkeys(name for i, j, _ in compared for name in (i, j)))
     found = pd.DataFrame(np.nan, index=methods, columns=methods)
     for i, j, differences in compared:
-        enough = [some for some in differences if len(some) >= ENOUGH]
+        enough = [some for some in differences if len(some) >= MIN_PAIRS]
         if not any(some.any() for some in enough):
             continue
-        for (row, column), share in zip(((i, j), (j, i)), shares(enough), strict=True):
+        for (row, column), share in zip(((i, j), (j, i)), win_rates(enough), strict=True):
             found.loc[row, column] = np.nan_to_num(found.loc[row, column]) + share
     return found

@@ -10,57 +10,57 @@ from typing import NamedTuple
 import numpy as np
 
 from data import DATASETS, splits
-from data.active_dataset import fingerprint
-from experiment.config import declared
+from data.active_dataset import data_fingerprint
+from experiment.config import option_schema
 from utils import fingerprints
 from utils.errors import UserError
 from utils.options.option import keywords
-from utils.options.schema import completed
+from utils.options.schema import fill_defaults
 
 
-class Pictures(NamedTuple):
+class RunImages(NamedTuple):
     """images: pixels (N, C, H, W) uint8 that can be indexed, None for `why`; first: indices of the
     split's images, None where they are of no split or cannot be told; labels: (N,)."""
 
     images: object = None
     labels: np.ndarray | None = None
-    first: np.ndarray | None = None
-    why: str = ""
+    initial_indices: np.ndarray | None = None
+    reason_missing: str = ""
 
 
-def pictures(config: dict) -> Pictures:
+def load_run_images(config: dict) -> RunImages:
     """What config.json of a run leads to; never an error."""
     try:
-        args = completed(declared(), config)
+        args = fill_defaults(option_schema(), config)
         spec = DATASETS[args.dataset]
         options = keywords(args, spec.options, spec.load)
-        train, content = _read(args.dataset, args.data_root, tuple(options.items()))
+        train, content = _read_dataset(args.dataset, args.data_root, tuple(options.items()))
     except (UserError, OSError) as error:
-        return Pictures(why=str(error))
+        return RunImages(reason_missing=str(error))
     except (KeyError, AttributeError, TypeError, ValueError):  # of another version, or edited
-        return Pictures(why="its data set is none that this version reads")
+        return RunImages(reason_missing="its data set is none that this version reads")
     who = config["identity"]
     if content != who["data"]:
-        return Pictures(why="the data set that is there is another than the run's")
+        return RunImages(reason_missing="the data set that is there is another than the run's")
     images = getattr(train, "pixels", None)
     why = "" if images is not None else "its data set has features in place of images"
-    folder = splits.folder_name(args.dataset, content if spec.own else "")
-    first = _first(args, folder, train.labels, who.get("initial"))
-    return Pictures(images, train.labels, first, why)
+    folder = splits.split_folder_name(args.dataset, content if spec.is_custom else "")
+    first = _initial_indices(args, folder, train.labels, who.get("initial"))
+    return RunImages(images, train.labels, first, why)
 
 
 @lru_cache(maxsize=1)  # runs of one data set follow each other
-def _read(dataset: str, root: str, options: tuple):
+def _read_dataset(dataset: str, root: str, options: tuple):
     """-> the training part and the fingerprint."""
-    found = DATASETS[dataset].read(root, **dict(options))
-    return found.train, found.fingerprint or fingerprint(found.train, found.test)
+    found = DATASETS[dataset].load_and_check(root, **dict(options))
+    return found.train, found.fingerprint or data_fingerprint(found.train, found.test)
 
 
-def _first(args, folder: str, labels: np.ndarray, initial: str) -> np.ndarray | None:
+def _initial_indices(args, folder: str, labels: np.ndarray, initial: str) -> np.ndarray | None:
     """The split's images, if they are those that the run began with."""
     classes, size = int(labels.max()) + 1, args.initial_size
     try:
-        chosen = splits.read_or_balance(folder, labels, classes, size, args.split)
+        chosen = splits.read_or_draw_split(folder, labels, classes, size, args.split)
     except UserError:
         return None
     return chosen if fingerprints.array_digest(chosen, labels[chosen]) == initial else None

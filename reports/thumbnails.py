@@ -5,11 +5,11 @@ import io
 import numpy as np
 from PIL import Image
 
-COLUMNS = 32
-_SAMPLED = 64  # images by which the bytes of all are estimated
+IMAGES_PER_ROW = 32
+_SIZE_SAMPLE_IMAGES = 64  # images by which the bytes of all are estimated
 
 
-def share(counts: list[int], room: int) -> list[int]:
+def allot_images(counts: list[int], room: int) -> list[int]:
     """How many of each cycle's images are shown: all, or as many first ones of each as fit.
 
     counts: images of each cycle; room: how many there is room for in all."""
@@ -21,16 +21,18 @@ def share(counts: list[int], room: int) -> list[int]:
     return shown
 
 
-def fitting(images, indices: np.ndarray, limit: int) -> int:
+def images_that_fit(images, indices: np.ndarray, limit: int) -> int:
     """How many of these images a sprite of `limit` bytes holds, about.
 
     images: (N, C, H, W) uint8 that can be indexed."""
-    some = indices[np.linspace(0, len(indices) - 1, min(_SAMPLED, len(indices))).astype(int)]
-    each = len(sprite(images, some)) / max(len(some), 1)
+    some = indices[
+        np.linspace(0, len(indices) - 1, min(_SIZE_SAMPLE_IMAGES, len(indices))).astype(int)
+    ]
+    each = len(make_sprite(images, some)) / max(len(some), 1)
     return int(limit / each)
 
 
-def sprite(images, indices: np.ndarray) -> bytes:
+def make_sprite(images, indices: np.ndarray) -> bytes:
     """A PNG with the images in rows of COLUMNS, in their order.
 
     images: (N, C, H, W) uint8; of one channel grey, of others the first three (or two and black)
@@ -41,11 +43,11 @@ def sprite(images, indices: np.ndarray) -> bytes:
         rgb = np.zeros((n, 3, height, width), np.uint8)
         rgb[:, : min(channels, 3)] = pixels[:, :3]
         pixels = rgb
-    rows = -(-n // COLUMNS)
-    sheet = np.zeros((rows * COLUMNS, *pixels.shape[1:]), np.uint8)
+    rows = -(-n // IMAGES_PER_ROW)
+    sheet = np.zeros((rows * IMAGES_PER_ROW, *pixels.shape[1:]), np.uint8)
     sheet[:n] = pixels
-    sheet = sheet.reshape(rows, COLUMNS, -1, height, width).transpose(0, 3, 1, 4, 2)
-    sheet = sheet.reshape(rows * height, COLUMNS * width, -1)
+    sheet = sheet.reshape(rows, IMAGES_PER_ROW, -1, height, width).transpose(0, 3, 1, 4, 2)
+    sheet = sheet.reshape(rows * height, IMAGES_PER_ROW * width, -1)
     file = io.BytesIO()
     Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(
         file, "PNG", optimize=True

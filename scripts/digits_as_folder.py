@@ -18,40 +18,45 @@ if not __package__:  # run as a path, from any folder
 from PIL import Image
 
 from data import digits
-from utils.console import say
+from utils.console import print_line
 from utils.errors import UserError
-from utils.files import make_folder, told
-from utils.options.cli import OneLineParser, complain
-from utils.options.converters import not_empty, positive
+from utils.files import make_folder, os_errors_refused
+from utils.options.cli import OneLineErrorParser, print_error
+from utils.options.converters import non_empty_text, positive_integer
 
 
 def main(argv=None) -> int:
-    return command(__doc__, lambda: digits.load(""), argv)
+    return run_export(__doc__, lambda: digits.load(""), argv)
 
 
-def command(words: str, load: Callable, argv=None) -> int:
+def run_export(words: str, load: Callable, argv=None) -> int:
     """The script of a data set.  words: on it; load: -> its training and its test images."""
-    parser = OneLineParser(description=words.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("folder", type=not_empty, help="where to write; must not be there yet")
+    parser = OneLineErrorParser(description=words.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("folder", type=non_empty_text, help="where to write; must not be there yet")
     parser.add_argument(
-        "--hide", type=positive, metavar="N", help="show the class of N training images a class"
+        "--hide",
+        type=positive_integer,
+        metavar="N",
+        help="show the class of N training images a class",
     )
     args = parser.parse_args(argv)
     try:
-        count = whole(Path(args.folder), lambda part: _write(part, load, args.hide))
+        count = create_folder_atomically(
+            Path(args.folder), lambda part: _write_images(part, load, args.hide)
+        )
     except UserError as error:
-        return complain(error)
-    say(f"{count} images in {args.folder}")
+        return print_error(error)
+    print_line(f"{count} images in {args.folder}")
     return 0
 
 
-def whole(folder: Path, write: Callable[[Path], int]) -> int:
+def create_folder_atomically(folder: Path, write: Callable[[Path], int]) -> int:
     """A new folder as `write` fills it, or none; -> what it returns.  Raises UserError where
     something is there already."""
     if folder.exists():
         raise UserError(f"{folder} is there already: name another folder")
     part_way = folder.with_name(f".{folder.name}.part")
-    with told(part_way):
+    with os_errors_refused(part_way):
         shutil.rmtree(part_way, ignore_errors=True)  # of one that was killed
         make_folder(part_way)
         count = write(part_way)
@@ -59,7 +64,7 @@ def whole(folder: Path, write: Callable[[Path], int]) -> int:
     return count
 
 
-def _write(folder: Path, load: Callable, shown: int | None) -> int:
+def _write_images(folder: Path, load: Callable, shown: int | None) -> int:
     count, seen = 0, Counter()
     for part, images in zip(("train", "test"), load(), strict=True):
         for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True):

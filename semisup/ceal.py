@@ -8,16 +8,16 @@ Here H is divided by log C and δ = threshold − decay · cycle.
 
 import numpy as np
 
-from data.pool import Pool, Targets, supervised_targets
+from data.pool import Pool, Targets, targets_from_labels
 from semisup.certainty import certainty
-from semisup.log_once import tell_if_none
+from semisup.log_once import log_if_no_pseudo_labels
 from semisup.spec import Algorithm
 from utils.arrays import as_numpy
-from utils.options.converters import not_negative, portion
+from utils.options.converters import non_negative_float, positive_fraction
 from utils.options.option import Option
 
 
-def confident(
+def confident_predictions(
     *, probs, cycle: int, threshold: float = 0.1, decay: float = 0.00033
 ) -> dict[str, np.ndarray]:
     """The network's classes of the images that it is sure of, whether or not they are labeled.
@@ -29,24 +29,24 @@ def confident(
     return {"predicted": np.where(sure, probs.argmax(axis=1), -1)}
 
 
-def start(pool: Pool, num_classes: int, carried: dict) -> Targets:
+def initial_targets(pool: Pool, num_classes: int, carry_over: dict) -> Targets:
     """The known labels, and what the last cycle's network was sure of, all of weight 1."""
-    given = supervised_targets(pool, num_classes)
-    if not carried:
+    given = targets_from_labels(pool, num_classes)
+    if not carry_over:
         return given
-    sure = (pool.labels < 0) & (carried["predicted"] >= 0)
-    labels = np.where(sure, carried["predicted"], given.labels)
+    sure = (pool.labels < 0) & (carry_over["predicted"] >= 0)
+    labels = np.where(sure, carry_over["predicted"], given.labels)
     targets = Targets(labels, (labels >= 0).astype(np.float32), given.class_weights)
-    tell_if_none(pool, targets, "the network is sure of none")
+    log_if_no_pseudo_labels(pool, targets, "the network is sure of none")
     return targets
 
 
-def due(cycle: int, epoch: int, *, repeat: bool = False) -> bool:
+def update_due(cycle: int, epoch: int, *, repeat: bool = False) -> bool:
     """After every epoch but the first cycle's, if asked for."""
     return repeat and cycle > 0 and epoch > 0
 
 
-def renew(
+def update_targets(
     *,
     probs,
     pool: Pool,
@@ -57,11 +57,11 @@ def renew(
     decay: float = 0.00033,
 ) -> Targets:
     """The known labels, and what the network as it is is sure of."""
-    found = confident(probs=probs, cycle=cycle, threshold=threshold, decay=decay)
-    return start(pool, num_classes, found)
+    found = confident_predictions(probs=probs, cycle=cycle, threshold=threshold, decay=decay)
+    return initial_targets(pool, num_classes, found)
 
 
-ROW = Algorithm(
+ALGORITHM = Algorithm(
     title="CEAL",
     summary="train on the network's confident predictions too",
     options=(
@@ -69,7 +69,7 @@ ROW = Algorithm(
             "ceal_th",
             0.1,
             "entropy / log C below which a prediction is used",
-            kind=portion,
+            kind=positive_fraction,
             keyword="threshold",
             later=True,
         ),
@@ -77,7 +77,7 @@ ROW = Algorithm(
             "ceal_decay",
             0.00033,
             "what the threshold loses a cycle",
-            kind=not_negative,
+            kind=non_negative_float,
             keyword="decay",
             later=True,
         ),
@@ -90,10 +90,10 @@ ROW = Algorithm(
             later=True,
         ),
     ),
-    start=start,
-    due=due,
-    renew=renew,
+    initial_targets=initial_targets,
+    update_due=update_due,
+    update_targets=update_targets,
     needs=("probs",),
-    carry=confident,
-    carries_from=("probs",),
+    carry_over=confident_predictions,
+    carry_over_needs=("probs",),
 )

@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.batches import cycled, one_stream, require_listable
-from data.pool import Pool, Targets, supervised_targets
-from semisup.log_once import tell_if_none
+from data.batches import check_batch_list_size, cycle_indices, make_shuffled_batches
+from data.pool import Pool, Targets, targets_from_labels
+from semisup.log_once import log_if_no_pseudo_labels
 from semisup.spec import Algorithm
 from training.losses import Batch, WeightedLoss, image_losses
 from utils.errors import UserError
-from utils.options.converters import not_negative, portion, positive
+from utils.options.converters import non_negative_float, positive_fraction, positive_integer
 from utils.options.option import Option
 
-MOMENTUM = 0.999  # m
+THRESHOLD_MOMENTUM = 0.999  # m
 
 
 class SelfAdaptiveThreshold(nn.Module):
@@ -41,8 +41,8 @@ class SelfAdaptiveThreshold(nn.Module):
 
     def forward(self, probs: torch.Tensor) -> torch.Tensor:
         """(B, C) predictions of this step, which count already -> (C,)"""
-        self.sureness.lerp_(probs.max(dim=1).values.mean(), 1 - MOMENTUM)
-        self.classes.lerp_(probs.mean(dim=0), 1 - MOMENTUM)
+        self.sureness.lerp_(probs.max(dim=1).values.mean(), 1 - THRESHOLD_MOMENTUM)
+        self.classes.lerp_(probs.mean(dim=0), 1 - THRESHOLD_MOMENTUM)
         return self.sureness * self.classes / self.classes.max()
 
 
@@ -59,7 +59,7 @@ class FixMatchLoss(WeightedLoss):
         adaptive: bool = False,
     ):
         super().__init__(num_classes)
-        self.threshold, self.weight = threshold, weight
+        self.threshold, self.unlabeled_weight = threshold, weight
         self.thresholds = SelfAdaptiveThreshold(num_classes) if adaptive else None
 
     def forward(self, network: nn.Module, views: tuple[Batch, ...]) -> torch.Tensor:
@@ -70,7 +70,7 @@ class FixMatchLoss(WeightedLoss):
         told, weak, strong = logits.split([len(view.images) for view in views])
         supervised = (image_losses(told, known.targets) * known.weights).mean()
         targets, sure = self.pseudo_labels(weak)
-        return supervised + self.weight * (image_losses(strong, targets) * sure).mean()
+        return supervised + self.unlabeled_weight * (image_losses(strong, targets) * sure).mean()
 
     @torch.no_grad()
     def pseudo_labels(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,15 +81,15 @@ class FixMatchLoss(WeightedLoss):
         return classes, sureness >= limits
 
 
-def start(pool: Pool, num_classes: int, carried: dict) -> Targets:
+def initial_targets(pool: Pool, num_classes: int, carry_over: dict) -> Targets:
     """The known labels: pseudo-labels are made in the loss, from step to step."""
-    targets = supervised_targets(pool, num_classes)
+    targets = targets_from_labels(pool, num_classes)
     if (pool.labels >= 0).all():
-        tell_if_none(pool, targets, "")
+        log_if_no_pseudo_labels(pool, targets, "")
     return targets
 
 
-def streams(
+def epoch_batches(
     targets: Targets,
     pool: Pool,
     rng: np.random.Generator,
@@ -102,9 +102,14 @@ def streams(
     views; an epoch is one pass over the unlabeled ones, or `steps` batches."""
     unlabeled = np.flatnonzero(pool.labels < 0)
     if not len(unlabeled):
-        return [(known,) for known in one_stream(pool.labeled, batch_size, rng, steps)]
-    parts = one_stream(unlabeled, mu * batch_size, rng, steps)
-    labeled = np.split(cycled(pool.labeled, batch_size * len(parts), rng), len(parts))
+        return [
+            (known,)
+            for known in make_shuffled_batches(pool.labeled_indices, batch_size, rng, steps)
+        ]
+    parts = make_shuffled_batches(unlabeled, mu * batch_size, rng, steps)
+    labeled = np.split(
+        cycle_indices(pool.labeled_indices, batch_size * len(parts), rng), len(parts)
+    )
     return [(known, part, part) for known, part in zip(labeled, parts, strict=True)]
 
 
@@ -117,19 +122,21 @@ def _fits(args, problem) -> None:
         )
     words = f"--mu {args.mu} times --batch-size {args.batch_size}"
     batches = args.steps_per_epoch or -(-images // size)
-    require_listable(batches, args.batch_size + min(size, images), words)
+    check_batch_list_size(batches, args.batch_size + min(size, images), words)
 
 
-ROW = Algorithm(
+ALGORITHM = Algorithm(
     title="FixMatch",
     summary="train strong views on the network's confident predictions of weak ones",
     options=(
-        Option("mu", 7, "unlabeled images for each labeled one", kind=positive, metavar="N"),
+        Option(
+            "mu", 7, "unlabeled images for each labeled one", kind=positive_integer, metavar="N"
+        ),
         Option(
             "fixmatch_threshold",
             0.95,
             "probability from which a prediction is used",
-            kind=portion,
+            kind=positive_fraction,
             keyword="threshold",
             when=(lambda args: not args.self_adaptive_threshold, "--self-adaptive-threshold False"),
         ),
@@ -137,7 +144,7 @@ ROW = Algorithm(
             "fixmatch_weight",
             1.0,
             "weight of the unlabeled images' loss",
-            kind=not_negative,
+            kind=non_negative_float,
             keyword="weight",
         ),
         Option(
@@ -150,8 +157,8 @@ ROW = Algorithm(
     ),
     defaults={"ema": 0.999},
     fits=_fits,
-    start=start,
-    streams=streams,
-    views=("weak", "weak", "strong"),
-    loss=FixMatchLoss,
+    initial_targets=initial_targets,
+    epoch_batches=epoch_batches,
+    augmentations=("weak", "weak", "strong"),
+    make_loss=FixMatchLoss,
 )

@@ -17,17 +17,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.pool import Pool, Targets, supervised_targets
+from data.pool import Pool, Targets, targets_from_labels
 from semisup.certainty import certainty
 from utils.arrays import as_numpy
 from utils.diffusion import diffuse
 from utils.graph import affinity
-from utils.ranking import top
+from utils.ranking import top_candidates
 
-MODES = ("full", "certain", "prob", "uniform")
-BALANCES = ("none", "uniform", "labels")
-CLOSE, STEPS = 1e-3, 1000  # of a balance: the relative error of a class's mass, and the most steps
-LEAST_SCALE = 1e-6  # beside the largest: where no balance can be had, scales only grow apart
+PSEUDO_LABEL_MODES = ("full", "certain", "prob", "uniform")
+BALANCE_MODES = ("none", "uniform", "labels")
+BALANCE_TOLERANCE, MAX_BALANCE_STEPS = (
+    1e-3,
+    1000,
+)  # of a balance: the relative error of a class's mass, and the most steps
+MIN_CLASS_SCALE = 1e-6  # beside the largest: where no balance can be had, scales only grow apart
 
 
 class Propagation(NamedTuple):
@@ -36,7 +39,7 @@ class Propagation(NamedTuple):
     labels: np.ndarray  # (N,) int64; -1 where no label reaches
     weights: np.ndarray  # (N,) float32 in [0, 1]; 0 where no label reaches
     scores: np.ndarray  # (N, C) float32, rows sum to one; a zero row where no label reaches
-    unbalanced: bool = False  # whether a balance was wanted that cannot be had
+    balance_failed: bool = False  # whether a balance was wanted that cannot be had
 
 
 def propagate(
@@ -59,7 +62,7 @@ def propagate(
     Z = np.maximum(as_numpy(diffuse(W, Y, alpha)), 0)
     unbalanced = False
     if balance != "none":
-        found = balanced(Z, members if balance == "labels" else members > 0)
+        found = balance_classes(Z, members if balance == "labels" else members > 0)
         Z, unbalanced = (Z, True) if found is None else (found, False)
     mass = Z.sum(axis=1, keepdims=True)
     reached = mass[:, 0] > 0
@@ -71,7 +74,7 @@ def propagate(
     return Propagation(pseudo, weights, scores, unbalanced)
 
 
-def balanced(Z: np.ndarray, prior: np.ndarray) -> np.ndarray | None:
+def balance_classes(Z: np.ndarray, prior: np.ndarray) -> np.ndarray | None:
     """Columns rescaled until the rows, each divided by its sum, have class masses ∝ prior.
 
     Z: (N, C) float32, not negative; prior: (C,), 0 for a class without a label -> (N, C) float32.
@@ -84,20 +87,20 @@ def balanced(Z: np.ndarray, prior: np.ndarray) -> np.ndarray | None:
         return result
     wanted = prior[classes] / prior[classes].sum()
     scale = np.ones(len(classes))
-    for _ in range(STEPS):
+    for _ in range(MAX_BALANCE_STEPS):
         scaled = rows[:, classes] * scale
         found = (scaled / scaled.sum(axis=1, keepdims=True)).mean(axis=0)
-        if np.abs(found / wanted - 1).max() < CLOSE:
+        if np.abs(found / wanted - 1).max() < BALANCE_TOLERANCE:
             result[:, classes] = Z[:, classes] * scale
             return result
         scale *= wanted / np.maximum(found, np.finfo(float).tiny)
         scale /= scale.max()
-        if scale.min() < LEAST_SCALE:
+        if scale.min() < MIN_CLASS_SCALE:
             return None
     return None
 
 
-def propagated_targets(
+def targets_from_propagation(
     found: Propagation,
     pool: Pool,
     rng: np.random.Generator,
@@ -119,31 +122,31 @@ def propagated_targets(
     propagated distributions are the target; by_weight: an image is drawn as often as its weight
     says, whether or not that enters the loss too.  Where no image can be used the targets are the
     labels alone.  Raises ValueError for an unknown mode."""
-    chosen = _choose(found.weights, pool.labels < 0, mode, percent, rng)
+    chosen = _select_unlabeled(found.weights, pool.labels < 0, mode, percent, rng)
     chosen = chosen[found.weights[chosen] >= tau]
-    given = supervised_targets(pool, found.scores.shape[1])
+    given = targets_from_labels(pool, found.scores.shape[1])
     labels, weights, scores = given.labels.copy(), given.weights.copy(), None
     labels[chosen] = found.labels[chosen]
     weights[chosen] = found.weights[chosen] if weighted else 1
     if loss_type == "kl":
         scores = found.scores.copy()
-        scores[pool.labeled] = np.eye(scores.shape[1])[pool.labels[pool.labeled]]
+        scores[pool.labeled_indices] = np.eye(scores.shape[1])[pool.labels[pool.labeled_indices]]
     class_weights = class_balance(labels, len(given.class_weights))
     if not class_weighted:
         class_weights = given.class_weights
     return Targets(labels, weights, class_weights, scores, found.weights if by_weight else None)
 
 
-def _choose(weights, unlabeled, mode, percent, rng) -> np.ndarray:
+def _select_unlabeled(weights, unlabeled, mode, percent, rng) -> np.ndarray:
     """Indices of the unlabeled images that a mode uses."""
-    if mode not in MODES:
-        raise ValueError(f"unknown mode {mode!r}: one of {', '.join(MODES)}")
+    if mode not in PSEUDO_LABEL_MODES:
+        raise ValueError(f"unknown mode {mode!r}: one of {', '.join(PSEUDO_LABEL_MODES)}")
     usable = np.flatnonzero(unlabeled & (weights > 0))
     if mode == "full" or not len(usable):  # nobody can be drawn where nobody is
         return usable
     count = min(round(float(unlabeled.sum() * percent)), len(usable))
     if mode == "certain":
-        return np.sort(top(weights, count, usable))
+        return np.sort(top_candidates(weights, count, usable))
     odds = weights[usable].astype(np.float64) if mode == "prob" else np.ones(len(usable))
     return np.sort(rng.choice(usable, size=count, replace=False, p=odds / odds.sum()))
 

@@ -6,20 +6,20 @@ import weakref
 from data.pool import Pool, Targets
 
 log = logging.getLogger("al.targets")
-told = weakref.WeakValueDictionary()  # a line: the pool that it was last logged of
+last_logged_pool = weakref.WeakValueDictionary()  # a line: the pool that it was last logged of
 
 
-def tell_once(pool: Pool, line: str) -> None:
+def log_once(pool: Pool, line: str) -> None:
     """Log a line once for a pool, and not each time that its pseudo-labels are renewed."""
-    if told.get(line) is not pool:
-        told[line] = pool
+    if last_logged_pool.get(line) is not pool:
+        last_logged_pool[line] = pool
         log.info(line)
 
 
-def tell_if_none(pool: Pool, targets: Targets, reason: str) -> None:
+def log_if_no_pseudo_labels(pool: Pool, targets: Targets, reason: str) -> None:
     """Log that there is no pseudo-label; reason: why, where there are unlabeled images."""
     unlabeled = pool.labels < 0
     if (targets.labels[unlabeled] >= 0).any():
         return
     reason = reason if unlabeled.any() else "no image is left"
-    tell_once(pool, f"no pseudo-labels: {reason}; training goes on with the labels alone")
+    log_once(pool, f"no pseudo-labels: {reason}; training goes on with the labels alone")

@@ -5,31 +5,42 @@ Source: Iscen et al., CVPR 2019, section 4; the maths is in semisup.label_propag
 
 import numpy as np
 
-from data.batches import cycled, one_stream, require_listable
+from data.batches import check_batch_list_size, cycle_indices, make_shuffled_batches
 from data.pool import Pool, Targets
-from semisup.label_propagation import BALANCES, MODES, propagate, propagated_targets
-from semisup.log_once import tell_if_none, tell_once
+from semisup.label_propagation import (
+    BALANCE_MODES,
+    PSEUDO_LABEL_MODES,
+    propagate,
+    targets_from_propagation,
+)
+from semisup.log_once import log_if_no_pseudo_labels, log_once
 from semisup.spec import Algorithm
 from utils.errors import UserError
-from utils.graph.graph_options import GRAPH, VIEWS, fits_device, graph_needs, shown
-from utils.options.converters import number, one_of, otherwise, portion, positive
+from utils.graph.graph_options import GRAPH, VIEWS, check_knn_device, graph_inputs, graph_needs
+from utils.options.converters import (
+    make_number_type,
+    one_of,
+    positive_fraction,
+    positive_integer,
+    type_or_word,
+)
 from utils.options.option import Option
 
 LABELED_BATCH_SIZES = {64: 10, 128: 50}  # batch size: labeled images of it, where none is given
 
 
-def due(cycle: int, epoch: int, *, step: int = 1) -> bool:
+def update_due(cycle: int, epoch: int, *, step: int = 1) -> bool:
     """Every `step` epochs."""
     return epoch % step == 0
 
 
-def renew(
+def update_targets(
     *,
     pool: Pool,
     num_classes: int,
     rng: np.random.Generator,
     cycle: int,
-    views: str = "features",
+    graph_views: str = "features",
     k: int | str = 50,
     gamma: float = 3,
     alpha: float = 0.99,
@@ -43,17 +54,17 @@ def renew(
     class_weighted: bool = False,
     loss_type: str = "ce",
     by_weight: bool = False,
-    **seen,
+    **outputs,
 ) -> Targets:
     """Propagate, and choose what to train on: `propagate` and `propagated_targets`.
 
     seen: what graph_needs asks for, by name."""
     graph = {"k": k, "gamma": gamma, "search": search, "kernel": kernel}
-    graph |= shown(seen, views)
+    graph |= graph_inputs(outputs, graph_views)
     found = propagate(
         labels=pool.labels, num_classes=num_classes, alpha=alpha, balance=balance, **graph
     )
-    targets = propagated_targets(
+    targets = targets_from_propagation(
         found,
         pool,
         rng,
@@ -65,13 +76,13 @@ def renew(
         loss_type=loss_type,
         by_weight=by_weight,
     )
-    if found.unbalanced:
-        tell_once(pool, "the classes cannot have the masses of --lp-balance: left as they are")
-    tell_if_none(pool, targets, "the labels reach none that could be used")
+    if found.balance_failed:
+        log_once(pool, "the classes cannot have the masses of --lp-balance: left as they are")
+    log_if_no_pseudo_labels(pool, targets, "the labels reach none that could be used")
     return targets
 
 
-def streams(
+def epoch_batches(
     targets: Targets,
     pool: Pool,
     rng: np.random.Generator,
@@ -87,16 +98,18 @@ def streams(
     used = np.flatnonzero(targets.labels >= 0)
     pseudo = used[pool.labels[used] < 0]
     if not len(pseudo):
-        return one_stream(used, batch_size, rng, steps)
+        return make_shuffled_batches(used, batch_size, rng, steps)
     size = batch_size - labeled_batch_size
-    if targets.odds is None:
-        parts = one_stream(pseudo, size, rng, steps)
+    if targets.sampling_weights is None:
+        parts = make_shuffled_batches(pseudo, size, rng, steps)
     else:
-        odds = targets.odds[pseudo].astype(np.float64)
+        odds = targets.sampling_weights[pseudo].astype(np.float64)
         count = steps * min(size, len(pseudo)) or len(pseudo)
         drawn = rng.choice(pseudo, size=count, p=odds / odds.sum())
         parts = np.array_split(drawn, steps or -(-count // size))
-    labeled = np.split(cycled(pool.labeled, labeled_batch_size * len(parts), rng), len(parts))
+    labeled = np.split(
+        cycle_indices(pool.labeled_indices, labeled_batch_size * len(parts), rng), len(parts)
+    )
     return [np.concatenate(pair) for pair in zip(labeled, parts, strict=True)]
 
 
@@ -114,7 +127,7 @@ def _check(args) -> None:
 
 
 def _fits(args, problem) -> None:
-    fits_device(args, problem)
+    check_knn_device(args, problem)
     images = len(problem.images)
     if args.labeled_batch_size > images:
         raise UserError(
@@ -125,7 +138,7 @@ def _fits(args, problem) -> None:
     batches = args.steps_per_epoch or -(-images // room)
     size = args.labeled_batch_size + min(room, images)
     words = f"--labeled-batch-size {args.labeled_batch_size} of --batch-size {args.batch_size}"
-    require_listable(batches, size, words)
+    check_batch_list_size(batches, size, words)
 
 
 OPTIONS = (
@@ -134,7 +147,7 @@ OPTIONS = (
         "lp_balance",
         "none",
         "class masses that the propagated labels are rescaled to: all the same, or the labels'",
-        kind=otherwise(one_of(BALANCES), true="uniform", false="none"),
+        kind=type_or_word(one_of(BALANCE_MODES), true="uniform", false="none"),
         keyword="balance",
         added=True,
     ),
@@ -142,22 +155,35 @@ OPTIONS = (
         "labeled_batch_size",
         None,
         "labeled images in a batch",
-        kind=positive,
+        kind=positive_integer,
         metavar="N",
         shown=", ".join(f"{few} at batch {size}" for size, few in LABELED_BATCH_SIZES.items()),
         derive=lambda args: LABELED_BATCH_SIZES.get(args.batch_size),
     ),
-    Option("lp_mode", "prob", "which pseudo-labels are used", kind=one_of(MODES), keyword="mode"),
+    Option(
+        "lp_mode",
+        "prob",
+        "which pseudo-labels are used",
+        kind=one_of(PSEUDO_LABEL_MODES),
+        keyword="mode",
+    ),
     Option(
         "lp_percent",
         0.5,
         "part of the unlabeled images used",
-        kind=portion,
+        kind=positive_fraction,
         keyword="percent",
         when=(lambda args: args.lp_mode != "full", "--lp-mode certain, prob or uniform"),
     ),
-    Option("lp_step", 1, "epochs between propagations", kind=positive, keyword="step", metavar="N"),
-    Option("tau", 0.0, "least weight used", kind=number(float, at_least=0, at_most=1)),
+    Option(
+        "lp_step",
+        1,
+        "epochs between propagations",
+        kind=positive_integer,
+        keyword="step",
+        metavar="N",
+    ),
+    Option("tau", 0.0, "least weight used", kind=make_number_type(float, at_least=0, at_most=1)),
     Option(
         "loss_type",
         "ce",
@@ -178,7 +204,7 @@ OPTIONS = (
     ),
 )
 
-ROW = Algorithm(
+ALGORITHM = Algorithm(
     title="label propagation",
     summary="train on pseudo-labels of the graph too, in batches of 128",
     options=(*GRAPH, *OPTIONS),
@@ -196,9 +222,9 @@ ROW = Algorithm(
     },
     check=_check,
     fits=_fits,
-    due=due,
-    renew=renew,
+    update_due=update_due,
+    update_targets=update_targets,
     needs=graph_needs,
-    streams=streams,
-    draws="propagation",
+    epoch_batches=epoch_batches,
+    rng_purpose="propagation",
 )

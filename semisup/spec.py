@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from data.batches import used_images
-from data.pool import Pool, Targets, supervised_targets
+from data.batches import batches_of_used_images
+from data.pool import Pool, Targets, targets_from_labels
 from training.losses import WeightedLoss
 from utils.options.option import Row
 
 
-def known_labels(pool: Pool, num_classes: int, carried: dict) -> Targets:
+def initial_supervised_targets(pool: Pool, num_classes: int, carry_over: dict) -> Targets:
     """What a cycle starts with unless an algorithm knows more: the labels."""
-    return supervised_targets(pool, num_classes)
+    return targets_from_labels(pool, num_classes)
 
 
-def never(cycle: int, epoch: int) -> bool:
+def never_update(cycle: int, epoch: int) -> bool:
     """The targets stay as they are for the whole cycle."""
     return False
 
@@ -39,13 +39,13 @@ class Algorithm(Row):
 
     title: str = ""
     summary: str = ""
-    start: Callable[..., Targets] = known_labels
-    due: Callable[..., bool] = never
-    renew: Callable[..., Targets] | None = None
+    initial_targets: Callable[..., Targets] = initial_supervised_targets
+    update_due: Callable[..., bool] = never_update
+    update_targets: Callable[..., Targets] | None = None
     needs: tuple[str, ...] | Callable[..., tuple[str, ...]] = ()
-    carry: Callable[..., dict] | None = None
-    carries_from: tuple[str, ...] = ()
-    streams: Callable[..., list] = used_images
-    views: tuple[str, ...] = ("weak",)
-    loss: Callable = WeightedLoss
-    draws: str = "targets"
+    carry_over: Callable[..., dict] | None = None
+    carry_over_needs: tuple[str, ...] = ()
+    epoch_batches: Callable[..., list] = batches_of_used_images
+    augmentations: tuple[str, ...] = ("weak",)
+    make_loss: Callable = WeightedLoss
+    rng_purpose: str = "targets"

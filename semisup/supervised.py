@@ -2,4 +2,4 @@
 
 from semisup.spec import Algorithm
 
-ROW = Algorithm()
+ALGORITHM = Algorithm()

@@ -10,13 +10,13 @@ from pathlib import Path
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a path: not this folder's
 
-from sweeps.parent_watch import tie
+from sweeps.parent_watch import exit_with_parent
 from utils import signals
 
 
 def main() -> int:
-    signals.leave_at_once("main_al.py")
-    tie(os.dup(0))
+    signals.exit_on_signal("main_al.py")
+    exit_with_parent(os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     import main_al  # seconds, in which the lifeline is watched already
 

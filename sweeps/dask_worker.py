@@ -11,10 +11,10 @@ import time
 
 from distributed import get_worker
 
-LOOK = 0.1  # seconds between two looks at the process
+POLL_SECONDS = 0.1  # seconds between two looks at the process
 
 
-def run(words: list[str], folder: str, environment: dict, kept: int) -> tuple[int, str]:
+def run_subprocess(words: list[str], folder: str, environment: dict, kept: int) -> tuple[int, str]:
     """Run Python with these words in that folder, until it ends or nobody waits for it any more,
     who asked being gone; -> its status and the last of what it said, `kept` bytes at most.
 
@@ -38,6 +38,6 @@ def run(words: list[str], folder: str, environment: dict, kept: int) -> tuple[in
             if process.stdin and (task is None or task.state == "cancelled"):
                 process.stdin.close()
                 process.stdin = None
-            time.sleep(LOOK)
+            time.sleep(POLL_SECONDS)
         output.seek(max(0, output.seek(0, os.SEEK_END) - kept))
         return process.returncode, output.read().decode(errors="replace")

@@ -9,12 +9,12 @@ import signal
 import threading
 
 
-def tie(reading: int) -> None:
+def exit_with_parent(reading: int) -> None:
     """Tie this process to the holder of the pipe whose reading end is given."""
-    threading.Thread(target=_wait, args=(reading,), daemon=True).start()
+    threading.Thread(target=_wait_for_parent_exit, args=(reading,), daemon=True).start()
 
 
-def _wait(reading: int) -> None:
+def _wait_for_parent_exit(reading: int) -> None:
     while os.read(reading, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -5,48 +5,50 @@ import sys
 import time
 from contextlib import suppress
 
-from utils.console import EVERY, duration, say
+from utils.console import PROGRESS_SECONDS, format_duration, print_line
 
 
-class Progress:
+class ProgressLine:
     """One line on standard error that is written over; where that is no terminal, a line a minute.
 
     done: how many runs are over."""
 
-    LOOK = 1.0  # seconds between two lines on a terminal
+    REFRESH_SECONDS = 1.0  # seconds between two lines on a terminal
 
     def __init__(self, runs: int):
-        self.runs, self.done = runs, 0
-        self.terminal = sys.stderr.isatty()
-        self.began = self.shown = time.monotonic()
+        self.total_runs, self.num_done = runs, 0
+        self.is_terminal = sys.stderr.isatty()
+        self.start_time = self.last_update_time = time.monotonic()
 
-    def show(self, running: int, failed: int) -> None:
+    def update_line(self, running: int, failed: int) -> None:
         """Say how it stands, if that is due."""
         now = time.monotonic()
-        if now - self.shown < (self.LOOK if self.terminal else EVERY):
+        if now - self.last_update_time < (
+            self.REFRESH_SECONDS if self.is_terminal else PROGRESS_SECONDS
+        ):
             return
-        self.shown = now
-        words = f"{self.done} of {self.runs} runs done, {running} under way"
+        self.last_update_time = now
+        words = f"{self.num_done} of {self.total_runs} runs done, {running} under way"
         words += f", {failed} failed" if failed else ""
-        if self.done:
-            left = (now - self.began) / self.done * (self.runs - self.done)
-            words += f", about {duration(left)} left"
-        if self.terminal:
-            self._over(words)
+        if self.num_done:
+            left = (now - self.start_time) / self.num_done * (self.total_runs - self.num_done)
+            words += f", about {format_duration(left)} left"
+        if self.is_terminal:
+            self._overwrite_line(words)
         else:
-            say(words, "stderr")
+            print_line(words, "stderr")
 
-    def say(self, words: str) -> None:
+    def print_above(self, words: str) -> None:
         """A line that stays."""
-        self.close()
-        say(words, "stderr")
+        self.clear_line()
+        print_line(words, "stderr")
 
-    def close(self) -> None:
+    def clear_line(self) -> None:
         """Take the line away."""
-        if self.terminal:
-            self._over("")
+        if self.is_terminal:
+            self._overwrite_line("")
 
-    def _over(self, words: str) -> None:
+    def _overwrite_line(self, words: str) -> None:
         with suppress(OSError):  # the terminal may be gone
             width = os.get_terminal_size(sys.stderr.fileno()).columns
             sys.stderr.write("\r\x1b[K" + words[: width - 1])

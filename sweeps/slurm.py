@@ -5,10 +5,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from sweeps.plan import Planned
-from sweeps.threads import THREADS
+from sweeps.plan import PlannedRun
+from sweeps.threads import THREAD_COUNT_VARIABLE
 
-SCRIPT = """\
+SCRIPT_TEMPLATE = """\
 #!/bin/bash
 #SBATCH --job-name=sweep
 #SBATCH --array=0-{last}
@@ -31,13 +31,13 @@ exec {python} {main} "$@"
 """
 
 
-def script(planned: list[Planned], main: Path) -> str:
+def make_array_script(planned: list[PlannedRun], main: Path) -> str:
     """The script; it is to be run where the sweep would be."""
-    cases = [f"{n}) set -- {shlex.join(run.words)} ;;" for n, run in enumerate(planned)]
-    return SCRIPT.format(
+    cases = [f"{n}) set -- {shlex.join(run.argv)} ;;" for n, run in enumerate(planned)]
+    return SCRIPT_TEMPLATE.format(
         last=len(planned) - 1,
         folder=shlex.quote(os.getcwd()),
-        threads=THREADS,
+        threads=THREAD_COUNT_VARIABLE,
         cases="\n".join(cases),
         python=shlex.quote(sys.executable),
         main=shlex.quote(str(main)),

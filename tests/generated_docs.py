@@ -14,7 +14,7 @@ def current() -> str:
     """README.md with its table of options as the declarations have it."""
     before, rest = README.read_text().split(BEGIN)
     _, after = rest.split(END)
-    return before + BEGIN + markdown_table(experiment.declared()) + END + after
+    return before + BEGIN + markdown_table(experiment.option_schema()) + END + after
 
 
 if __name__ == "__main__":

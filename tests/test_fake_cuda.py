@@ -22,8 +22,8 @@ from torch.func import functional_call
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from data.augment import VIEWS, ImageBatches
-from data.batches import TrainingBatches
+from data.augment import AUGMENTATIONS, ImageStore
+from data.batches import BatchLoader
 from data.pool import Pool, Targets
 from models import ARCHS, create_model
 from models.layers.dropout import HalfDropout
@@ -31,15 +31,15 @@ from semisup import ALGORITHMS
 from semisup.fixmatch import FixMatchLoss
 from tests.plugins import algorithm as guest
 from training.losses import WeightedLoss
-from training.network_outputs import NEEDS, extract
+from training.network_outputs import OUTPUT_FUNCTIONS, extract_outputs
 from utils.graph import affinity, affinity_graph
 from utils.graph.nearest_neighbors import exact_neighbors
 from utils.torch_faiss import faiss, gpu_resources
 
-OF_IMAGES = [arch for arch, row in ARCHS.items() if not row.vectors]
+OF_IMAGES = [arch for arch, row in ARCHS.items() if not row.takes_features]
 LOSSES = {
     **ALGORITHMS,
-    "fixmatch adaptive": replace(ALGORITHMS["fixmatch"], loss=partial(FixMatchLoss, adaptive=True)),
+    "fixmatch adaptive": replace(ALGORITHMS["fixmatch"], make_loss=partial(FixMatchLoss, adaptive=True)),
     "guest": guest.ROW,  # it has a buffer and two views
 }
 
@@ -143,7 +143,7 @@ def test_networks_use_the_library(cuda, arch, sobel, train):
     with Operations() as operations:
         logits, features = network(images)
     assert logits.device == features.device == cuda
-    assert logits.shape == (4, 7) and features.shape == (4, ARCHS[arch].features)
+    assert logits.shape == (4, 7) and features.shape == (4, ARCHS[arch].feature_dim)
     layers = list(network.module.modules())
     convolutions = operations.of(torch.ops.aten.convolution)
     assert len(convolutions) == sobel + sum(isinstance(layer, nn.Conv2d) for layer in layers)
@@ -174,7 +174,7 @@ def test_the_layout_follows_the_device(arch):
         return {p.is_contiguous(memory_format=torch.channels_last) for p in weights}
 
     assert last(model) == {ARCHS[arch].channels_last}
-    model.to("meta").renew_head(5)
+    model.to("meta").replace_head(5)
     assert last(model) == {False}
     logits, features = model(torch.empty(4, 3, 32, 32, device="meta"))
     assert logits.shape == (4, 5) and features.is_meta
@@ -183,50 +183,54 @@ def test_the_layout_follows_the_device(arch):
     assert last(model.to_empty(device="cpu")) == {ARCHS[arch].channels_last}
 
 
-def images_on(device, max_shift=2) -> ImageBatches:
+def images_on(device, max_shift=2) -> ImageStore:
     pixels = torch.empty(40, 3, 16, 16, dtype=torch.uint8, device=device)
-    return ImageBatches(pixels, [0.5] * 3, [0.25] * 3, max_shift, flip=True)
+    return ImageStore(pixels, [0.5] * 3, [0.25] * 3, max_shift, flip=True)
 
 
 @pytest.mark.parametrize("max_shift", [0, 2])
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", AUGMENTATIONS)
 def test_batches_of_images(cuda, view, max_shift):
     images = images_on(cuda, max_shift)
     for part in (images, images.subset(np.array([4, 3, 1, 0]))):
-        batch = VIEWS[view](part, np.array([3, 0, 2]), np.random.default_rng(0))
+        batch = AUGMENTATIONS[view](part, np.array([3, 0, 2]), np.random.default_rng(0))
         assert (batch.device, batch.dtype) == (cuda, torch.float32)
         assert batch.shape == (3, 3, 16, 16)
-        assert part.plain(slice(0, 2)).device == part.pixels.device == cuda
+        assert part.plain_batch(slice(0, 2)).device == part.pixels.device == cuda
 
 
 def test_what_a_network_says_of_all_images(cuda, monkeypatch):
     """With the check of it, whose answer a tensor without values has to be given: all is finite."""
     monkeypatch.setattr(FakeTensor, "__bool__", lambda tensor: True, raising=False)
     network = Moved(lambda: create_model("small_cnn", 7), cuda)
-    features, probabilities = extract(network, images_on(cuda), batch_size=16)
+    features, probabilities = extract_outputs(network, images_on(cuda), batch_size=16)
     assert features.device == probabilities.device == cuda
     assert features.shape == (40, 64) and probabilities.shape == (40, 7)
 
 
-@pytest.mark.parametrize("need", NEEDS)
+@pytest.mark.parametrize("need", OUTPUT_FUNCTIONS)
 def test_what_methods_need(cuda, need, monkeypatch):
     monkeypatch.setattr(FakeTensor, "__bool__", lambda tensor: True, raising=False)
     network = Moved(lambda: create_model("small_cnn", 7, head_dropout=0.5), cuda)
-    found = NEEDS[need](network, images_on(cuda), False)
+    found = OUTPUT_FUNCTIONS[need](network, images_on(cuda), False)
     assert need in found
     assert all(found[name].device == cuda for name in found)
     assert {len(rows) for rows in found.values() if rows.ndim} <= {40}
 
 
-def batches_for(row, device, scores=None) -> TrainingBatches:
+def batches_for(row, device, scores=None) -> BatchLoader:
     labels = np.arange(40) % 7
     pool = Pool(np.where(np.arange(40) < 10, labels, -1), np.arange(10))
     weights = np.linspace(0, 1, 40, dtype=np.float32)
     targets = Targets(labels, weights, np.linspace(0.5, 1, 7, dtype=np.float32), scores)
     options = {"batch_size": 8, "labeled_batch_size": 3}
-    options = {k: v for k, v in options.items() if k in inspect.signature(row.streams).parameters}
-    streams = row.streams(targets, pool, np.random.default_rng(0), **options)
-    return TrainingBatches(images_on(device), targets, streams, np.random.default_rng(0), row.views)
+    options = {
+        k: v for k, v in options.items() if k in inspect.signature(row.epoch_batches).parameters
+    }
+    streams = row.epoch_batches(targets, pool, np.random.default_rng(0), **options)
+    return BatchLoader(
+        images_on(device), targets, streams, np.random.default_rng(0), row.augmentations
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -234,7 +238,7 @@ def test_losses(cuda, name):
     """Every algorithm's, over its own batches and views, with class weights."""
     row = LOSSES[name]
     network = Moved(lambda: create_model("small_cnn", 7), cuda)
-    loss = Moved(lambda: row.loss(7), cuda)
+    loss = Moved(lambda: row.make_loss(7), cuda)
     for views in batches_for(row, cuda):
         assert {part.device for batch in views for part in batch} == {cuda}
         value = loss(network, views)

@@ -6,7 +6,7 @@ import scipy.special
 import torch
 
 from al_methods import select
-from data.augment import shifted_windows, translate
+from data.augment import make_shift_windows, translate_images
 from models import create_model
 from training.lr_schedule import learning_rate
 
@@ -63,7 +63,7 @@ def test_translation(golden):
     file = golden("nets_augment_lr")
     image = torch.from_numpy(file["translate_input"]).permute(2, 0, 1)[None]
     shifts = file["translate_shifts_xy"]
-    moved = translate(shifted_windows(image, 4), np.zeros(len(shifts), dtype=int), shifts)
+    moved = translate_images(make_shift_windows(image, 4), np.zeros(len(shifts), dtype=int), shifts)
     np.testing.assert_array_equal(moved.permute(0, 2, 3, 1), file["translate_outputs"])
 
 

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from utils.lease import LEASE
+from utils.lease import LEASE_FOLDER
 
 
 def wait_for(happened, process=None, seconds=120.0, pause=0.005):
@@ -25,4 +25,6 @@ def below(folder, name) -> list[Path]:
 def held(folder) -> list[Path]:
     """Leases that are held below a folder: numbered, not those that are being made."""
     found = below(folder, "owner.json")
-    return [path for path in found if path.parent.name.isdecimal() and path.parts[-3] == LEASE]
+    return [
+        path for path in found if path.parent.name.isdecimal() and path.parts[-3] == LEASE_FOLDER
+    ]

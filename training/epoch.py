@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import torch
 
-from training.finite import ADVICE, require_finite_epoch
+from training.finite import DIVERGENCE_ADVICE, require_finite_epoch
 from training.losses import Batch
 
 
@@ -15,11 +15,11 @@ def train_epoch(
     batches: Iterable[tuple[Batch, ...]],
     loss: Callable,
     *,
-    rate: Callable[[float], float],
+    lr_schedule: Callable[[float], float],
     amp: bool = False,
     after_step: Callable[[], None] | None = None,
-    where: str = "training",
-    advice: str = ADVICE,
+    location: str = "training",
+    advice: str = DIVERGENCE_ADVICE,
 ) -> float:
     """One epoch over `batches`, a Batch a view each; the mean loss per step.
 
@@ -30,8 +30,8 @@ def train_epoch(
     total, totals = None, None  # of the losses, and after each step
     for step, views in enumerate(batches):
         for group in optimizer.param_groups:
-            group["lr"] = rate(step / len(batches))
-        with autocast(views[0].images, amp):
+            group["lr"] = lr_schedule(step / len(batches))
+        with maybe_autocast(views[0].images, amp):
             value = loss(network, views)
         optimizer.zero_grad()
         value.backward()
@@ -41,10 +41,10 @@ def train_epoch(
         total = value.detach() if total is None else total + value.detach()
         totals = total.new_empty(len(batches)) if totals is None else totals
         totals[step] = total
-    require_finite_epoch(totals, network, where, advice)
+    require_finite_epoch(totals, network, location, advice)
     return float(total) / len(batches)
 
 
-def autocast(images: torch.Tensor, amp: bool):
+def maybe_autocast(images: torch.Tensor, amp: bool):
     """bfloat16 where asked for, on the device of the images; it needs no loss scaling."""
     return torch.autocast(images.device.type, torch.bfloat16) if amp else nullcontext()

@@ -4,15 +4,15 @@ import torch
 
 from utils.errors import UserError
 
-ADVICE = "use a smaller --lr, or --lr-rampup"
-SHOWN = 5  # images that a message names
+DIVERGENCE_ADVICE = "use a smaller --lr, or --lr-rampup"
+MAX_LISTED_IMAGES = 5  # images that a message names
 
 
 class NotFinite(UserError):
     """The training has diverged; the message says where, and which option to lower."""
 
 
-def require_finite_epoch(totals: torch.Tensor, network, where: str, advice: str) -> None:
+def require_finite_epoch(totals: torch.Tensor, network, location: str, advice: str) -> None:
     """Raises NotFinite for the first step whose loss is not finite, or where the last one has left
     weights or running statistics that are not.
 
@@ -21,16 +21,16 @@ def require_finite_epoch(totals: torch.Tensor, network, where: str, advice: str)
     bad = ~totals.isfinite()
     if bad.any():
         step = int(bad.int().argmax()) + 1
-        raise NotFinite(f"{where}, step {step}: the loss is not finite any more: {advice}")
+        raise NotFinite(f"{location}, step {step}: the loss is not finite any more: {advice}")
     tensors = [*network.parameters(), *(b for b in network.buffers() if b.is_floating_point())]
     if tensors and not torch.stack([tensor.detach().isfinite().all() for tensor in tensors]).all():
         raise NotFinite(
-            f"{where}, step {len(totals)}: the weights or their running statistics are not finite "
+            f"{location}, step {len(totals)}: the weights or their running statistics are not finite "
             f"any more after it: {advice}"
         )
 
 
-def require_finite_outputs(outputs, images, where: str, advice: str) -> None:
+def require_finite_outputs(outputs, images, location: str, advice: str) -> None:
     """Raises NotFinite where an image has an output that is not finite.
 
     outputs: tensors (N, ...); images: ImageBatches of N, named by their index in the data set."""
@@ -38,9 +38,11 @@ def require_finite_outputs(outputs, images, where: str, advice: str) -> None:
     if finite.all():
         return
     bad = (~finite).nonzero().flatten().cpu().numpy()
-    names = bad if images.ids is None else images.ids[bad]
-    shown = ", ".join(map(str, names[:SHOWN].tolist())) + (", ..." if len(bad) > SHOWN else "")
+    names = bad if images.subset_indices is None else images.subset_indices[bad]
+    shown = ", ".join(map(str, names[:MAX_LISTED_IMAGES].tolist())) + (
+        ", ..." if len(bad) > MAX_LISTED_IMAGES else ""
+    )
     raise NotFinite(
-        f"{where}: the network's outputs for {len(bad)} of {len(finite)} images are not finite "
+        f"{location}: the network's outputs for {len(bad)} of {len(finite)} images are not finite "
         f"(index {shown}): {advice}"
     )

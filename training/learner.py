@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from utils.console import log
 from utils.errors import UserError
-from utils.options.converters import fraction, not_negative
+from utils.options.converters import fraction_below_one, non_negative_float
 from utils.options.option import Option, Part
 
 
@@ -30,7 +30,7 @@ def _check(args) -> None:
 OPTIMIZER = Part(
     "training",
     options=(
-        Option("momentum", 0.9, "momentum of SGD", kind=fraction),
+        Option("momentum", 0.9, "momentum of SGD", kind=fraction_below_one),
         Option(
             "nesterov",
             True,
@@ -39,7 +39,7 @@ OPTIMIZER = Part(
             derive=lambda args: args.momentum > 0,
         ),
         Option(
-            "weight_decay", 2e-4, "weight decay", kind=not_negative,
+            "weight_decay", 2e-4, "weight decay", kind=non_negative_float,
             flags=("--weight-decay", "--wd"),
         ),
     ),
@@ -60,42 +60,42 @@ class Learner:
         make_optimizer: Callable,
         make_loss: Callable,
         ema: float = 0.0,
-        example: torch.Tensor | None = None,
+        example_images: torch.Tensor | None = None,
     ):
         """make_optimizer: model -> optimizer; make_loss: () -> loss; ema: decay of the averaged
         weights, 0 for none; example: images (B, c, H, W) to compile for, None not to compile."""
-        self.model, self.make_optimizer, self.make_loss, self.ema = (
+        self.model, self.make_optimizer, self.make_loss, self.ema_decay = (
             model,
             make_optimizer,
             make_loss,
             ema,
         )
-        self.network = model if example is None else compiled(model, example)
-        self.begin()
+        self.network = model if example_images is None else compile_model(model, example_images)
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """A fresh optimizer, average and loss for the weights as they are."""
         self.optimizer = self.make_optimizer(self.model)
         self.loss = self.make_loss()
-        self.averaged = None
-        if self.ema:
-            average = partial(follow, self.ema)
-            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self.ema_model = None
+        if self.ema_decay:
+            average = partial(ema_update, self.ema_decay)
+            self.ema_model = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
 
     @property
-    def judge(self) -> torch.nn.Module:
-        return self.network if self.averaged is None else self.averaged
+    def eval_model(self) -> torch.nn.Module:
+        return self.network if self.ema_model is None else self.ema_model
 
     def after_step(self) -> None:
         """Follow the weights with their average."""
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.model)
+        if self.ema_model is not None:
+            self.ema_model.update_parameters(self.model)
 
     def state_dict(self, training: bool) -> dict:
         """Tensors and plain types; training: with what only the next step needs."""
         state = {"model": self.model.state_dict()}
-        if self.averaged is not None:
-            state["averaged"] = self.averaged.state_dict()
+        if self.ema_model is not None:
+            state["averaged"] = self.ema_model.state_dict()
         if training:
             state["optimizer"] = self.optimizer.state_dict()
             state["loss"] = self.loss.state_dict()
@@ -104,15 +104,15 @@ class Learner:
     def load_state_dict(self, state: dict) -> None:
         """What `state_dict` gave."""
         self.model.load_state_dict(state["model"])
-        self.begin()
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
+        self.reset()
+        if self.ema_model is not None:
+            self.ema_model.load_state_dict(state["averaged"])
         if "optimizer" in state:
             self.optimizer.load_state_dict(state["optimizer"])
             self.loss.load_state_dict(state["loss"])
 
 
-def follow(decay: float, averaged: list, current: list, steps: torch.Tensor) -> None:
+def ema_update(decay: float, averaged: list, current: list, steps: torch.Tensor) -> None:
     """Move averaged weights towards the current ones, after `steps` (a number) of such moves.
 
     While there are few the decay is (1 + steps) / (10 + steps), so that a short training's average
@@ -128,14 +128,14 @@ LEARNER = Part(
             "ema",
             0.0,
             "decay of weights averaged over the steps, which are then evaluated; 0: none",
-            kind=fraction,
+            kind=fraction_below_one,
         ),
         Option("compile", False, "compile the network", kind=bool, section="run"),
     ),
 )
 
 
-def compiled(model: torch.nn.Module, example: torch.Tensor) -> torch.nn.Module:
+def compile_model(model: torch.nn.Module, example: torch.Tensor) -> torch.nn.Module:
     """`model` compiled, or as it is with a warning where that does not work here.
 
     Tried at once on `example` (B, c, H, W), since torch compiles only on the first call."""

@@ -4,7 +4,12 @@ a linear ramp-up, then half a cosine."""
 import math
 
 from utils.errors import UserError
-from utils.options.converters import above_zero, natural, not_negative, positive
+from utils.options.converters import (
+    non_negative_float,
+    non_negative_integer,
+    positive_float,
+    positive_integer,
+)
 from utils.options.option import Option, Part
 
 
@@ -35,20 +40,20 @@ def _check(args) -> None:
 SCHEDULE = Part(
     "training",
     options=(
-        Option("epochs", 200, "epochs in each cycle", kind=positive, metavar="N"),
-        Option("lr", 0.2, "learning rate", kind=above_zero, flags=("--lr", "--learning-rate")),
+        Option("epochs", 200, "epochs in each cycle", kind=positive_integer, metavar="N"),
+        Option("lr", 0.2, "learning rate", kind=positive_float, flags=("--lr", "--learning-rate")),
         Option(
             "initial_lr",
             0.0,
             "rate at the start of the ramp-up",
-            kind=not_negative,
+            kind=non_negative_float,
             when=(lambda args: args.lr_rampup > 0, "--lr-rampup above 0"),
         ),
         Option(
             "lr_rampup",
             0,
             "epochs of linear ramp-up to --lr",
-            kind=natural,
+            kind=non_negative_integer,
             keyword="rampup",
             metavar="N",
         ),
@@ -56,7 +61,7 @@ SCHEDULE = Part(
             "lr_rampdown_epochs",
             210,
             "epochs in which the cosine ramp-down would reach zero, at least --epochs",
-            kind=positive,
+            kind=positive_integer,
             keyword="rampdown",
             metavar="N",
             shown="210; in this proportion to other --epochs",

@@ -9,19 +9,19 @@ import torch
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.swa_utils import AveragedModel
 
-from training.epoch import autocast
-from training.finite import ADVICE, NotFinite, require_finite_outputs
+from training.epoch import maybe_autocast
+from training.finite import DIVERGENCE_ADVICE, NotFinite, require_finite_outputs
 from utils.console import log
-from utils.graph.neighbor_stability import agreement
-from utils.options.converters import positive
+from utils.graph.neighbor_stability import neighbor_agreement
+from utils.options.converters import positive_integer
 from utils.options.option import Option
-from utils.seeding import derive
+from utils.seeding import derive_seed
 
 
 @torch.inference_mode()
-def extract(
-    network, images, *, batch_size: int = 512, amp: bool = False, where: str = "evaluation",
-    advice: str = ADVICE,
+def extract_outputs(
+    network, images, *, batch_size: int = 512, amp: bool = False, location: str = "evaluation",
+    advice: str = DIVERGENCE_ADVICE,
 ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Features and class probabilities of all images, un-augmented, in evaluation mode.
 
@@ -30,38 +30,38 @@ def extract(
     network.eval()
     features, probabilities = [], []
     for batch in plain_batches(images, batch_size):
-        with autocast(batch, amp):
+        with maybe_autocast(batch, amp):
             logits, vectors = network(batch)
         features.append(vectors.float())
         probabilities.append(logits.float().softmax(dim=1))
     features, probabilities = torch.cat(features), torch.cat(probabilities)
-    require_finite_outputs((features, probabilities), images, where, advice)
+    require_finite_outputs((features, probabilities), images, location, advice)
     return features, probabilities
 
 
 def plain_batches(images, batch_size: int = 512) -> Iterator[torch.Tensor]:
     """All images, un-augmented, in order."""
     for start in range(0, len(images), batch_size):
-        yield images.plain(slice(start, start + batch_size))
+        yield images.plain_batch(slice(start, start + batch_size))
 
 
-def evaluate(network, images, labels: np.ndarray, **how) -> tuple[float, float]:
+def evaluate_accuracy(network, images, labels: np.ndarray, **how) -> tuple[float, float]:
     """Top-1 and top-5 accuracy in percent (top-C where there are fewer classes).
 
     images: ImageBatches of N; labels: (N,) int64; how: of `extract`, and what it raises."""
-    _, probabilities = extract(network, images, **how)
+    _, probabilities = extract_outputs(network, images, **how)
     wanted = torch.as_tensor(labels, device=probabilities.device)[:, None]
     ranked = probabilities.topk(min(5, probabilities.shape[1]), dim=1).indices == wanted
     count = len(labels)
     return 100 * int(ranked[:, :1].sum()) / count, 100 * int(ranked.sum()) / count
 
 
-def _one_pass(network, images, amp: bool) -> dict:
-    features, probs = extract(network, images, amp=amp)
+def _forward_pass(network, images, amp: bool) -> dict:
+    features, probs = extract_outputs(network, images, amp=amp)
     return {"features": features, "probs": probs}
 
 
-MC_PASSES = Option("mc_passes", 10, "forward passes with dropout on", kind=positive)
+MC_PASSES = Option("mc_passes", 10, "forward passes with dropout on", kind=positive_integer)
 
 
 @torch.inference_mode()
@@ -76,33 +76,35 @@ def _stochastic_probs(network, images, amp: bool, *, mc_passes: int = 10) -> dic
             module.eval()
     found = []
     for batch in plain_batches(images):
-        with autocast(batch, amp):
+        with maybe_autocast(batch, amp):
             logits = torch.stack([network(batch)[0] for _ in range(mc_passes)], dim=1)
         found.append(logits.float().softmax(dim=2))
     network.eval()
     probs = torch.cat(found)
-    require_finite_outputs((probs,), images, "passes with dropout", ADVICE)
+    require_finite_outputs((probs,), images, "passes with dropout", DIVERGENCE_ADVICE)
     return {"stochastic_probs": probs}
 
 
-KEPT, FEATURE_PASSES = 1 / 4, 3  # 1 - ρ and M of DropQuery (Gupte et al., TMLR 2024)
+KEEP_PROBABILITY, DROPQUERY_PASSES = 1 / 4, 3  # 1 - ρ and M of DropQuery (Gupte et al., TMLR 2024)
 
 
-def dropped_classes(features: torch.Tensor, head, amp: bool = False) -> torch.Tensor:
+def predict_dropout_classes(features: torch.Tensor, head, amp: bool = False) -> torch.Tensor:
     """Classes (N, passes) int64 that the head predicts of features (N, d) that dropout has thinned.
 
     Rows come by so few that they stay in the cache."""
     found = []
     for rows in features.split(1024):
-        kept = _one_in_four(FEATURE_PASSES * rows.numel(), rows.device)
-        thinned = kept.view(FEATURE_PASSES, *rows.shape).to(rows.dtype).mul_(rows / KEPT)
-        with autocast(features, amp):
+        kept = _random_quarter_mask(DROPQUERY_PASSES * rows.numel(), rows.device)
+        thinned = (
+            kept.view(DROPQUERY_PASSES, *rows.shape).to(rows.dtype).mul_(rows / KEEP_PROBABILITY)
+        )
+        with maybe_autocast(features, amp):
             logits = head(thinned.flatten(0, 1))
-        found.append(logits.view(FEATURE_PASSES, len(rows), -1))
+        found.append(logits.view(DROPQUERY_PASSES, len(rows), -1))
     return torch.cat(found, dim=1).argmax(dim=2).T
 
 
-def _one_in_four(count: int, device) -> torch.Tensor:
+def _random_quarter_mask(count: int, device) -> torch.Tensor:
     """(count,) uint8, each 1 with a probability of 1/4: two random bits, both of them set.
 
     The library's dropout draws a whole number for each; here 64 share two.  A word shifted by each
@@ -114,38 +116,38 @@ def _one_in_four(count: int, device) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _dropped_classes(network, images, amp: bool) -> dict:
+def _dropout_classes(network, images, amp: bool) -> dict:
     """`dropped_classes` of the network's features, and what the pass that gives these gives
     besides."""
-    found = _one_pass(network, images, amp)
+    found = _forward_pass(network, images, amp)
     head = (network.module if isinstance(network, AveragedModel) else network).head
-    return found | {"dropped_classes": dropped_classes(found["features"], head, amp)}
+    return found | {"dropped_classes": predict_dropout_classes(found["features"], head, amp)}
 
 
 def _features_agreement(network, images, amp: bool) -> dict:
     """How far images and their strong views agree on who is near whom: a number."""
     network.eval()
-    found = agreement(lambda batch: network(batch)[1], images, seed=0)
+    found = neighbor_agreement(lambda batch: network(batch)[1], images, seed=0)
     return {"features_agreement": found}
 
 
 # What a method or an algorithm may need, and how it is computed: network, images, amp and, as
 # keyword arguments, options of who needs it -> names and tensors of N rows, on the images' device.
 # What one computation gives besides is kept too.
-NEEDS = {
-    "features": _one_pass,
-    "probs": _one_pass,
+OUTPUT_FUNCTIONS = {
+    "features": _forward_pass,
+    "probs": _forward_pass,
     "stochastic_probs": _stochastic_probs,
-    "dropped_classes": _dropped_classes,
+    "dropped_classes": _dropout_classes,
     "features_agreement": _features_agreement,
 }
-NEEDS_DROPOUT = {"stochastic_probs"}  # the same passes again where the network has no dropout
+DROPOUT_OUTPUTS = {"stochastic_probs"}  # the same passes again where the network has no dropout
 
 
-TOLD = 0.1  # seconds: what takes less, in every epoch perhaps, would fill the log
+MIN_LOG_SECONDS = 0.1  # seconds: what takes less, in every epoch perhaps, would fill the log
 
 
-class Outputs:
+class NetworkOutputs:
     """What a network, as it is now, says of all images: each name is computed when it is first
     asked for and only once, with a seed of its own.
 
@@ -154,37 +156,39 @@ class Outputs:
 
     def __init__(
         self, network, images, *, seed: int, cycle: int = 0, amp: bool = False, options=None,
-        lasting: dict[str, Callable] | None = None,
+        static_features: dict[str, Callable] | None = None,
     ):  # fmt: skip
         self.network, self.images, self.amp = network, images, amp
-        self.seed, self.cycle, self.known = seed, cycle, {}
-        self.options, self.lasting = options or {}, lasting or {}
+        self.seed, self.cycle, self.tensors = seed, cycle, {}
+        self.options, self.static_features = options or {}, static_features or {}
 
-    def of(self, names: Iterable[str], rather: dict[str, str] | None = None) -> dict:
+    def get_tensors(self, names: Iterable[str], substitutes: dict[str, str] | None = None) -> dict:
         """The tensors of these names; KeyError for one that nobody computes.
 
         rather: for a name, another whose tensor is given under it where the run has that."""
-        rather = {n: other for n, other in (rather or {}).items() if other in self.lasting}
-        wanted = {name: rather.get(name, name) for name in names}
+        substitutes = {
+            n: other for n, other in (substitutes or {}).items() if other in self.static_features
+        }
+        wanted = {name: substitutes.get(name, name) for name in names}
         for name in wanted.values():
-            if name not in self.known:
-                self._compute(name)
-        return {name: self.known[other] for name, other in wanted.items()}
+            if name not in self.tensors:
+                self._compute_output(name)
+        return {name: self.tensors[other] for name, other in wanted.items()}
 
-    def _compute(self, name: str) -> None:
+    def _compute_output(self, name: str) -> None:
         begin = time.perf_counter()
-        torch.manual_seed(derive(self.seed, f"outputs: {name}", self.cycle))
-        lasting = self.lasting.get(name)
+        torch.manual_seed(derive_seed(self.seed, f"outputs: {name}", self.cycle))
+        lasting = self.static_features.get(name)
         try:
-            found = {name: lasting()} if lasting else self._of_the_network(name)
+            found = {name: lasting()} if lasting else self._run_network(name)
         except NotFinite as error:
             raise NotFinite(f"cycle {self.cycle + 1}, {error}") from None
-        self.known = {**found, **self.known}
-        if (seconds := time.perf_counter() - begin) > TOLD:
+        self.tensors = {**found, **self.tensors}
+        if (seconds := time.perf_counter() - begin) > MIN_LOG_SECONDS:
             log.debug("%s of %d images: %.3f s", ", ".join(found), len(self.images), seconds)
 
-    def _of_the_network(self, name: str) -> dict[str, torch.Tensor]:
-        compute = NEEDS[name]
+    def _run_network(self, name: str) -> dict[str, torch.Tensor]:
+        compute = OUTPUT_FUNCTIONS[name]
         taken = inspect.signature(compute).parameters
         own = {key: value for key, value in self.options.items() if key in taken}
         return compute(self.network, self.images, self.amp, **own)

@@ -6,11 +6,11 @@ from utils.options.converters import one_of
 from utils.options.option import Choice, Option, Part
 
 PRETRAINERS = {
-    "deepcluster": deepcluster.ROW,
-    "simclr": simclr.ROW,
+    "deepcluster": deepcluster.PRETRAINER,
+    "simclr": simclr.PRETRAINER,
 }
 
-TITLE = "unsupervised pre-training"
+SECTION_TITLE = "unsupervised pre-training"
 
 
 def _check(args) -> None:
@@ -20,11 +20,11 @@ def _check(args) -> None:
         )
 
 
-def require(args, who: str) -> None:
+def require_pretraining(args, requester: str) -> None:
     """Raises UserError where `who` needs pre-training and the run has none."""
     if not args.add_unsupervised_pretraining:
         raise UserError(
-            f"{who} needs the features of a network that has seen no label yet: add "
+            f"{requester} needs the features of a network that has seen no label yet: add "
             "--add-unsupervised-pretraining"
         )
 
@@ -32,7 +32,7 @@ def require(args, who: str) -> None:
 _ON = (lambda args: args.add_unsupervised_pretraining, "--add-unsupervised-pretraining")
 
 PRETRAINING = Part(
-    TITLE,
+    SECTION_TITLE,
     options=(
         Option(
             "add_unsupervised_pretraining",
@@ -61,12 +61,15 @@ PRETRAINING = Part(
 )
 
 
-def pretrainer_of(args) -> str | None:
+def pretrainer_name(args) -> str | None:
     """The key of the pre-training that the options choose; None for none."""
     wanted = args.add_unsupervised_pretraining or args.learn_unsupervised_pretraining
     return args.pretraining_method if wanted else None
 
 
 CHOICE = Choice(
-    TITLE, PRETRAINERS, pretrainer_of, "--add-unsupervised-pretraining --pretraining-method {}"
+    SECTION_TITLE,
+    PRETRAINERS,
+    pretrainer_name,
+    "--add-unsupervised-pretraining --pretraining-method {}",
 )

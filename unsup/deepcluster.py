@@ -11,30 +11,30 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from data.augment import ImageBatches
-from data.batches import TrainingBatches
+from data.augment import ImageStore
+from data.batches import BatchLoader
 from data.pool import Targets
 from training.epoch import train_epoch
 from training.learner import create_optimizer
 from training.losses import WeightedLoss
-from training.network_outputs import extract
+from training.network_outputs import extract_outputs
 from unsup import shared_options
 from unsup.spec import Pretrainer
-from utils.arrays import as_numpy, unit_length
-from utils.console import Bar
+from utils.arrays import as_numpy, l2_normalize
+from utils.console import EpochProgressBar
 from utils.errors import UserError
-from utils.kmeans import cluster
-from utils.options.converters import natural
+from utils.kmeans import assign_clusters
+from utils.options.converters import non_negative_integer
 from utils.options.option import Option
-from utils.seeding import derive, stream
+from utils.seeding import derive_seed, rng_for
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-5  # as DeepCluster has them
-CLUSTERS_A_CLASS = 5
+CLUSTERS_PER_CLASS = 5
 
 
 def pretrain(
     model,
-    images: ImageBatches,
+    images: ImageStore,
     *,
     num_classes: int,
     seed: int,
@@ -51,7 +51,7 @@ def pretrain(
     clusters: how many, at most N, 0 for five times the classes; resume: a state that `after_epoch`
     was given; nmi: normalised mutual information between this epoch's clusters and the last one's,
     None for the first.  No label enters: targets are cluster ids."""
-    clusters = clusters or CLUSTERS_A_CLASS * num_classes
+    clusters = clusters or CLUSTERS_PER_CLASS * num_classes
     optimizer = create_optimizer(
         model.backbone, lr=lr, momentum=MOMENTUM, nesterov=False, weight_decay=WEIGHT_DECAY
     )
@@ -61,37 +61,41 @@ def pretrain(
         optimizer.load_state_dict(resume["optimizer"])
         rows, assigned = list(resume["rows"]), resume["assigned"].numpy()
     loss = WeightedLoss(clusters)
-    with Bar(range(len(rows), epochs), "pre-training") as shown:
+    with EpochProgressBar(range(len(rows), epochs), "pre-training") as shown:
         for epoch in shown:
             before = assigned
-            features = extract(model, images, amp=amp, **shared_options.told(epoch))[0]
-            kmeans = derive(seed, "kmeans", 0, epoch)
-            assigned = cluster(unit_length(as_numpy(features)), clusters, kmeans)
-            torch.manual_seed(derive(seed, "head", 0, epoch))
-            fresh_head(model, clusters, optimizer)
-            batches = batches_of(images, assigned, clusters, batch_size, seed, epoch)
-            torch.manual_seed(derive(seed, "dropout", 0, epoch))
-            more = {"rate": lambda done: lr, "amp": amp, **shared_options.told(epoch)}
+            features = extract_outputs(
+                model, images, amp=amp, **shared_options.divergence_context(epoch)
+            )[0]
+            kmeans = derive_seed(seed, "kmeans", 0, epoch)
+            assigned = assign_clusters(l2_normalize(as_numpy(features)), clusters, kmeans)
+            torch.manual_seed(derive_seed(seed, "head", 0, epoch))
+            replace_cluster_head(model, clusters, optimizer)
+            batches = make_batches(images, assigned, clusters, batch_size, seed, epoch)
+            torch.manual_seed(derive_seed(seed, "dropout", 0, epoch))
+            more = {"rate": lambda done: lr, "amp": amp, **shared_options.divergence_context(epoch)}
             mean = train_epoch(model, optimizer, batches, loss, **more)
-            rows.append({"epoch": epoch, "loss": mean, "nmi": agreement(before, assigned)})
-            shown.set_postfix_str(words(rows[-1]))
-            after_epoch(epoch + 1, state_of(model, optimizer, rows, assigned))
-    extract(
-        model, images, amp=amp, **shared_options.told(epochs - 1)
+            rows.append({"epoch": epoch, "loss": mean, "nmi": cluster_nmi(before, assigned)})
+            shown.set_postfix_str(format_progress(rows[-1]))
+            after_epoch(epoch + 1, make_checkpoint(model, optimizer, rows, assigned))
+    extract_outputs(
+        model, images, amp=amp, **shared_options.divergence_context(epochs - 1)
     )  # no weights that give no numbers
     return rows
 
 
-def batches_of(images, assigned: np.ndarray, clusters: int, batch_size: int, seed: int, epoch: int):
+def make_batches(
+    images, assigned: np.ndarray, clusters: int, batch_size: int, seed: int, epoch: int
+):
     """The batches of an epoch, with the clusters that were assigned (N,) as classes."""
-    streams = cluster_streams(assigned, batch_size, stream(seed, "clusters", 0, epoch))
-    rng = stream(seed, "augment", 0, epoch)
-    return TrainingBatches(images, cluster_targets(assigned, clusters), streams, rng)
+    streams = sample_cluster_batches(assigned, batch_size, rng_for(seed, "clusters", 0, epoch))
+    rng = rng_for(seed, "augment", 0, epoch)
+    return BatchLoader(images, cluster_targets(assigned, clusters), streams, rng)
 
 
-def fresh_head(model, clusters: int, optimizer) -> None:
+def replace_cluster_head(model, clusters: int, optimizer) -> None:
     """A head for this epoch's clusters; the optimizer forgets the last one's."""
-    model.renew_head(clusters)
+    model.replace_head(clusters)
     for group in optimizer.param_groups[1:]:
         for parameter in group["params"]:
             optimizer.state.pop(parameter, None)
@@ -105,23 +109,23 @@ def cluster_targets(assigned: np.ndarray, clusters: int) -> Targets:
     return Targets(assigned, weights, np.ones(clusters, np.float32))
 
 
-def state_of(model, optimizer, rows: list[dict], assigned: np.ndarray) -> dict:
+def make_checkpoint(model, optimizer, rows: list[dict], assigned: np.ndarray) -> dict:
     """What `pretrain` needs to go on: tensors and plain types."""
     return {
         "backbone": model.backbone.state_dict(),
-        "optimizer": backbone_state(optimizer),
+        "optimizer": backbone_optimizer_state(optimizer),
         "rows": rows,
         "assigned": torch.tensor(assigned),
     }
 
 
-def words(row: dict) -> str:
+def format_progress(row: dict) -> str:
     """An epoch as the progress bar shows it."""
     agreed = "" if row["nmi"] is None else f", NMI {row['nmi']:.3f}"
     return f"loss {row['loss']:.3f}{agreed}"
 
 
-def cluster_streams(assigned: np.ndarray, batch_size: int, rng) -> list[np.ndarray]:
+def sample_cluster_batches(assigned: np.ndarray, batch_size: int, rng) -> list[np.ndarray]:
     """N draws, uniform over the clusters and then over a cluster's images, in batches.
 
     assigned: (N,) -> index arrays of at most `batch_size`."""
@@ -134,14 +138,14 @@ def cluster_streams(assigned: np.ndarray, batch_size: int, rng) -> list[np.ndarr
     return np.array_split(images, -(-count // batch_size))
 
 
-def agreement(before: np.ndarray | None, after: np.ndarray) -> float | None:
+def cluster_nmi(before: np.ndarray | None, after: np.ndarray) -> float | None:
     """Normalised mutual information of two assignments (N,), in [0, 1]."""
     from sklearn.metrics import normalized_mutual_info_score
 
     return None if before is None else float(normalized_mutual_info_score(before, after))
 
 
-def backbone_state(optimizer) -> dict:
+def backbone_optimizer_state(optimizer) -> dict:
     """The optimizer's state less that of the head, which the next epoch replaces."""
     state = optimizer.state_dict()
     group = state["param_groups"][0]
@@ -150,8 +154,8 @@ def backbone_state(optimizer) -> dict:
 
 
 def _fits(args, problem) -> None:
-    images = len(problem.everything)
-    clusters = args.pretraining_clusters or CLUSTERS_A_CLASS * problem.num_classes
+    images = len(problem.all_images)
+    clusters = args.pretraining_clusters or CLUSTERS_PER_CLASS * problem.num_classes
     if clusters > images:
         raise UserError(
             f"--pretraining-clusters {clusters} is more than the {images} training images of "
@@ -163,13 +167,13 @@ CLUSTERS = Option(
     "pretraining_clusters",
     0,
     "clusters",
-    kind=natural,
+    kind=non_negative_integer,
     keyword="clusters",
     metavar="N",
     shown="0: five times the classes",
 )
 
-ROW = Pretrainer(
+PRETRAINER = Pretrainer(
     pretrain,
     columns=("epoch", "loss", "nmi"),
     options=(shared_options.EPOCHS, shared_options.LR, shared_options.BATCH_SIZE, CLUSTERS),

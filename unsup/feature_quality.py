@@ -16,50 +16,60 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from data.augment import ImageBatches
+from data.augment import ImageStore
 from utils.console import log
-from utils.graph.neighbor_stability import BATCH, IMAGES, agreement
+from utils.graph.neighbor_stability import BATCH_SIZE, MAX_IMAGES, neighbor_agreement
 
-LEAST_GAIN, LEAST_RANK = 1.25, 0.5  # of the untrained network's
-
-
-class Health(NamedTuple):
-    agreement: float  # in [0, 1]
-    rank: float  # in [1, d]
+MIN_STABILITY_GAIN, MIN_RANK_RATIO = 1.25, 0.5  # of the untrained network's
 
 
-def watched(
-    pretrain: Callable, model, images: ImageBatches, **settings
-) -> tuple[list, tuple[Health, Health]]:
+class FeatureQuality(NamedTuple):
+    neighbor_stability: float  # in [0, 1]
+    effective_rank: float  # in [1, d]
+
+
+def pretrain_and_measure(
+    pretrain: Callable, model, images: ImageStore, **settings
+) -> tuple[list, tuple[FeatureQuality, FeatureQuality]]:
     """What `pretrain` (of a row of PRETRAINERS) gives, and what is seen of the features before and
     after, for `tell`."""
-    before = health(model, images)
+    before = measure_feature_quality(model, images)
     rows = pretrain(model, images, **settings)
-    return rows, (before, health(model, images))
+    return rows, (before, measure_feature_quality(model, images))
 
 
 @torch.inference_mode()
-def health(model, images: ImageBatches) -> Health:
+def measure_feature_quality(model, images: ImageStore) -> FeatureQuality:
     """Of a network's features, on images spread over all."""
     model.eval()
-    chosen = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(np.int64)
-    parts = np.array_split(chosen, -(-len(chosen) // BATCH))
-    lengths = torch.linalg.svdvals(torch.cat([model(images.plain(p))[1] for p in parts]).double())
+    chosen = np.linspace(0, len(images) - 1, min(MAX_IMAGES, len(images))).astype(np.int64)
+    parts = np.array_split(chosen, -(-len(chosen) // BATCH_SIZE))
+    lengths = torch.linalg.svdvals(
+        torch.cat([model(images.plain_batch(p))[1] for p in parts]).double()
+    )
     shares = lengths / lengths.sum().clamp(min=torch.finfo(lengths.dtype).tiny)
     rank = torch.special.entr(shares).sum().exp()
-    found = agreement(lambda batch: model(batch)[1], images, seed=0)
-    return Health(float(found), float(rank))
+    found = neighbor_agreement(lambda batch: model(batch)[1], images, seed=0)
+    return FeatureQuality(float(found), float(rank))
 
 
-def tell(before: Health, after: Health) -> None:
+def log_feature_quality(before: FeatureQuality, after: FeatureQuality) -> None:
     """Log both, and warn where pre-training has not made the features better."""
     log.info(
         "features: %.3f of the neighbours stay in a strong view (%.3f before), effective rank %.1f "
         "(%.1f)",
-        *(after.agreement, before.agreement, after.rank, before.rank),
+        *(
+            after.neighbor_stability,
+            before.neighbor_stability,
+            after.effective_rank,
+            before.effective_rank,
+        ),
     )
-    better = after.agreement >= LEAST_GAIN * before.agreement and after.agreement > 0
-    if not (better and after.rank >= LEAST_RANK * before.rank):
+    better = (
+        after.neighbor_stability >= MIN_STABILITY_GAIN * before.neighbor_stability
+        and after.neighbor_stability > 0
+    )
+    if not (better and after.effective_rank >= MIN_RANK_RATIO * before.effective_rank):
         log.warning(
             "pre-training has not made the features better than the untrained network's: try other "
             "--pretraining-* options, or --pretraining-method"

@@ -17,31 +17,33 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from data.augment import ImageBatches
-from data.batches import TrainingBatches, one_stream
+from data.augment import ImageStore
+from data.batches import BatchLoader, make_shuffled_batches
 from data.pool import Targets
 from training.epoch import train_epoch
-from training.network_outputs import extract
+from training.network_outputs import extract_outputs
 from unsup import shared_options
 from unsup.spec import Pretrainer
-from utils.console import Bar
+from utils.console import EpochProgressBar
 from utils.errors import UserError
-from utils.options.converters import above_zero
+from utils.options.converters import positive_float
 from utils.options.option import Option
-from utils.seeding import derive, stream
+from utils.seeding import derive_seed, rng_for
 
 WEIGHT_DECAY = 1e-4
-PROJECTION = 64  # outputs of the projection
-LARGEST_RATE = 1e30  # its steps are some times the rate, in float32
+PROJECTION_DIM = 64  # outputs of the projection
+MAX_LEARNING_RATE = 1e30  # its steps are some times the rate, in float32
 
 
-class Projected(nn.Module):
+class ProjectionNetwork(nn.Module):
     """backbone -> projection: images (B, c, H, W) -> (B, PROJECTION) of unit length."""
 
     def __init__(self, backbone: nn.Module, dim: int):
         super().__init__()
         self.backbone = backbone
-        self.projection = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, PROJECTION))
+        self.projection = nn.Sequential(
+            nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, PROJECTION_DIM)
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return F.normalize(self.projection(self.backbone(images)))
@@ -65,7 +67,7 @@ class ContrastiveLoss(nn.Module):
 
 def pretrain(
     model,
-    images: ImageBatches,
+    images: ImageStore,
     *,
     seed: int,
     num_classes: int = 0,
@@ -80,8 +82,8 @@ def pretrain(
     """Train `model`'s backbone in place; -> a row an epoch: epoch, loss.
 
     resume: a state that `after_epoch` was given; num_classes is not read: no label enters."""
-    torch.manual_seed(derive(seed, "projection"))
-    network = Projected(model.backbone, model.dim).to(images.device)
+    torch.manual_seed(derive_seed(seed, "projection"))
+    network = ProjectionNetwork(model.backbone, model.feature_dim).to(images.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr, weight_decay=WEIGHT_DECAY)
     rows = []
     if resume:
@@ -90,29 +92,31 @@ def pretrain(
         rows = list(resume["rows"])
     loss, everything = ContrastiveLoss(temperature), np.arange(len(images))
     nothing = Targets(np.zeros_like(everything), np.ones(len(images), np.float32), np.ones(1))
-    with Bar(range(len(rows), epochs), "pre-training") as shown:
+    with EpochProgressBar(range(len(rows), epochs), "pre-training") as shown:
         for epoch in shown:
-            streams = one_stream(everything, batch_size, stream(seed, "views of", 0, epoch))
-            rng = stream(seed, "augment", 0, epoch)
-            batches = TrainingBatches(images, nothing, streams, rng, ("strong", "strong"))
-            torch.manual_seed(derive(seed, "dropout", 0, epoch))
+            streams = make_shuffled_batches(
+                everything, batch_size, rng_for(seed, "views of", 0, epoch)
+            )
+            rng = rng_for(seed, "augment", 0, epoch)
+            batches = BatchLoader(images, nothing, streams, rng, ("strong", "strong"))
+            torch.manual_seed(derive_seed(seed, "dropout", 0, epoch))
 
             def rate(done: float, epoch: int = epoch) -> float:
                 return lr * (1 + math.cos(math.pi * (epoch + done) / epochs)) / 2
 
-            more = {"rate": rate, "amp": amp, **shared_options.told(epoch)}
+            more = {"rate": rate, "amp": amp, **shared_options.divergence_context(epoch)}
             mean = train_epoch(network, optimizer, batches, loss, **more)
             rows.append({"epoch": epoch, "loss": mean})
             shown.set_postfix_str(f"loss {mean:.3f}")
             states = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
             after_epoch(epoch + 1, {**states, "rows": rows})
     # Weights that give no numbers are not kept.
-    extract(model, images, amp=amp, **shared_options.told(epochs - 1))
+    extract_outputs(model, images, amp=amp, **shared_options.divergence_context(epochs - 1))
     return rows
 
 
 def _check(args) -> None:
-    if args.pretraining_lr > LARGEST_RATE:
+    if args.pretraining_lr > MAX_LEARNING_RATE:
         raise UserError(
             f"--pretraining-lr {args.pretraining_lr} is beyond what AdamW can count with: use a "
             "smaller --pretraining-lr"
@@ -120,11 +124,11 @@ def _check(args) -> None:
 
 
 TEMPERATURE = Option(
-    "pretraining_temperature", 0.5, "temperature of the contrastive loss", kind=above_zero,
+    "pretraining_temperature", 0.5, "temperature of the contrastive loss", kind=positive_float,
     keyword="temperature",
 )  # fmt: skip
 
-ROW = Pretrainer(
+PRETRAINER = Pretrainer(
     pretrain,
     columns=("epoch", "loss"),
     options=(shared_options.EPOCHS, shared_options.LR, shared_options.BATCH_SIZE, TEMPERATURE),

@@ -11,20 +11,20 @@ def as_numpy(array, dtype=None) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=dtype)
 
 
-def read_only(array: np.ndarray) -> np.ndarray:
+def as_read_only(array: np.ndarray) -> np.ndarray:
     """`array` where nobody can write to it, else a copy that nobody can write to."""
-    if not array.flags.writeable and (array.base is None or not _writeable(array.base)):
+    if not array.flags.writeable and (array.base is None or not _is_writeable(array.base)):
         return array
     copy = array.copy()
     copy.flags.writeable = False
     return copy
 
 
-def _writeable(base) -> bool:
+def _is_writeable(base) -> bool:
     return not isinstance(base, np.ndarray) or base.flags.writeable
 
 
-def unit_length(features: np.ndarray) -> np.ndarray:
+def l2_normalize(features: np.ndarray) -> np.ndarray:
     """Rows scaled to Euclidean length one; a zero row stays zero.  (N, d) -> (N, d)
 
     Of rows between 1e-18 and 1e18 long, whose squares float32 can hold."""

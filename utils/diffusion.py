@@ -22,10 +22,14 @@ from utils.arrays import as_numpy
 from utils.errors import UserError
 from utils.torch_faiss import torch
 
-BLOCK = 32  # columns solved together; wider blocks fall out of the cache
-REORDERED = 20_000  # images from which a product gains more from locality than reordering costs
-FAINT = 1e-4  # beside the largest entry: far above the traces, 2e-6, that columns leave in others
-NOISE = 3e-7  # of a unit column: what float32 cannot tell from zero
+MAX_BLOCK_COLUMNS = 32  # columns solved together; wider blocks fall out of the cache
+MIN_IMAGES_TO_REORDER = (
+    20_000  # images from which a product gains more from locality than reordering costs
+)
+RELATIVE_TOLERANCE = (
+    1e-4  # beside the largest entry: far above the traces, 2e-6, that columns leave in others
+)
+RANK_TOLERANCE = 3e-7  # of a unit column: what float32 cannot tell from zero
 
 
 class NotConverged(UserError):
@@ -49,38 +53,38 @@ def diffuse(W, Y, alpha: float = 0.99, *, tol: float = 1e-6, max_iter: int = 100
     ends below `tol` times its right-hand side, but for what float32 rounds; a zero column gives
     zeros.  Raises ValueError for an alpha outside [0, 1) or shapes that do not fit, NotConverged
     after `max_iter` iterations."""
-    return system_of(W, alpha).solve(Y, tol=tol, max_iter=max_iter)
+    return prepare_diffusion(W, alpha).solve(Y, tol=tol, max_iter=max_iter)
 
 
-def system_of(W, alpha: float) -> "Diffusion":
+def prepare_diffusion(W, alpha: float) -> "DiffusionSolver":
     """The system of W, made ready once for a graph that lasts: one to which nobody can write, as
     utils.graph.affinity gives it for features that last."""
     if isinstance(W, torch.Tensor) or W.data.flags.writeable:
-        return Diffusion(W, alpha)
+        return DiffusionSolver(W, alpha)
     made = vars(W).setdefault("systems", {})  # lives as long as W
     if alpha not in made:
-        made[alpha] = Diffusion(W, alpha)
+        made[alpha] = DiffusionSolver(W, alpha)
     return made[alpha]
 
 
-class Diffusion:
+class DiffusionSolver:
     """The system I − αW made ready once for many solves; the arguments are those of `diffuse`."""
 
     def __init__(self, W, alpha: float = 0.99):
         if not 0 <= alpha < 1:
             raise ValueError(f"alpha must be in [0, 1), not {alpha}")
-        self.alpha, self.shape, self.order = alpha, tuple(W.shape), None
+        self.alpha, self.shape, self.row_order = alpha, tuple(W.shape), None
         self.on_device = isinstance(W, torch.Tensor)
         if self.on_device:
             self.W = W
             return
         W = scipy.sparse.csr_matrix(W)
-        if len(W.indptr) > REORDERED:
+        if len(W.indptr) > MIN_IMAGES_TO_REORDER:
             # Neighbours get neighbouring rows, so that a product finds them in the cache.
             order = reverse_cuthill_mckee(W, symmetric_mode=True)
             W = W[order]
             W.indices = np.argsort(order).astype(np.int32)[W.indices]
-            self.order = torch.from_numpy(order.astype(np.int64))
+            self.row_order = torch.from_numpy(order.astype(np.int64))
         self.W = as_torch_csr(W)
 
     def solve(self, Y, *, tol: float = 1e-6, max_iter: int = 1000):
@@ -92,32 +96,34 @@ class Diffusion:
         if y.ndim not in (1, 2) or self.shape != (len(y), len(y)):
             raise ValueError(f"W {self.shape} and Y {tuple(y.shape)} do not fit")
         columns = y.reshape(len(y), -1)
-        if self.order is not None:
-            columns = columns[self.order]
+        if self.row_order is not None:
+            columns = columns[self.row_order]
         blocks = [
             conjugate_gradient(self.W, block.contiguous(), self.alpha, tol, max_iter)
-            for block in columns.tensor_split(-(-columns.shape[1] // BLOCK) or 1, dim=1)
+            for block in columns.tensor_split(-(-columns.shape[1] // MAX_BLOCK_COLUMNS) or 1, dim=1)
         ]
-        solution = self.where_reached(torch.cat(blocks, dim=1), columns)
-        if self.order is not None:
+        solution = self.zero_unreached_components(torch.cat(blocks, dim=1), columns)
+        if self.row_order is not None:
             placed = torch.empty_like(solution)
-            placed[self.order] = solution
+            placed[self.row_order] = solution
             solution = placed
         solution = solution.reshape(y.shape)
         return solution if self.on_device else solution.numpy()
 
-    def where_reached(self, solution: torch.Tensor, sides: torch.Tensor) -> torch.Tensor:
+    def zero_unreached_components(
+        self, solution: torch.Tensor, sides: torch.Tensor
+    ) -> torch.Tensor:
         """Zero in the components that a column's right-hand side does not touch, where columns
         solved together leave traces of each other's rounding.  (N, C), (N, C) -> (N, C)"""
         largest = torch.linalg.vector_norm(solution, ord=torch.inf, dim=0)
-        if (solution.abs().amin(dim=0) >= FAINT * largest).all():
+        if (solution.abs().amin(dim=0) >= RELATIVE_TOLERANCE * largest).all():
             return solution  # every column reaches everything
-        touched = solution.new_zeros(int(self.component.max()) + 1, solution.shape[1])
-        touched.index_add_(0, self.component, (sides != 0).float())
-        return solution * (touched > 0)[self.component]
+        touched = solution.new_zeros(int(self.component_ids.max()) + 1, solution.shape[1])
+        touched.index_add_(0, self.component_ids, (sides != 0).float())
+        return solution * (touched > 0)[self.component_ids]
 
     @cached_property
-    def component(self) -> torch.Tensor:
+    def component_ids(self) -> torch.Tensor:
         """The connected component of every row of self.W: (N,) int64."""
         # W is symmetric: its strong components are the connected ones, found without W transposed.
         graph = as_scipy_csr(self.W)
@@ -133,7 +139,7 @@ def as_scipy_csr(W: torch.Tensor) -> scipy.sparse.csr_matrix:
 
 def as_torch_csr(W: scipy.sparse.csr_matrix) -> torch.Tensor:
     """scipy CSR to torch CSR with int32 indices, several times faster per product than scipy's."""
-    return torch_csr(
+    return make_torch_csr(
         torch.from_numpy(W.indptr.astype(np.int32)),
         torch.from_numpy(W.indices.astype(np.int32)),
         torch.from_numpy(W.data.astype(np.float32)),
@@ -141,7 +147,7 @@ def as_torch_csr(W: scipy.sparse.csr_matrix) -> torch.Tensor:
     )
 
 
-def torch_csr(starts, indices, values, shape) -> torch.Tensor:
+def make_torch_csr(starts, indices, values, shape) -> torch.Tensor:
     """A torch CSR tensor from parts that are known to fit."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -153,7 +159,7 @@ def conjugate_gradient(W, B, alpha: float, tol: float, max_iter: int) -> torch.T
 
     Vectors are float32, what is as small as the block float64."""
     norms = torch.linalg.vector_norm(B, dim=0, dtype=torch.float64)
-    Q, T = orthonormal(B / torch.where(norms > 0, norms, 1).float())
+    Q, T = orthonormalize(B / torch.where(norms > 0, norms, 1).float())
     P, Z = Q, torch.zeros_like(B)
     for iteration in range(max_iter + 1):
         if (T.square().sum(dim=0) <= tol**2).all():  # what is no number is not below either
@@ -163,21 +169,21 @@ def conjugate_gradient(W, B, alpha: float, tol: float, max_iter: int) -> torch.T
         if singular or iteration == max_iter or not step.float().isfinite().all():
             break
         Z.addmm_(P, (step @ T).float())
-        Q, change = orthonormal(torch.addmm(Q, product, step.float(), alpha=-1))
+        Q, change = orthonormalize(torch.addmm(Q, product, step.float(), alpha=-1))
         T = change @ T
         P = torch.addmm(Q, P, change.T.float())
     raise NotConverged(alpha, iteration, T, tol)
 
 
-def orthonormal(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def orthonormalize(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """S = Q T with orthonormal Q: (N, c) -> (N, r) float32 and (r, c) float64, r the rank of S
     beside columns of length one."""
     exact = S.double()
     squares, directions = torch.linalg.eigh(exact.T @ exact)
-    kept = ~(squares <= NOISE**2)  # what is no number is kept, to be seen
+    kept = ~(squares <= RANK_TOLERANCE**2)  # what is no number is kept, to be seen
     lengths, directions = squares[kept].sqrt(), directions[:, kept]
     Q, T = S @ (directions / lengths).float(), lengths[:, None] * directions.T
     if len(T) and lengths[0] < 1e-3 * lengths[-1]:  # a short direction is rounded: once more
-        Q, again = orthonormal(Q)
+        Q, again = orthonormalize(Q)
         T = again @ T
     return Q, T

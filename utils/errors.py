@@ -4,16 +4,16 @@
 class UserError(Exception):
     """Bad input, told to the user in one line (an argument a line), never as a traceback."""
 
-    status = 2  # of the process
+    exit_code = 2  # of the process
 
 
-class Refused(UserError):
+class SystemRefusal(UserError):
     """What the system refuses: a full disk, a read-only folder, a file that cannot be read."""
 
-    status = 1
+    exit_code = 1
 
 
-class Waiting(Exception):
+class WaitingForLabels(Exception):
     """No error: the run waits for a person, and one line says for what."""
 
-    status = 3  # of the process
+    exit_code = 3  # of the process

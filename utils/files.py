@@ -12,41 +12,41 @@ import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from utils.errors import Refused
-from utils.signals import uninterrupted
+from utils.errors import SystemRefusal
+from utils.signals import defer_signals
 
 # Of a write that was killed.
-LEFTOVER = re.compile(r"\.(.+\.(?:pt|csv|json)|queries\.html|classes\.txt)\.[a-z0-9_]{8}")
+LEFTOVER_PATTERN = re.compile(r"\.(.+\.(?:pt|csv|json)|queries\.html|classes\.txt)\.[a-z0-9_]{8}")
 
 
-def write_atomically(path: Path, content: bytes, older: Path | None = None) -> None:
+def write_atomically(path: Path, content: bytes, previous: Path | None = None) -> None:
     """Write beside the target and rename: a kill at any moment leaves the old file or the new.
 
     older: where the file that is replaced goes, so that at every moment two are there.  Raises
     Refused where the system does."""
-    with told(path), uninterrupted():
+    with os_errors_refused(path), defer_signals():
         make_folder(path.parent)
-        with staged(path, content) as temporary:
-            replaced = _second_name(path, older) if older and path.exists() else None
+        with temporary_beside(path, content) as temporary:
+            replaced = _link_or_move_aside(path, previous) if previous and path.exists() else None
             os.replace(temporary, path)
             if replaced:
-                os.replace(replaced, older)
+                os.replace(replaced, previous)
 
 
-def _second_name(path: Path, older: Path) -> Path | None:
+def _link_or_move_aside(path: Path, previous: Path) -> Path | None:
     """A leftover's name for what is at `path`.  Where the file system has no hard links it goes to
     `older` at once, and a kill before the next rename leaves the newest under a leftover's name."""
     second = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         os.link(path, second)
     except OSError:
-        os.replace(path, older)
+        os.replace(path, previous)
         return None
     return second
 
 
 @contextmanager
-def staged(path: Path, content: bytes):
+def temporary_beside(path: Path, content: bytes):
     """A whole file beside the target, for it to be renamed; -> its name.  Raises OSError."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -74,35 +74,35 @@ def make_folder(folder: Path) -> list[Path]:
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     except OSError:
-        remove_empty(made)
+        remove_empty_folders(made)
         raise
     return made
 
 
-def remove_empty(folders: list[Path]) -> None:
+def remove_empty_folders(folders: list[Path]) -> None:
     """Remove these folders, innermost first, as far as they are empty."""
     with suppress(OSError):
         for path in folders:
             path.rmdir()
 
 
-def sweep(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove what killed writes left.  The folder must be held (utils.lease)."""
     for path in folder.iterdir():
-        if LEFTOVER.fullmatch(path.name):
+        if LEFTOVER_PATTERN.fullmatch(path.name):
             with suppress(OSError):
                 path.unlink()
 
 
 @contextmanager
-def told(path: Path, deed: str = "written"):
+def os_errors_refused(path: Path, action: str = "written"):
     """An OSError within becomes Refused: the path, what is wrong, and the space left."""
     try:
         yield
     except OSError as error:
         why = error.strerror or str(error)
-        room = f" ({space_left(path)} left)" if deed == "written" else ""
-        raise Refused(f"{path} cannot be {deed}: {why}{room}") from None
+        room = f" ({space_left(path)} left)" if action == "written" else ""
+        raise SystemRefusal(f"{path} cannot be {action}: {why}{room}") from None
 
 
 def space_left(path: Path) -> str:

@@ -5,13 +5,13 @@ from scipy import sparse
 
 from utils.torch_faiss import faiss
 
-ITERATIONS = 10
-ROUNDS = 2  # of k-means||: of draws, each of as many candidates as there are clusters
-GREEDY = 2048  # clusters; beyond, 256 MB would not hold the candidates' distances
+DEFAULT_ITERATIONS = 10
+SAMPLING_ROUNDS = 2  # of k-means||: of draws, each of as many candidates as there are clusters
+MAX_GREEDY_CLUSTERS = 2048  # clusters; beyond, 256 MB would not hold the candidates' distances
 
 
-def cluster(
-    features: np.ndarray, count: int, seed: int, *, quick: tuple[int, int] | None = None
+def assign_clusters(
+    features: np.ndarray, count: int, seed: int, *, fast_iterations: tuple[int, int] | None = None
 ) -> np.ndarray:
     """Assign every row to one of `count` clusters, none of them empty.
 
@@ -20,25 +20,30 @@ def cluster(
     ValueError where N < count."""
     if len(features) < count:
         raise ValueError(f"{count} clusters of {len(features)} images")
-    start, iterations = None, sum(quick) if quick else ITERATIONS
-    if quick and count <= GREEDY:
-        start, iterations = _start(features, count, seed, quick[0]), quick[1]
-    kmeans = _trained(features, count, seed, iterations, start)
+    start, iterations = None, sum(fast_iterations) if fast_iterations else DEFAULT_ITERATIONS
+    if fast_iterations and count <= MAX_GREEDY_CLUSTERS:
+        start, iterations = (
+            _initial_centers(features, count, seed, fast_iterations[0]),
+            fast_iterations[1],
+        )
+    kmeans = _train_kmeans(features, count, seed, iterations, start)
     _, assigned = kmeans.index.search(features, 1)
-    return refill(features, assigned[:, 0], count)
+    return refill_empty_clusters(features, assigned[:, 0], count)
 
 
-def _start(features: np.ndarray, count: int, seed: int, iterations: int) -> np.ndarray:
+def _initial_centers(features: np.ndarray, count: int, seed: int, iterations: int) -> np.ndarray:
     """Centres after so many iterations on half of the rows; none: spread out over all rows."""
     rng = np.random.default_rng(seed)
     if not iterations:
-        return spread_out(features, count, rng)
+        return scalable_kmeans_init(features, count, rng)
     half = rng.choice(len(features), max(len(features) // 2, count), replace=False)
     some = features[half]
-    return _trained(some, count, seed, iterations, spread_out(some, count, rng)).centroids
+    return _train_kmeans(
+        some, count, seed, iterations, scalable_kmeans_init(some, count, rng)
+    ).centroids
 
 
-def _trained(features: np.ndarray, count: int, seed: int, iterations: int, start):
+def _train_kmeans(features: np.ndarray, count: int, seed: int, iterations: int, start):
     kmeans = faiss.Kmeans(
         features.shape[1],
         count,
@@ -51,7 +56,7 @@ def _trained(features: np.ndarray, count: int, seed: int, iterations: int, start
     return kmeans
 
 
-def spread_out(features: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def scalable_kmeans_init(features: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Centres to go on from: features (N, d) float32 -> (count, d) float32.
 
     Source: k-means||, Bahmani et al., "Scalable k-means++", VLDB 2012, algorithm 2.  Candidates are
@@ -61,23 +66,23 @@ def spread_out(features: np.ndarray, count: int, rng: np.random.Generator) -> np
     it keeps the one that leaves the least.  A first iteration costs next to nothing then: a row
     goes where its candidate goes, and each centre is the mean of its rows."""
     candidates = rng.choice(len(features), count, replace=False)
-    squares, nearest = _nearest(features, candidates)
-    for _ in range(ROUNDS - 1):
+    squares, nearest = _nearest_candidates(features, candidates)
+    for _ in range(SAMPLING_ROUNDS - 1):
         total = squares.cumsum()
         if total[-1] <= 0:
             break
-        drawn = np.unique(_draws(total, count, rng))
-        new, own = _nearest(features, drawn)
+        drawn = np.unique(_draw_indices(total, count, rng))
+        new, own = _nearest_candidates(features, drawn)
         closer = new < squares
         nearest[closer] = len(candidates) + own[closer]
         squares[closer] = new[closer]
         candidates = np.concatenate([candidates, drawn])
     weights = np.bincount(nearest, minlength=len(candidates)).astype(np.float32)
-    assigned = _greedy(features[candidates], weights, count, rng)[nearest]
-    return means(features, assigned, count)
+    assigned = _greedy_kmeans_plusplus(features[candidates], weights, count, rng)[nearest]
+    return cluster_means(features, assigned, count)
 
 
-def means(features: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
+def cluster_means(features: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
     """Clusters' means: features (N, d), assigned (N,) -> (count, d) of their type; a cluster
     without a row, whose place another has already, is at the origin."""
     each = (np.ones_like(assigned, features.dtype), assigned, np.arange(len(assigned) + 1))
@@ -85,7 +90,7 @@ def means(features: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
     return sums / np.bincount(assigned, minlength=count).clip(min=1)[:, None].astype(sums.dtype)
 
 
-def _nearest(features: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _nearest_candidates(features: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Squared distance (N,) float64 to the nearest of some rows, and which of them (N,)."""
     index = faiss.IndexFlatL2(features.shape[1])
     index.add(features[rows])
@@ -95,13 +100,13 @@ def _nearest(features: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.nda
     return squares, own[:, 0]
 
 
-def _draws(total: np.ndarray, count: int, rng) -> np.ndarray:
+def _draw_indices(total: np.ndarray, count: int, rng) -> np.ndarray:
     """So many indices, with the weights whose running sum is `total`."""
     found = np.searchsorted(total, rng.random(count) * total[-1], side="right")
     return np.minimum(found, len(total) - 1)
 
 
-def _greedy(points: np.ndarray, weights: np.ndarray, count: int, rng) -> np.ndarray:
+def _greedy_kmeans_plusplus(points: np.ndarray, weights: np.ndarray, count: int, rng) -> np.ndarray:
     """k-means++ of points (M, d) with weights (M,): which of the `count` that it chooses is nearest
     to each (M,)."""
     lengths = np.einsum("ij,ij->i", points, points)
@@ -113,7 +118,7 @@ def _greedy(points: np.ndarray, weights: np.ndarray, count: int, rng) -> np.ndar
         total = (weights * left).cumsum(dtype=np.float64)
         if total[-1] <= 0:
             break  # what is left are duplicates of what is chosen
-        drawn = _draws(total, trials, rng)
+        drawn = _draw_indices(total, trials, rng)
         reached = squares[drawn] if number == 0 else np.minimum(squares[drawn], left)
         best = (reached @ weights).argmin()
         assigned[(squares[drawn[best]] < left) if number else slice(None)] = number
@@ -121,7 +126,7 @@ def _greedy(points: np.ndarray, weights: np.ndarray, count: int, rng) -> np.ndar
     return assigned
 
 
-def refill(features: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
+def refill_empty_clusters(features: np.ndarray, assigned: np.ndarray, count: int) -> np.ndarray:
     """Give every empty cluster half of the then largest: the half towards its outermost member.
 
     DeepCluster splits a random cluster by a perturbed centroid; this is the same without a draw.

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def here() -> dict:
+def host_info() -> dict:
     """The host as processes see it: its name, its boot, and the namespace that process ids are of
     (each container has its own).  Boot "" where the system (Linux alone) does not tell."""
     boot, pids = "", 0
@@ -16,7 +16,7 @@ def here() -> dict:
     return {"host": socket.gethostname(), "boot": boot, "pids": pids}
 
 
-def started(pid: int) -> int | None:
+def process_start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot: a process id is given again, both are not.
     None where that cannot be read; 0 for one that has ended and not been waited for."""
     try:
@@ -29,7 +29,7 @@ def started(pid: int) -> int | None:
     return 0 if state in "ZX" and threads <= 1 else start
 
 
-def lives(pid: int, start: int | None) -> bool:
+def is_process_alive(pid: int, start_time: int | None) -> bool:
     """Whether the process of this host that started then lives; True where that is not known."""
     try:
         os.kill(pid, 0)
@@ -37,4 +37,4 @@ def lives(pid: int, start: int | None) -> bool:
         return False
     except PermissionError:
         pass  # another user's; /proc may hide it
-    return start is None or started(pid) in (start, None)
+    return start_time is None or process_start_time(pid) in (start_time, None)

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def top(scores: np.ndarray, count: int, candidates: np.ndarray) -> np.ndarray:
+def top_candidates(scores: np.ndarray, count: int, candidates: np.ndarray) -> np.ndarray:
     """The `count` candidates of largest score, best first.
 
     scores: (N,) float, indexed by image; candidates: (M,) int64, ascending -> (count,) int64.

@@ -10,23 +10,23 @@ if not __package__:
 
 from utils import signals
 
-PROGRAM = "install_datasets.sh"
+PROGRAM_NAME = "install_datasets.sh"
 
 if __name__ == "__main__":  # before what takes seconds to import
-    signals.leave_at_once(PROGRAM)
+    signals.exit_on_signal(PROGRAM_NAME)
 
 from data import DATASETS, generate_splits
 from data.active_dataset import DATA_ROOT
-from data.download.checksums import MISSING, PRESENT, WRONG, states
-from data.download.http_fetch import is_address
-from data.download.install import install
-from utils.console import say, spare_terminal
-from utils.errors import Refused, UserError
-from utils.files import told
-from utils.options.cli import OneLineParser, complain
+from data.download.checksums import FILE_MISSING, FILE_PRESENT, MD5_WRONG, file_statuses
+from data.download.http_fetch import is_url
+from data.download.install import install_dataset
+from utils.console import make_streams_safe, print_line
+from utils.errors import SystemRefusal, UserError
+from utils.files import os_errors_refused
+from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.schema import add_option
 
-EPILOG = """
+HELP_EPILOG = """
 Archives and data sets that are there already, torchvision's among them, are used as they are.  A
 download that was interrupted goes on where it was when the same command is given again.  What has
 a data set's name and is not the published file is renamed, not deleted.
@@ -34,53 +34,57 @@ a data set's name and is not the published file is renamed, not deleted.
 
 
 def main(argv=None) -> int:
-    spare_terminal()
-    args = _parsed(argv)
+    make_streams_safe()
+    args = _parse_args(argv)
     try:
-        with signals.stoppable():
+        with signals.raise_on_signal():
             if args.verify:
-                return verify(args.datasets, args.data_root)
+                return verify_datasets(args.datasets, args.data_root)
             # One that cannot be had does not keep the others.
-            return max(_set_up(name, args.data_root, args.mirror) for name in args.datasets)
-    except signals.Stopped as stopped:
-        say(f"{PROGRAM}: {stopped}", "stderr")
-        return stopped.status
+            return max(
+                _install_and_split(name, args.data_root, args.mirror) for name in args.datasets
+            )
+    except signals.StoppedBySignal as stopped:
+        print_line(f"{PROGRAM_NAME}: {stopped}", "stderr")
+        return stopped.exit_code
 
 
-def verify(names: list[str], root: str) -> int:
+def verify_datasets(names: list[str], root: str) -> int:
     """Read the files of data sets and say which are the published ones; -> the exit status."""
     wrong = []
     for name in names:
         try:
-            with told(Path(root), "read"):
-                found = states(root, DATASETS[name].published, afresh=True)
-                for path in DATASETS[name].files(root):  # whose md5 only its archive has
-                    found.setdefault(path, PRESENT if path.exists() else MISSING)
+            with os_errors_refused(Path(root), "read"):
+                found = file_statuses(root, DATASETS[name].published_md5, recompute=True)
+                for path in DATASETS[name].list_files(root):  # whose md5 only its archive has
+                    found.setdefault(path, FILE_PRESENT if path.exists() else FILE_MISSING)
         except UserError as error:
-            return complain(error, PROGRAM)
+            return print_error(error, PROGRAM_NAME)
         for path, state in found.items():
-            say(f"{state:8}{path}")
-        wrong += [name] if {WRONG, MISSING}.intersection(found.values()) else []
+            print_line(f"{state:8}{path}")
+        wrong += [name] if {MD5_WRONG, FILE_MISSING}.intersection(found.values()) else []
     if wrong:
-        again = f"`sh data/{PROGRAM} {' '.join(wrong)}`"
-        return complain(Refused(f"not all there: {', '.join(wrong)}: run {again}"), PROGRAM)
+        again = f"`sh data/{PROGRAM_NAME} {' '.join(wrong)}`"
+        return print_error(
+            SystemRefusal(f"not all there: {', '.join(wrong)}: run {again}"), PROGRAM_NAME
+        )
     return 0
 
 
-def _set_up(name: str, root: str, mirrors: list[str]) -> int:
-    say(f"{name}: into {Path(root).resolve()}")
+def _install_and_split(name: str, root: str, mirrors: list[str]) -> int:
+    print_line(f"{name}: into {Path(root).resolve()}")
     try:
-        install(name, DATASETS[name], root, mirrors)
+        install_dataset(name, DATASETS[name], root, mirrors)
     except UserError as error:
-        return complain(Refused(f"{name} could not be downloaded: {error}"), PROGRAM)
+        return print_error(SystemRefusal(f"{name} could not be downloaded: {error}"), PROGRAM_NAME)
     return generate_splits.main(["--dataset", name, "--data-root", root])
 
 
-def _parser(downloadable: list[str]) -> OneLineParser:
-    parser = OneLineParser(
-        prog=PROGRAM,
+def _make_parser(downloadable: list[str]) -> OneLineErrorParser:
+    parser = OneLineErrorParser(
+        prog=PROGRAM_NAME,
         description="Download data sets, check them, and make five splits of 100 labels of each.",
-        epilog=EPILOG,
+        epilog=HELP_EPILOG,
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -108,9 +112,9 @@ def _parser(downloadable: list[str]) -> OneLineParser:
     return parser
 
 
-def _parsed(argv):
-    downloadable = [name for name, spec in DATASETS.items() if spec.archives]
-    parser = _parser(downloadable)
+def _parse_args(argv):
+    downloadable = [name for name, spec in DATASETS.items() if spec.list_archives]
+    parser = _make_parser(downloadable)
     args = parser.parse_args(argv)
     args.data_root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
     for name in args.datasets:
@@ -119,7 +123,7 @@ def _parsed(argv):
     for mirror in args.mirror:
         if mirror in DATASETS:
             parser.error(f"--mirror: {mirror} is a data set; they are named before --mirror")
-        if not is_address(mirror) and not os.path.isdir(os.path.expanduser(mirror)):
+        if not is_url(mirror) and not os.path.isdir(os.path.expanduser(mirror)):
             parser.error(f"--mirror: {mirror} is neither an address (https://...) nor a folder")
     args.datasets = list(dict.fromkeys(args.datasets)) or downloadable
     return args

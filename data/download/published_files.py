@@ -8,19 +8,19 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data.images import Images, joined
+from data.images import Images, concatenate_images
 from utils.errors import UserError
 
-Files = Sequence[tuple[str, ...]]  # what is read at once, below the data root
+FileGroups = Sequence[tuple[str, ...]]  # what is read at once, below the data root
 
 
-def below(root: str, names) -> list[Path]:
+def paths_under_root(root: str, names) -> list[Path]:
     """Files of the data root."""
     return [Path(os.path.expanduser(root), name) for name in names]
 
 
-def read(
-    name: str, root: str, train: Files, test: Files, load: Callable[..., Images]
+def load_published(
+    name: str, root: str, train: FileGroups, test: FileGroups, load: Callable[..., Images]
 ) -> tuple[Images, Images]:
     """Training and test images.
 
@@ -30,17 +30,19 @@ def read(
         os.path.abspath(os.path.expanduser(root)),
         f"`sh data/install_datasets.sh {name}`",
     )
-    paths = [path for files in (*train, *test) for path in below(root, files)]
+    paths = [path for files in (*train, *test) for path in paths_under_root(root, files)]
     if missing := [path for path in paths if not os.path.isfile(path)]:
         lacks = f"{name} is not in {where}" if missing == paths else f"{missing[0]} is not there"
         raise UserError(f"{lacks}: run {command} or set --data-root")
     return tuple(
-        joined([_load(load, below(where, files), command) for files in part])
+        concatenate_images(
+            [_load_group(load, paths_under_root(where, files), command) for files in part]
+        )
         for part in (train, test)
     )
 
 
-def _load(load: Callable[..., Images], paths: list[Path], command: str) -> Images:
+def _load_group(load: Callable[..., Images], paths: list[Path], command: str) -> Images:
     try:
         return load(*paths)
     except UserError:

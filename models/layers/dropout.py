@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 # Row b: what the eight bits of byte b do to eight units.
-_SCALES = 2.0 * (torch.arange(256)[:, None] >> torch.arange(8) & 1)
+_BYTE_SCALES = 2.0 * (torch.arange(256)[:, None] >> torch.arange(8) & 1)
 
 
 class HalfDropout(nn.Module):
@@ -20,7 +20,7 @@ class HalfDropout(nn.Module):
         if not x.is_cpu:
             return F.dropout(x, 0.5)
         draws = torch.empty(-(-x.numel() // 64), dtype=torch.int64, device=x.device)
-        scales = _SCALES.to(x)[draws.random_(-(2**63), None).view(torch.uint8).long()]
+        scales = _BYTE_SCALES.to(x)[draws.random_(-(2**63), None).view(torch.uint8).long()]
         order = torch.empty_like(x).stride()  # as x lies in memory, less its gaps
         scales = scales.view(-1)[: x.numel()].as_strided(x.shape, order)
         return x * scales

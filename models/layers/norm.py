@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 
-class _OfOne:
+class _SingleValueMixin:
     """A batch with a single value a channel has no deviation: it is normalised as in evaluation."""
 
     def forward(self, batch):
@@ -14,9 +14,9 @@ class _OfOne:
         return F.batch_norm(batch, *statistics, self.weight, self.bias, eps=self.eps)
 
 
-class BatchNorm1d(_OfOne, nn.BatchNorm1d):
+class BatchNorm1d(_SingleValueMixin, nn.BatchNorm1d):
     pass
 
 
-class BatchNorm2d(_OfOne, nn.BatchNorm2d):
+class BatchNorm2d(_SingleValueMixin, nn.BatchNorm2d):
     pass

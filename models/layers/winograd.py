@@ -17,28 +17,34 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-TILE = 4  # outputs a side; an input tile has two more
-POINTS = (0, 0.75, -0.75, 1.5, -1.5)  # beside infinity; half the rounding of 0, ±1, ±2
-WIDE = 128  # channels, in and out, from which the transforms gain more than they cost
-CHUNK = 128  # tiles transformed at a time: they stay in the cache
+TILE_SIZE = 4  # outputs a side; an input tile has two more
+INTERPOLATION_POINTS = (
+    0,
+    0.75,
+    -0.75,
+    1.5,
+    -1.5,
+)  # beside infinity; half the rounding of 0, ±1, ±2
+MIN_CHANNELS = 128  # channels, in and out, from which the transforms gain more than they cost
+TILES_PER_CHUNK = 128  # tiles transformed at a time: they stay in the cache
 
 
-def _transforms() -> tuple[torch.Tensor, ...]:
+def _make_transforms() -> tuple[torch.Tensor, ...]:
     """Aᵀ ⊗ Aᵀ (16, 36), Bᵀ ⊗ Bᵀ (36, 36) and G ⊗ G (36, 9), float64: the Toom-Cook construction,
     polynomials evaluated at POINTS and interpolated."""
-    others = [[q for q in POINTS if q != p] for p in POINTS]
-    size = len(POINTS) + 1
-    a, b, g = np.zeros((TILE, size)), np.zeros((size, size)), np.zeros((size, 3))
-    for i, point in enumerate(POINTS):
-        a[:, i] = point ** np.arange(TILE)
+    others = [[q for q in INTERPOLATION_POINTS if q != p] for p in INTERPOLATION_POINTS]
+    size = len(INTERPOLATION_POINTS) + 1
+    a, b, g = np.zeros((TILE_SIZE, size)), np.zeros((size, size)), np.zeros((size, 3))
+    for i, point in enumerate(INTERPOLATION_POINTS):
+        a[:, i] = point ** np.arange(TILE_SIZE)
         g[i] = point ** np.arange(3) / np.prod([point - q for q in others[i]])
         b[i, : size - 1] = np.poly(others[i])[::-1]
     a[-1, -1] = g[-1, -1] = 1
-    b[-1] = np.poly(POINTS)[::-1]
+    b[-1] = np.poly(INTERPOLATION_POINTS)[::-1]
     return tuple(torch.from_numpy(np.kron(m, m)) for m in (a, b, g))
 
 
-OUTPUT, INPUT, FILTER = _transforms()
+OUTPUT_TRANSFORM, INPUT_TRANSFORM, FILTER_TRANSFORM = _make_transforms()
 
 
 class WinogradConv2d(nn.Conv2d):
@@ -47,29 +53,29 @@ class WinogradConv2d(nn.Conv2d):
     Outputs of that way are channels last; it has no second derivative."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if not self._pays(images):
+        if not self._is_faster(images):
             return super().forward(images)
-        return _Convolution.apply(images, self.weight, self.bias, self.padding[0])
+        return _WinogradFunction.apply(images, self.weight, self.bias, self.padding[0])
 
-    def _pays(self, images: torch.Tensor) -> bool:
+    def _is_faster(self, images: torch.Tensor) -> bool:
         return (
             self.kernel_size == (3, 3)
             and (self.stride == self.dilation == (1, 1) and self.groups == 1)
             and (self.padding in ((0, 0), (1, 1)) and self.padding_mode == "zeros")
-            and min(self.in_channels, self.out_channels) >= WIDE
-            and (images.ndim == 4 and min(images.shape[2:]) >= TILE + 2)
+            and min(self.in_channels, self.out_channels) >= MIN_CHANNELS
+            and (images.ndim == 4 and min(images.shape[2:]) >= TILE_SIZE + 2)
             and images.dtype == torch.float32
             and images.device.type == "cpu"
             and not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
         )
 
 
-class _Convolution(torch.autograd.Function):
+class _WinogradFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx, images, weight, bias, padding):
         ctx.save_for_backward(images, weight)
         ctx.padding = padding
-        return convolve(images, weight, bias, padding)
+        return convolve_3x3(images, weight, bias, padding)
 
     @staticmethod
     @once_differentiable
@@ -78,57 +84,62 @@ class _Convolution(torch.autograd.Function):
         to_images, to_weight, to_bias, _ = ctx.needs_input_grad
         turned = weight.flip(2, 3).transpose(0, 1)
         return (
-            convolve(gradient, turned, None, 2 - ctx.padding) if to_images else None,
+            convolve_3x3(gradient, turned, None, 2 - ctx.padding) if to_images else None,
             weight_gradient(images, gradient, ctx.padding) if to_weight else None,
             gradient.sum(dim=(0, 2, 3)) if to_bias else None,
             None,
         )
 
 
-def convolve(images, weight, bias=None, padding: int = 0) -> torch.Tensor:
+def convolve_3x3(images, weight, bias=None, padding: int = 0) -> torch.Tensor:
     """images (N, c, H, W), weight (d, c, 3, 3), bias (d,) -> (N, d, H', W'), channels last, with
     H' = H + 2·padding − 2 and W' likewise."""
     d, c = weight.shape[:2]
-    filters = (FILTER.to(weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(-1, c, d)
-    back = OUTPUT.to(images)
+    filters = (FILTER_TRANSFORM.to(weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(
+        -1, c, d
+    )
+    back = OUTPUT_TRANSFORM.to(images)
     n, height, width = len(images), *(side + 2 * padding - 2 for side in images.shape[2:])
-    down, across = -(-height // TILE), -(-width // TILE)
-    outputs = images.new_empty(n, down, TILE, across, TILE, d)
-    for part, tiles in _tiles(images, padding, down, across):
+    down, across = -(-height // TILE_SIZE), -(-width // TILE_SIZE)
+    outputs = images.new_empty(n, down, TILE_SIZE, across, TILE_SIZE, d)
+    for part, tiles in _iter_input_tiles(images, padding, down, across):
         found = back @ torch.bmm(tiles, filters).view(len(filters), -1)
-        found = found.view(TILE, TILE, -1, down, across, d).permute(2, 3, 0, 4, 1, 5)
+        found = found.view(TILE_SIZE, TILE_SIZE, -1, down, across, d).permute(2, 3, 0, 4, 1, 5)
         torch.add(found, 0 if bias is None else bias, out=outputs[part])
-    outputs = outputs.view(n, TILE * down, TILE * across, d)[:, :height, :width]
+    outputs = outputs.view(n, TILE_SIZE * down, TILE_SIZE * across, d)[:, :height, :width]
     return outputs.contiguous().permute(0, 3, 1, 2)
 
 
 def weight_gradient(images, gradient, padding: int = 0) -> torch.Tensor:
     """images (N, c, H, W), gradient (N, d, H', W') of the outputs -> (d, c, 3, 3)."""
     c, (n, d, height, width) = images.shape[1], gradient.shape
-    down, across = -(-height // TILE), -(-width // TILE)
+    down, across = -(-height // TILE_SIZE), -(-width // TILE_SIZE)
     gradient = gradient.permute(0, 2, 3, 1)
-    if height % TILE or width % TILE:
-        gradient = F.pad(gradient, (0, 0, 0, TILE * across - width, 0, TILE * down - height))
-    gradient = gradient.reshape(n, down, TILE, across, TILE, d).permute(2, 4, 0, 1, 3, 5)
-    forth = OUTPUT.to(images).T
+    if height % TILE_SIZE or width % TILE_SIZE:
+        gradient = F.pad(
+            gradient, (0, 0, 0, TILE_SIZE * across - width, 0, TILE_SIZE * down - height)
+        )
+    gradient = gradient.reshape(n, down, TILE_SIZE, across, TILE_SIZE, d).permute(2, 4, 0, 1, 3, 5)
+    forth = OUTPUT_TRANSFORM.to(images).T
     filters = images.new_zeros(len(forth), c, d)
-    for part, tiles in _tiles(images, padding, down, across):
-        found = (forth @ gradient[:, :, part].reshape(TILE**2, -1)).view(len(forth), -1, d)
+    for part, tiles in _iter_input_tiles(images, padding, down, across):
+        found = (forth @ gradient[:, :, part].reshape(TILE_SIZE**2, -1)).view(len(forth), -1, d)
         filters.baddbmm_(tiles.transpose(1, 2), found)
-    weight = FILTER.to(images).T @ filters.view(len(forth), -1)
+    weight = FILTER_TRANSFORM.to(images).T @ filters.view(len(forth), -1)
     return weight.view(3, 3, c, d).permute(3, 2, 0, 1)
 
 
-def _tiles(images, padding: int, down: int, across: int):
+def _iter_input_tiles(images, padding: int, down: int, across: int):
     """Input tiles, transformed, some images at a time -> slice of the images, (36, tiles, c)."""
     n, c, height, width = images.shape
-    side, step = TILE + 2, max(1, CHUNK // (down * across))
-    padded = images.new_zeros(step, TILE * down + 2, TILE * across + 2, c)
+    side, step = TILE_SIZE + 2, max(1, TILES_PER_CHUNK // (down * across))
+    padded = images.new_zeros(step, TILE_SIZE * down + 2, TILE_SIZE * across + 2, c)
     image, row, column, _ = padded.stride()
     overlapping = padded.as_strided(
-        (side, side, step, down, across, c), (row, column, image, TILE * row, TILE * column, 1)
+        (side, side, step, down, across, c),
+        (row, column, image, TILE_SIZE * row, TILE_SIZE * column, 1),
     )
-    transform = INPUT.to(images)
+    transform = INPUT_TRANSFORM.to(images)
     for start in range(0, n, step):
         part = images[start : start + step].permute(0, 2, 3, 1)
         padded[: len(part), padding : padding + height, padding : padding + width] = part

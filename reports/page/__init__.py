@@ -6,19 +6,19 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports import panels
-from reports.curves import COLOURS, styles_of
-from reports.file_names import PAGE
-from reports.formatted_tables import Table
-from reports.page.run_sections import stories
-from reports.runs import Group
+from reports.curves import CURVE_COLORS, assign_styles
+from reports.file_names import HTML_MARK
+from reports.formatted_tables import ReportTable
+from reports.page.run_sections import make_run_entries
+from reports.runs import RunGroup
 
-_HERE = Path(__file__).parent
+_PAGE_FOLDER = Path(__file__).parent
 
 
-def render(
-    groups: list[Group],
+def render_page(
+    groups: list[RunGroup],
     summary: pd.DataFrame,
-    tables: list[Table],
+    tables: list[ReportTable],
     notes: list[str],
     measure: str,
     pictures,
@@ -27,33 +27,33 @@ def render(
 
     summary: of reports.summary.summarise; pictures: config of a run -> its images
     (pictures.Pictures).  All that runs say is escaped."""
-    methods = list(styles_of(summary))
+    methods = list(assign_styles(summary))
     environment = Environment(
-        loader=FileSystemLoader(_HERE),
+        loader=FileSystemLoader(_PAGE_FOLDER),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
     return environment.get_template("page.html").render(
-        generator=PAGE,
-        css=(_HERE / "page.css").read_text(),
-        js=(_HERE / "page.js").read_text(),
+        generator=HTML_MARK,
+        css=(_PAGE_FOLDER / "page.css").read_text(),
+        js=(_PAGE_FOLDER / "page.js").read_text(),
         measure=measure,
         notes=notes,
-        methods=[_style(number, name) for number, name in enumerate(methods)],
-        panels=panels.panels(summary, methods),
-        size=(panels.WIDTH, panels.HEIGHT),
+        methods=[_curve_style(number, name) for number, name in enumerate(methods)],
+        panels=panels.make_panels(summary, methods),
+        size=(panels.PANEL_WIDTH, panels.PANEL_HEIGHT),
         tables=tables,
-        runs=stories(groups, pictures),
+        runs=make_run_entries(groups, pictures),
     )
 
 
-def _style(number: int, name: str) -> dict:
+def _curve_style(number: int, name: str) -> dict:
     """How the curve of a method looks, in every panel."""
     return {
         "name": name,
-        "colour": number % len(COLOURS),
-        "shape": panels.SHAPES[number % len(panels.SHAPES)],
-        "dashes": panels.DASHES[number // len(COLOURS) % len(panels.DASHES)],
+        "colour": number % len(CURVE_COLORS),
+        "shape": panels.MARKER_SHAPES[number % len(panels.MARKER_SHAPES)],
+        "dashes": panels.DASH_PATTERNS[number // len(CURVE_COLORS) % len(panels.DASH_PATTERNS)],
     }

@@ -16,16 +16,16 @@ if not __package__:  # run as a path, from any folder
 import numpy as np
 import pandas as pd
 
-from reports.output_files import write
-from reports.paired_tests import compare, holm
-from reports.runs import Sample, read_folder
-from utils.console import say
+from reports.output_files import write_all_or_none
+from reports.paired_tests import difference_statistics, holm_correction
+from reports.runs import RunResult, read_runs_below
+from utils.console import print_line
 from utils.errors import UserError
-from utils.options.cli import OneLineParser, complain
-from utils.options.converters import not_empty
+from utils.options.cli import OneLineErrorParser, print_error
+from utils.options.converters import non_empty_text
 
-TITLES = {"digits": "digits", "folder": "5,000 MNIST digits"}
-AS_MANY = {  # by steps an epoch, on digits and on MNIST
+DATASET_TITLES = {"digits": "digits", "folder": "5,000 MNIST digits"}
+MATCHED_QUANTITY = {  # by steps an epoch, on digits and on MNIST
     19: "steps",
     52: "steps",
     238: "images",
@@ -33,19 +33,25 @@ AS_MANY = {  # by steps an epoch, on digits and on MNIST
     958: "images of PRE",
     8000: "images of PRE",
 }
-CHOSEN, RANDOM = "chosen ten", "random"
-SPLITS, USUAL, LATER = 5, (10, 50), (30, 50)  # and numbers of labels
-ALONE, PRE, LP, BOTH, CEAL = "labels only", "PRE", "LP", "PRE + LP", "CEAL"
-STEPS, IMAGES = "as many steps", "as many images"
-LINES = {  # way of training -> colour, style
-    ALONE: ("tab:gray", "-"),
-    f"{ALONE}, {IMAGES}": ("tab:gray", ":"),
+SELECTED_INITIAL, RANDOM_METHOD = "chosen ten", "random"
+NUM_SPLITS, DEFAULT_LABEL_COUNTS, LATE_LABEL_COUNTS = 5, (10, 50), (30, 50)  # and numbers of labels
+SUPERVISED, PRETRAINING, LABEL_PROPAGATION, PRETRAINING_AND_LP, CEAL = (
+    "labels only",
+    "PRE",
+    "LP",
+    "PRE + LP",
+    "CEAL",
+)
+MATCHED_STEPS, MATCHED_IMAGES = "as many steps", "as many images"
+LINE_STYLES = {  # way of training -> colour, style
+    SUPERVISED: ("tab:gray", "-"),
+    f"{SUPERVISED}, {MATCHED_IMAGES}": ("tab:gray", ":"),
     CEAL: ("tab:brown", "-"),
-    PRE: ("tab:orange", "-"),
-    f"{PRE}, {IMAGES}": ("tab:orange", ":"),
-    LP: ("tab:blue", "-"),
-    BOTH: ("tab:green", "-"),
-    f"{BOTH}, {CHOSEN}": ("tab:red", "-"),
+    PRETRAINING: ("tab:orange", "-"),
+    f"{PRETRAINING}, {MATCHED_IMAGES}": ("tab:orange", ":"),
+    LABEL_PROPAGATION: ("tab:blue", "-"),
+    PRETRAINING_AND_LP: ("tab:green", "-"),
+    f"{PRETRAINING_AND_LP}, {SELECTED_INITIAL}": ("tab:red", "-"),
 }
 
 
@@ -54,122 +60,168 @@ class Claim:
     """One way of training and method against another, at so many labels, few and many; "all": the
     mean of all methods that choose."""
 
-    words: str
-    mine: tuple[str, str]
-    other: tuple[str, str]
-    labels: tuple[int, int] = USUAL
+    description: str
+    treatment: tuple[str, str]
+    reference: tuple[str, str]
+    label_counts: tuple[int, int] = DEFAULT_LABEL_COUNTS
 
 
-def _by_random(mine: str, other: str, labels=USUAL) -> Claim:
-    return Claim(f"{mine} against {other}", (mine, RANDOM), (other, RANDOM), labels)
+def _compare_trainings(mine: str, other: str, labels=DEFAULT_LABEL_COUNTS) -> Claim:
+    return Claim(f"{mine} against {other}", (mine, RANDOM_METHOD), (other, RANDOM_METHOD), labels)
 
 
-def _against_random(method: str, way: str, words: str = "") -> Claim:
+def _compare_with_random(method: str, way: str, words: str = "") -> Claim:
     """The first labels are the same for all."""
-    return Claim(f"{words or method} against random, {way}", (way, method), (way, RANDOM), LATER)
+    return Claim(
+        f"{words or method} against random, {way}",
+        (way, method),
+        (way, RANDOM_METHOD),
+        LATE_LABEL_COUNTS,
+    )
 
 
 CLAIMS = (
-    _by_random(PRE, ALONE),
-    _by_random(PRE, f"{ALONE}, {IMAGES} of PRE"),
-    *(_by_random(LP, other) for other in (ALONE, f"{ALONE}, {STEPS}", f"{ALONE}, {IMAGES}")),
-    *(_by_random(BOTH, other) for other in (ALONE, f"{ALONE}, {STEPS}", f"{ALONE}, {IMAGES}")),
-    *(_by_random(BOTH, other) for other in (PRE, f"{PRE}, {STEPS}", f"{PRE}, {IMAGES}")),
-    _by_random(CEAL, ALONE, LATER),
-    *(_against_random("all", way, "five methods") for way in (ALONE, PRE, LP, BOTH)),
-    *(_against_random("lp_coverage", way) for way in (ALONE, PRE, LP, BOTH)),
+    _compare_trainings(PRETRAINING, SUPERVISED),
+    _compare_trainings(PRETRAINING, f"{SUPERVISED}, {MATCHED_IMAGES} of PRE"),
     *(
-        Claim(f"random, {BOTH}, against {method}, {ALONE}", (BOTH, RANDOM), (ALONE, method))
+        _compare_trainings(LABEL_PROPAGATION, other)
+        for other in (
+            SUPERVISED,
+            f"{SUPERVISED}, {MATCHED_STEPS}",
+            f"{SUPERVISED}, {MATCHED_IMAGES}",
+        )
+    ),
+    *(
+        _compare_trainings(PRETRAINING_AND_LP, other)
+        for other in (
+            SUPERVISED,
+            f"{SUPERVISED}, {MATCHED_STEPS}",
+            f"{SUPERVISED}, {MATCHED_IMAGES}",
+        )
+    ),
+    *(
+        _compare_trainings(PRETRAINING_AND_LP, other)
+        for other in (
+            PRETRAINING,
+            f"{PRETRAINING}, {MATCHED_STEPS}",
+            f"{PRETRAINING}, {MATCHED_IMAGES}",
+        )
+    ),
+    _compare_trainings(CEAL, SUPERVISED, LATE_LABEL_COUNTS),
+    *(
+        _compare_with_random("all", way, "five methods")
+        for way in (SUPERVISED, PRETRAINING, LABEL_PROPAGATION, PRETRAINING_AND_LP)
+    ),
+    *(
+        _compare_with_random("lp_coverage", way)
+        for way in (SUPERVISED, PRETRAINING, LABEL_PROPAGATION, PRETRAINING_AND_LP)
+    ),
+    *(
+        Claim(
+            f"random, {PRETRAINING_AND_LP}, against {method}, {SUPERVISED}",
+            (PRETRAINING_AND_LP, RANDOM_METHOD),
+            (SUPERVISED, method),
+        )
         for method in ("coreset", "lp_coverage")
     ),
-    _by_random(f"{BOTH}, {CHOSEN}", BOTH),
+    _compare_trainings(f"{PRETRAINING_AND_LP}, {SELECTED_INITIAL}", PRETRAINING_AND_LP),
 )
 
 
 def main(argv=None) -> int:
-    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("folder", type=not_empty, help="where the study's runs are")
+    parser = OneLineErrorParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("folder", type=non_empty_text, help="where the study's runs are")
     folder = Path(parser.parse_args(argv).folder)
     try:
-        samples, notes = read_folder(folder)
+        samples, notes = read_runs_below(folder)
         for note in notes:
-            say(note, "stderr")
-        curves = gathered(samples)
+            print_line(note, "stderr")
+        curves = collect_curves(samples)
         if not curves:
             raise UserError(f"no finished run of the study below {folder}")
-        tables = [means(curves), claims(curves), choices(curves)]
+        tables = [means_table(curves), claims_table(curves), methods_table(curves)]
         text = "\n".join(tables)
-        write({folder / "claims.md": text.encode(), folder / "claims.png": figure(curves)})
+        write_all_or_none(
+            {folder / "claims.md": text.encode(), folder / "claims.png": draw_figure(curves)}
+        )
     except UserError as error:
-        return complain(error)
-    say(text)
+        return print_error(error)
+    print_line(text)
     return 0
 
 
-def way_of(sample: Sample) -> str:
+def training_name(sample: RunResult) -> str:
     """The way of training, in words."""
     config = sample.config
-    parts = [PRE] if config["add_unsupervised_pretraining"] else []
-    parts += [name for name in (LP, CEAL) if config[f"add_{name.lower()}"]]
-    words = " + ".join(parts) or ALONE
+    parts = [PRETRAINING] if config["add_unsupervised_pretraining"] else []
+    parts += [name for name in (LABEL_PROPAGATION, CEAL) if config[f"add_{name.lower()}"]]
+    words = " + ".join(parts) or SUPERVISED
     if steps := config["steps_per_epoch"]:
-        words += f", as many {AS_MANY.get(steps, f'steps as {steps} an epoch')}"
-    return f"{words}, {CHOSEN}" if config["initial"] != "balanced" else words
+        words += f", as many {MATCHED_QUANTITY.get(steps, f'steps as {steps} an epoch')}"
+    return f"{words}, {SELECTED_INITIAL}" if config["initial"] != "balanced" else words
 
 
-def gathered(samples: list[Sample]) -> dict[tuple[str, str, str], pd.DataFrame]:
+def collect_curves(samples: list[RunResult]) -> dict[tuple[str, str, str], pd.DataFrame]:
     """Data set, way of training, method -> top-1: a row a split and seed, a column a number of
     labels."""
     rows = {}
     for sample in samples:
-        key = sample.config["dataset"], way_of(sample), sample.config["al_method"]
+        key = sample.config["dataset"], training_name(sample), sample.config["al_method"]
         curve = sample.results.set_index("labeled")["top1"]
         rows.setdefault(key, {})[sample.split, sample.seed] = curve
     return {key: pd.DataFrame(found).T.sort_index() for key, found in rows.items()}
 
 
-def _of(curves, dataset: str, way: str, method: str) -> pd.DataFrame | None:
+def _method_curves(curves, dataset: str, way: str, method: str) -> pd.DataFrame | None:
     """The curves of a method, or the mean of all that choose."""
     if method != "all":
         return curves.get((dataset, way, method))
     some = [found for key, found in curves.items() if key[:2] == (dataset, way)]
-    some = [found for found in some if found is not curves.get((dataset, way, RANDOM))]
+    some = [found for found in some if found is not curves.get((dataset, way, RANDOM_METHOD))]
     return sum(some) / len(some) if some else None
 
 
-def _compared(curves, dataset: str, wanted: list[Claim]) -> pd.DataFrame:
+def _compare_claims(curves, dataset: str, wanted: list[Claim]) -> pd.DataFrame:
     """What `compare` says, and p after Holm's correction: a row for each place in `wanted` and
     number of labels that this data set has."""
     rows = {}
     for place, claim in enumerate(wanted):
-        mine, other = (_of(curves, dataset, *side) for side in (claim.mine, claim.other))
-        for labels in claim.labels:
+        mine, other = (
+            _method_curves(curves, dataset, *side) for side in (claim.treatment, claim.reference)
+        )
+        for labels in claim.label_counts:
             if mine is not None and other is not None and labels in mine and labels in other:
-                rows[place, labels] = compare((mine[labels] - other[labels]).dropna().to_numpy())
+                rows[place, labels] = difference_statistics(
+                    (mine[labels] - other[labels]).dropna().to_numpy()
+                )
     frame = pd.DataFrame.from_dict(rows, orient="index")
-    return frame.assign(p=holm(frame["t_p"])) if len(frame) else frame
+    return frame.assign(p=holm_correction(frame["t_p"])) if len(frame) else frame
 
 
-def _table(title: str, curves, wanted: list[Claim], usual=USUAL) -> str:
+def _comparison_table(title: str, curves, wanted: list[Claim], usual=DEFAULT_LABEL_COUNTS) -> str:
     """A row a claim; for each data set a column with few labels and one with many, `usual`."""
-    sets = [name for name in TITLES if any(key[0] == name for key in curves)]
-    frames = [_compared(curves, name, wanted) for name in sets]
-    heads = [f"{TITLES[name]}, {labels} labels" for name in sets for labels in usual]
+    sets = [name for name in DATASET_TITLES if any(key[0] == name for key in curves)]
+    frames = [_compare_claims(curves, name, wanted) for name in sets]
+    heads = [f"{DATASET_TITLES[name]}, {labels} labels" for name in sets for labels in usual]
     lines = [f"| {title} | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(heads)]
     for place, claim in enumerate(wanted):
         cells = [
-            cell(frame.loc[(place, labels),]) if (place, labels) in frame.index else ""
+            format_difference(frame.loc[(place, labels),]) if (place, labels) in frame.index else ""
             for frame in frames
-            for labels in claim.labels
+            for labels in claim.label_counts
         ]
         if any(cells):
-            few, many = claim.labels
-            words = claim.words if claim.labels == usual else f"{claim.words} ({few}, {many})"
+            few, many = claim.label_counts
+            words = (
+                claim.description
+                if claim.label_counts == usual
+                else f"{claim.description} ({few}, {many})"
+            )
             lines.append(f"| {words} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def cell(row, usual: int = SPLITS) -> str:
+def format_difference(row, usual: int = NUM_SPLITS) -> str:
     """The difference with its interval by t, p, and n where it is not the usual one."""
     mean, low, high = (f"{round(row[name], 1) + 0.0:+.1f}" for name in ("mean", "t_low", "t_high"))
     words = f"{mean} ({low} to {high})" if row["n"] > 1 else mean
@@ -180,20 +232,20 @@ def cell(row, usual: int = SPLITS) -> str:
     return words.replace("-", "−")
 
 
-def claims(curves) -> str:
+def claims_table(curves) -> str:
     """The claims, in points."""
-    return _table("difference in points", curves, list(CLAIMS))
+    return _comparison_table("difference in points", curves, list(CLAIMS))
 
 
-def choices(curves) -> str:
+def methods_table(curves) -> str:
     """Each method against random under each way of training."""
-    methods = list(dict.fromkeys(key[2] for key in curves if key[2] != RANDOM))
-    ways = (ALONE, PRE, LP, BOTH)
-    wanted = [_against_random(method, way) for way in ways for method in methods]
-    return _table("each method, difference in points", curves, wanted, LATER)
+    methods = list(dict.fromkeys(key[2] for key in curves if key[2] != RANDOM_METHOD))
+    ways = (SUPERVISED, PRETRAINING, LABEL_PROPAGATION, PRETRAINING_AND_LP)
+    wanted = [_compare_with_random(method, way) for way in ways for method in methods]
+    return _comparison_table("each method, difference in points", curves, wanted, LATE_LABEL_COUNTS)
 
 
-def means(curves) -> str:
+def means_table(curves) -> str:
     """Mean and deviation of every row of the study."""
     lines = ["| data set | training | method | n | 10 labels | 30 labels | 50 labels |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
@@ -203,12 +255,14 @@ def means(curves) -> str:
             for n in (10, 30, 50)
         ]
         lines.append(
-            f"| {TITLES[dataset]} | {way} | {method} | {len(frame)} | " + " | ".join(cells) + " |"
+            f"| {DATASET_TITLES[dataset]} | {way} | {method} | {len(frame)} | "
+            + " | ".join(cells)
+            + " |"
         )
     return "\n".join(lines) + "\n"
 
 
-def figure(curves) -> bytes:
+def draw_figure(curves) -> bytes:
     """A panel a data set: the error with random choice, and from the worst to the best method, for
     each way of training."""
     import io
@@ -218,14 +272,14 @@ def figure(curves) -> bytes:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    sets = [name for name in TITLES if any(key[0] == name for key in curves)]
+    sets = [name for name in DATASET_TITLES if any(key[0] == name for key in curves)]
     drawn, axes = pyplot.subplots(
         1, len(sets), figsize=(5 * len(sets), 4.4), squeeze=False, layout="constrained"
     )
     for axis, dataset in zip(axes[0], sets, strict=True):
-        for way, (colour, style) in LINES.items():
-            _draw(axis, curves, dataset, way, colour, style)
-        axis.set(title=TITLES[dataset], xlabel="labels", yscale="log", xticks=(10, 30, 50))
+        for way, (colour, style) in LINE_STYLES.items():
+            _draw_training(axis, curves, dataset, way, colour, style)
+        axis.set(title=DATASET_TITLES[dataset], xlabel="labels", yscale="log", xticks=(10, 30, 50))
         axis.set_yticks(ticks := (1, 2, 5, 10, 20, 50), [str(tick) for tick in ticks])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
@@ -238,13 +292,13 @@ def figure(curves) -> bytes:
     return image.getvalue()
 
 
-def _draw(axis, curves, dataset: str, way: str, colour: str, style: str) -> None:
+def _draw_training(axis, curves, dataset: str, way: str, colour: str, style: str) -> None:
     errors = {
         key[2]: 100 - frame.mean() for key, frame in curves.items() if key[:2] == (dataset, way)
     }
-    if RANDOM not in errors:
+    if RANDOM_METHOD not in errors:
         return
-    line = errors[RANDOM]
+    line = errors[RANDOM_METHOD]
     axis.plot(line.index, line, color=colour, linestyle=style, marker="o", label=way)
     if len(errors) > 1:
         spread = pd.DataFrame(errors)

@@ -16,35 +16,37 @@ if not __package__:  # run as a path, from any folder
 
 import pandas as pd
 
-from reports.paired_tests import compare, holm
-from reports.runs import Sample, read_folder
-from scripts.studies.claims import cell
-from utils.console import say
+from reports.paired_tests import difference_statistics, holm_correction
+from reports.runs import RunResult, read_runs_below
+from scripts.studies.claims import format_difference
+from utils.console import print_line
 from utils.errors import UserError
-from utils.options.cli import OneLineParser, complain
-from utils.options.converters import not_empty
+from utils.options.cli import OneLineErrorParser, print_error
+from utils.options.converters import non_empty_text
 
-MINE = "lp_coverage"
+OWN_METHOD = "lp_coverage"
 
 
 def main(argv=None) -> int:
-    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("folder", type=not_empty, help="where the sweep's runs are")
+    parser = OneLineErrorParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("folder", type=non_empty_text, help="where the sweep's runs are")
     folder = parser.parse_args(argv).folder
     try:
-        samples, notes = read_folder(Path(folder))
+        samples, notes = read_runs_below(Path(folder))
         for note in notes:
-            say(note, "stderr")
-        found = gathered(samples)
-        if MINE not in found or found.empty:
-            raise UserError(f"no table with finished runs of {MINE} and the others below {folder}")
+            print_line(note, "stderr")
+        found = collect_accuracies(samples)
+        if OWN_METHOD not in found or found.empty:
+            raise UserError(
+                f"no table with finished runs of {OWN_METHOD} and the others below {folder}"
+            )
     except UserError as error:
-        return complain(error)
-    say(means(found) + "\n" + differences(found))
+        return print_error(error)
+    print_line(means_table(found) + "\n" + differences_table(found))
     return 0
 
 
-def gathered(samples: list[Sample]) -> pd.DataFrame:
+def collect_accuracies(samples: list[RunResult]) -> pd.DataFrame:
     """Top-1: a row a table, division and cycle, a column a way to choose the first labels."""
     parts = [
         sample.results.assign(
@@ -66,7 +68,7 @@ def gathered(samples: list[Sample]) -> pd.DataFrame:
     return found.unstack("choice").dropna()
 
 
-def means(found: pd.DataFrame) -> str:
+def means_table(found: pd.DataFrame) -> str:
     """A row a table: mean and deviation over its divisions with the first labels alone."""
     groups = found.xs(0, level="cycle").groupby(level=["table", "classes"])
     mean, deviation = groups.mean(), groups.std()
@@ -81,23 +83,32 @@ def means(found: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def differences(found: pd.DataFrame) -> str:
+def differences_table(found: pd.DataFrame) -> str:
     """A row another choice, a column a number of labels: the mean difference over the tables, its
     interval by t, Wilcoxon's p after Holm's correction, and on how many tables it is above."""
     by_table = found.groupby(level=["cycle", "table"]).mean()
-    apart = by_table.drop(columns=MINE).rsub(by_table[MINE], axis=0)  # MINE less the other
+    apart = by_table.drop(columns=OWN_METHOD).rsub(
+        by_table[OWN_METHOD], axis=0
+    )  # MINE less the other
     cycles = apart.index.unique("cycle")
-    rows = {(name, n): compare(apart.loc[n, name].to_numpy()) for name in apart for n in cycles}
+    rows = {
+        (name, n): difference_statistics(apart.loc[n, name].to_numpy())
+        for name in apart
+        for n in cycles
+    }
     frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame = frame.assign(p=holm(frame["wilcoxon_p"]))
+    frame = frame.assign(p=holm_correction(frame["wilcoxon_p"]))
     heads = [f"labels = {n + 1} × classes" for n in cycles]
-    lines = [f"| {MINE} less | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(cycles)]
+    lines = [
+        f"| {OWN_METHOD} less | " + " | ".join(heads) + " |",
+        "| --- |" + " --- |" * len(cycles),
+    ]
     for name in apart:
         cells = []
         for n in cycles:
             some = apart.loc[n, name]
             above = f"above on {(some > 0).sum()} of {len(some)}"
-            cells.append(f"{cell(frame.loc[(name, n),], len(some))}; {above}")
+            cells.append(f"{format_difference(frame.loc[(name, n),], len(some))}; {above}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

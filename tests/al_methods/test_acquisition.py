@@ -12,7 +12,7 @@ import al_methods
 from al_methods import METHODS, coreset, jlp, select
 from al_methods.spec import Method
 from data.pool import Pool
-from utils.diffusion import Diffusion, diffuse
+from utils.diffusion import DiffusionSolver, diffuse
 from utils.graph import affinity
 from utils.options.option import Option, asked
 
@@ -73,7 +73,11 @@ def test_a_method_cannot_write_to_the_labels(monkeypatch, kind):
 
     monkeypatch.setitem(METHODS, "writing", Method(pick))
     labels = np.full(4, -1)
-    given = {"numpy": labels, "torch": torch.from_numpy(labels), "pool": Pool.empty(4).labels}
+    given = {
+        "numpy": labels,
+        "torch": torch.from_numpy(labels),
+        "pool": Pool.make_unlabeled(4).labels,
+    }
     with pytest.raises(ValueError, match="read-only"):
         select("writing", labels=given[kind], budget=1, rng=None)
     assert (np.asarray(given[kind]) == -1).all()
@@ -94,7 +98,7 @@ def test_a_method_may_need_what_nobody_here_knows(monkeypatch):
     with pytest.raises(ValueError, match="new needs depths"):
         select("new", **given | {"depths": None})
     assert select("random", **given | {"rng": np.random.default_rng(0)}).shape == (2,)
-    row = dataclasses.replace(row, rather={"depths": "heights"})
+    row = dataclasses.replace(row, substitutes={"depths": "heights"})
     monkeypatch.setitem(METHODS, "new", row)
     select("new", **given, heights=np.zeros((4, 2)))
     assert not seen["depths"].any()
@@ -238,11 +242,11 @@ def test_farthest_of_duplicates(largest):
     x = torch.tensor([[0, 1], [2, 1], [2, 3], [2, 1], [2, 1], [5, 5], [2, 1]], dtype=torch.float32)
     rounding = 1e-6 * max(largest, 1) * torch.tensor([0, torch.inf, 1, 3, 2, 0, 0])
     nearest = largest * torch.tensor([0, 1, 1, 1, 1, 0.5, 1]) - rounding
-    assert coreset._farthest(nearest, x) == 3
+    assert coreset._farthest_image(nearest, x) == 3
     nearest[1] = 0.5 * largest  # nearer by more than rounding
-    assert coreset._farthest(nearest, x) == 3
+    assert coreset._farthest_image(nearest, x) == 3
     nearest[5] = 2 * largest
-    assert coreset._farthest(nearest, x) == 5
+    assert coreset._farthest_image(nearest, x) == 5
 
 
 def test_coreset_without_labels_starts_at_the_first_image():
@@ -271,10 +275,10 @@ def test_jlp_columns_only_raise_f():
     """Both ends of a chain, solved together, leave each other's rounding at the far end: below
     zero, it would pull f under that of the images that nothing reaches."""
     chain = np.exp(-((np.arange(400)[:, None] * 0.25 - np.arange(100)) ** 2))
-    system = Diffusion(affinity(chain, k=6), 0.9)
-    ends = np.r_[: jlp.BLOCK // 2, 400 - jlp.BLOCK // 2 : 400]
+    system = DiffusionSolver(affinity(chain, k=6), 0.9)
+    ends = np.r_[: jlp.MAX_BLOCK_COLUMNS // 2, 400 - jlp.MAX_BLOCK_COLUMNS // 2 : 400]
     f = np.where(np.isin(np.arange(400), ends), 0.0, 1.0)
-    columns = jlp._solved(system, f, np.arange(400), {}, jlp.BLOCK)
+    columns = jlp._solve_columns(system, f, np.arange(400), {}, jlp.MAX_BLOCK_COLUMNS)
     assert list(columns) == ends.tolist()
     assert system.solve(np.eye(400, dtype=np.float32)[:, ends]).min() < 0
     assert min(column.min() for column in columns.values()) == 0

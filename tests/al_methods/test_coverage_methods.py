@@ -10,7 +10,7 @@ import torch
 from al_methods import balls, greedy_coverage, lp_coverage, probcover, select, typiclust, uherding
 from tests.conftest import ROOT
 from utils.graph import affinity
-from utils.kmeans import cluster
+from utils.kmeans import assign_clusters
 
 LP = {"k": 8, "gamma": 3, "alpha": 0.95}
 
@@ -82,10 +82,10 @@ def test_lp_coverage_is_greedy_facility_location(monkeypatch, how, known):
     """With an estimated diagonal, up to a hundredth of what the twin covers."""
     x = clumps()
     if "renewed" in how:  # those of all images at once
-        monkeypatch.setattr(greedy_coverage, "BATCH", 1)
+        monkeypatch.setattr(greedy_coverage, "CANDIDATE_BATCH", 1)
     kernel = diffusion_kernel(x, **LP)
     if how == "by columns":
-        monkeypatch.setattr(lp_coverage, "DENSE", 10)
+        monkeypatch.setattr(lp_coverage, "MAX_DENSE_IMAGES", 10)
     labels = some_labels(150, known)
     weights = open_questions(x, labels, **LP)
     picks = select("lp_coverage", features=x, labels=labels, budget=40, rng=None, **LP)
@@ -98,29 +98,29 @@ def test_lp_coverage_is_greedy_facility_location(monkeypatch, how, known):
 
 def test_one_class_leaves_all_questions_open():
     x = clumps()
-    system = lp_coverage.Diffusion(affinity(x, 8), 0.95)
+    system = lp_coverage.DiffusionSolver(affinity(x, 8), 0.95)
     labels = some_labels(150, [3, 70], classes=2)
-    assert set(labels) == {-1, 0} and (lp_coverage.open_questions(system, labels) == 1).all()
+    assert set(labels) == {-1, 0} and (lp_coverage.margin_weights(system, labels) == 1).all()
     apart = np.eye(3, dtype=np.float32)[[0] * 4 + [1] * 6 + [2]]
-    system = lp_coverage.Diffusion(affinity(apart, 3), 0.95)
+    system = lp_coverage.DiffusionSolver(affinity(apart, 3), 0.95)
     labels = np.array([0] + [-1] * 3 + [1] + [-1] * 6)
-    weights = lp_coverage.open_questions(system, labels)
+    weights = lp_coverage.margin_weights(system, labels)
     np.testing.assert_allclose(weights, [0.25] * 10 + [1])  # no doubt, and none reaches the last
 
 
 def test_lp_coverage_from_few_columns(monkeypatch):
     """A quarter of the columns is solved, and 98 % of the dense greedy's coverage is met."""
     x, solved = clumps(600, groups=30), []
-    monkeypatch.setattr(lp_coverage, "DENSE", 10)
-    monkeypatch.setattr(lp_coverage, "WORK", 600 * 100)
-    monkeypatch.setattr(lp_coverage, "PROBES", 20)
-    columns = lp_coverage._columns
+    monkeypatch.setattr(lp_coverage, "MAX_DENSE_IMAGES", 10)
+    monkeypatch.setattr(lp_coverage, "MAX_SOLVED_ENTRIES", 600 * 100)
+    monkeypatch.setattr(lp_coverage, "NUM_PROBE_IMAGES", 20)
+    columns = lp_coverage._diffusion_columns
 
     def counted(system, images):
         solved.append(len(images))
         return columns(system, images)
 
-    monkeypatch.setattr(lp_coverage, "_columns", counted)
+    monkeypatch.setattr(lp_coverage, "_diffusion_columns", counted)
     given = {"features": x, "labels": np.full(600, -1), "rng": None}
     picks = select("lp_coverage", **given, budget=30, **LP)
     assert 60 <= sum(solved) <= 150
@@ -133,14 +133,16 @@ def test_the_diagonal_that_is_estimated():
     x = clumps(400)
     W = affinity(x, 8)
     K = np.linalg.inv(np.eye(400) - 0.9 * W.toarray().astype(float))
-    scale = lp_coverage._scale(lp_coverage.as_torch_csr(W), lp_coverage.Diffusion(W, 0.9))
+    scale = lp_coverage._estimate_scale(
+        lp_coverage.as_torch_csr(W), lp_coverage.DiffusionSolver(W, 0.9)
+    )
     np.testing.assert_allclose(scale.numpy(), 1 / np.sqrt(K.diagonal()), rtol=0.1)
 
 
 @pytest.mark.parametrize("dense", [True, False])
 def test_lp_coverage_in_parts_that_do_not_touch(monkeypatch, dense):
     """Of two groups of duplicates and an image alone, one of each is picked, the largest first."""
-    monkeypatch.setattr(lp_coverage, "DENSE", 100 if dense else 2)
+    monkeypatch.setattr(lp_coverage, "MAX_DENSE_IMAGES", 100 if dense else 2)
     x = np.eye(3, dtype=np.float32)[[0] * 4 + [1] * 6 + [2]]
     given = {"features": x, "labels": np.full(11, -1), "rng": None}
     picks = select("lp_coverage", **given, budget=11, k=3)
@@ -173,7 +175,7 @@ def test_lp_coverage_on_both_features():
     found = select("lp_coverage", **given, **both, views="features,pretrained_features")
     wanted = [
         lp_coverage.pick(
-            **given, features=torch.tensor(a), pixels=torch.tensor(b), views="features,pixels",
+            **given, features=torch.tensor(a), pixels=torch.tensor(b), graph_views="features,pixels",
             features_agreement=torch.tensor(0.1), pixels_agreement=torch.tensor(0.3),
         ).tolist()
         for a, b in ((x, other), (other, other))
@@ -191,15 +193,15 @@ def test_lp_coverage_on_both_features():
 def test_greedy_is_the_slow_greedy(monkeypatch, width, block):
     """Narrow kernels, where candidates are looked at again, and wide ones, where all gains are
     brought up to date; some images of weight zero."""
-    monkeypatch.setattr(greedy_coverage, "BLOCK", block)
-    monkeypatch.setattr(greedy_coverage, "BATCH", 4)
+    monkeypatch.setattr(greedy_coverage, "MAX_KERNEL_VALUES", block)
+    monkeypatch.setattr(greedy_coverage, "CANDIDATE_BATCH", 4)
     x = clumps(copies=10).astype(float)
     kernel = np.exp(-((x[:, None] - x) ** 2).sum(axis=2) / width**2)
     weights = np.random.default_rng(0).random(150) * (np.arange(150) % 5 > 0)
     known, entries = [4, 9], torch.from_numpy(kernel).float()
     candidates = torch.tensor([i for i in range(150) if i not in known])
     cover = entries[known].amax(dim=0)
-    picks, end = greedy_coverage.greedy(
+    picks, end = greedy_coverage.maximize_coverage(
         lambda rows, columns: entries[rows[:, None], columns],
         *(cover, candidates, 60, torch.from_numpy(weights).float()),
     )
@@ -222,7 +224,7 @@ COPIES = {"no label": (), "some": (3, 70, 71, 149)}  # 3 and 149 are duplicates
 @pytest.mark.parametrize("budget, batch", [(30, 64), (146, 64), (100, 1)])
 @pytest.mark.parametrize("known", COPIES.values(), ids=COPIES)
 def test_maxherding_is_greedy_generalised_coverage(monkeypatch, known, budget, batch):
-    monkeypatch.setattr(greedy_coverage, "BATCH", batch)
+    monkeypatch.setattr(greedy_coverage, "CANDIDATE_BATCH", batch)
     x, labels = clumps(copies=4), some_labels(150, known)
     picks = select("maxherding", pretrained_features=x, labels=labels, budget=budget, rng=None)
     assert_greedy(np.exp(-(distances(unit(x)) ** 2)), known, picks)
@@ -241,14 +243,16 @@ def test_probcover_is_a_greedy_cover_by_balls(known):
 
 def test_probcover_takes_the_largest_balls_that_are_pure(monkeypatch):
     x = clumps(200)
-    assigned = cluster(unit(x).astype(np.float32), 5, probcover.SEED)
+    assigned = assign_clusters(unit(x).astype(np.float32), 5, probcover.KMEANS_SEED)
     apart, same = distances(unit(x)), assigned[:, None] == assigned
 
     def purity(radius):
         return (same | (apart >= radius)).all(axis=1).mean()
 
-    between = balls.between_clusters(torch.from_numpy(unit(x)), torch.from_numpy(assigned))
-    radius = probcover.pure_radius(between)
+    between = balls.distance_to_other_clusters(
+        torch.from_numpy(unit(x)), torch.from_numpy(assigned)
+    )
+    radius = probcover.largest_pure_radius(between)
     assert purity(radius * (1 - 1e-6)) >= 0.95 > purity(radius * (1 + 1e-6))
     given = {"pretrained_features": x, "labels": np.full(200, -1), "budget": 20, "rng": None}
     picks = select("probcover", **given, num_classes=5)
@@ -256,7 +260,9 @@ def test_probcover_takes_the_largest_balls_that_are_pure(monkeypatch):
     seen, asked = some_labels(200, [0, 5, 9], classes=6), []
     seen[9] = 4  # five classes by their largest number
     monkeypatch.setattr(
-        probcover, "cluster", lambda x, n, seed: asked.append(n) or cluster(x, n, seed)
+        probcover,
+        "assign_clusters",
+        lambda x, n, seed: asked.append(n) or assign_clusters(x, n, seed),
     )
     for labels in (seen, given["labels"]):
         assert len(select("probcover", **given | {"labels": labels})) == 20
@@ -266,20 +272,20 @@ def test_probcover_takes_the_largest_balls_that_are_pure(monkeypatch):
 @pytest.mark.parametrize("tile", [2**20, 200])
 def test_what_balls_hold(monkeypatch, tile):
     """Within clusters and across them where they touch, as without clusters."""
-    monkeypatch.setattr(balls, "TILE", tile)
+    monkeypatch.setattr(balls, "MAX_TILE_PRODUCTS", tile)
     x = torch.from_numpy(unit(clumps(copies=4)))
-    assigned = torch.from_numpy(cluster(x.numpy().astype(np.float32), 4, 0))
+    assigned = torch.from_numpy(assign_clusters(x.numpy().astype(np.float32), 4, 0))
     apart = distances(x.numpy())
     other = np.where(assigned.numpy()[:, None] == assigned.numpy(), np.inf, apart).min(axis=1)
-    between = balls.between_clusters(x, assigned)
+    between = balls.distance_to_other_clusters(x, assigned)
     np.testing.assert_allclose(between, other, rtol=1e-6)
     some = torch.arange(150) % 3 == 0
     for radius in (0.3, 0.8, np.inf):
         expected = (apart < radius)[:, some.numpy()].sum(axis=1)
         for known in ((), (assigned, between)):
-            held = balls.Balls(x, radius, *known).holding(some)
+            held = balls.Balls(x, radius, *known).count_members(some)
             np.testing.assert_array_equal(held, expected)
-    one = balls.Balls(x.float(), 1e-9).holding(some)  # its own image, whatever is rounded
+    one = balls.Balls(x.float(), 1e-9).count_members(some)  # its own image, whatever is rounded
     assert (one[some] > 0).all()
 
 
@@ -300,8 +306,8 @@ def test_one_cluster_of_duplicates():
 def most_typical(x, labels, budget):
     """TypiClust, a pick at a time."""
     x, picks = unit(x).astype(np.float32), []
-    count = min((labels >= 0).sum() + budget, typiclust.MOST)
-    assigned = cluster(x, count, 0, quick=(0, 2))
+    count = min((labels >= 0).sum() + budget, typiclust.MAX_CLUSTERS)
+    assigned = assign_clusters(x, count, 0, fast_iterations=(0, 2))
     centres = np.stack([x[assigned == c].mean(axis=0) for c in range(count)]).astype(float)
     near = distances(centres).argsort(axis=1)[:, :4]  # a cluster and those next to it
     for _ in range(budget):
@@ -311,7 +317,12 @@ def most_typical(x, labels, budget):
             members = np.flatnonzero(assigned == c)
             if taken[members].all():
                 continue
-            rank = (len(members) < typiclust.SMALLEST, taken[members].sum(), -len(members), c)
+            rank = (
+                len(members) < typiclust.MIN_CLUSTER_SIZE,
+                taken[members].sum(),
+                -len(members),
+                c,
+            )
             if best is None or rank < best:
                 best = rank
         members = np.flatnonzero(assigned == best[-1])
@@ -328,7 +339,7 @@ def most_typical(x, labels, budget):
 def test_typiclust_takes_the_most_typical(monkeypatch, known, most, budget):
     """Clusters as many as labels, and fewer, so that they come again and are used up; a single
     one."""
-    monkeypatch.setattr(typiclust, "MOST", most)
+    monkeypatch.setattr(typiclust, "MAX_CLUSTERS", most)
     x, labels = clumps(), some_labels(150, known)
     picks = select("typiclust", pretrained_features=x, labels=labels, budget=budget, rng=None)
     assert picks.tolist() == most_typical(x, labels, budget)
@@ -337,7 +348,7 @@ def test_typiclust_takes_the_most_typical(monkeypatch, known, most, budget):
 def test_the_turns_of_clusters():
     """Fewest labels and picks first, then the largest; five images are enough, four come last."""
     sizes, held = np.array([5, 9, 4, 7]), np.array([0, 1, 0, 3])
-    assert list(typiclust.turns(sizes, held, 21)) == [
+    assert list(typiclust.cluster_order(sizes, held, 21)) == [
         *(0, 1, 0, 1, 0),  # 0 has none, then one as 1 has, of which 1 is the larger
         *(1, 3, 0, 1, 3, 0, 1, 3, 1, 3, 1, 1, 2, 2, 2, 2),
     ]
@@ -346,7 +357,9 @@ def test_the_turns_of_clusters():
 def test_the_clusters_next_to_one():
     centres = np.random.default_rng(0).normal(size=(9, 3)) * [5, 1, 1] + 2
     expected = distances(centres).argsort(axis=1)[:, 1:]
-    assert (typiclust.nearest_clusters(centres) == expected[:, : typiclust.AROUND]).all()
+    assert (
+        typiclust.nearest_clusters(centres) == expected[:, : typiclust.NUM_ADJACENT_CLUSTERS]
+    ).all()
     three = typiclust.nearest_clusters(centres[:3])
     assert (three == distances(centres[:3]).argsort(axis=1)[:, 1:]).all()
 
@@ -355,7 +368,9 @@ def test_the_clusters_next_to_one():
 def test_typiclust_seeds_k_means(monkeypatch, given, seed):
     asked, rng = [], given and np.random.default_rng(given)
     monkeypatch.setattr(
-        typiclust, "cluster", lambda x, n, seed, **more: asked.append(seed) or cluster(x, n, 0)
+        typiclust,
+        "assign_clusters",
+        lambda x, n, seed, **more: asked.append(seed) or assign_clusters(x, n, 0),
     )
     select("typiclust", pretrained_features=clumps(), labels=np.full(150, -1), budget=3, rng=rng)
     assert asked == [seed]
@@ -363,10 +378,10 @@ def test_typiclust_seeds_k_means(monkeypatch, given, seed):
 
 def test_members_come_in_order(monkeypatch):
     """Of so many images that a sort which is not stable would mix them."""
-    asked, by_typicality = [], typiclust.by_typicality
+    asked, by_typicality = [], typiclust.rank_by_typicality
     monkeypatch.setattr(
         typiclust,
-        "by_typicality",
+        "rank_by_typicality",
         lambda x, own, *by: asked.append(own) or by_typicality(x, own, *by),
     )
     x, labels = np.random.default_rng(0).normal(size=(2000, 4)), np.full(2000, -1)
@@ -380,16 +395,16 @@ def test_typicality_in_a_large_cluster(copies, monkeypatch):
     x, own = clumps().astype(np.float32), np.arange(0, 150, 3)
     around = [np.arange(1, 150, 3), np.arange(2, 60, 3)]
     x[own[-copies:]] = x[own[-1]]
-    whole = typiclust.by_typicality(x, own, around)
-    monkeypatch.setattr(typiclust, "BLOCK", 50 * 120 - 1)
-    assert typiclust.by_typicality(x, own, around).tolist() == whole.tolist()
-    assert typiclust.by_typicality(x, own[:1], []).tolist() == [0]
+    whole = typiclust.rank_by_typicality(x, own, around)
+    monkeypatch.setattr(typiclust, "MAX_KERNEL_VALUES", 50 * 120 - 1)
+    assert typiclust.rank_by_typicality(x, own, around).tolist() == whole.tolist()
+    assert typiclust.rank_by_typicality(x, own[:1], []).tolist() == [0]
 
 
 def test_duplicates_are_equally_typical():
     x = clumps(60)
     twice = np.concatenate([x, x[:1], x[:1]])
-    order = typiclust.by_typicality(twice, np.arange(62), []).tolist()
+    order = typiclust.rank_by_typicality(twice, np.arange(62), []).tolist()
     assert order.index(60) == order.index(0) + 1 and order.index(61) == order.index(0) + 2
 
 
@@ -410,7 +425,7 @@ def test_uherding_weighs_by_calibrated_margins(wrong):
     """Ten labels, two in the wrong group, or all of one class, so that each one's neighbour is
     right; the temperature from a fine grid."""
     x, known = clumps(copies=4), np.arange(40, 50)
-    group = cluster(unit(x).astype(np.float32), 2, 0)
+    group = assign_clusters(unit(x).astype(np.float32), 2, 0)
     labels = np.full(150, -1)
     labels[known] = group[known] if wrong else 0
     labels[list(wrong)] = 1 - labels[list(wrong)]
@@ -440,12 +455,12 @@ def test_uherding_weighs_by_calibrated_margins(wrong):
 def test_the_temperature_makes_confidence_the_accuracy():
     logs = torch.from_numpy(np.random.default_rng(0).dirichlet(np.ones(5), size=300)).log()
     for accuracy in (0.4, 0.7, 0.95):
-        tau = uherding.temperature(logs, accuracy)
+        tau = uherding.calibrate_temperature(logs, accuracy)
         assert float((logs / tau).softmax(dim=1).amax(dim=1).mean()) == pytest.approx(accuracy)
-    assert uherding.temperature(logs, 0.2) == np.inf
-    assert uherding.neighbors_of_labels(logs[:1], torch.tensor([1])) == (1.0, 0.0)
+    assert uherding.calibrate_temperature(logs, 0.2) == np.inf
+    assert uherding.estimate_radius_and_accuracy(logs[:1], torch.tensor([1])) == (1.0, 0.0)
     x = torch.tensor([[0.0], [5e-4], [0.02], [1.0]])  # the first two are taken for duplicates
-    near, right = uherding.neighbors_of_labels(x, torch.tensor([0, 0, 1, 1]))
+    near, right = uherding.estimate_radius_and_accuracy(x, torch.tensor([0, 0, 1, 1]))
     assert near == pytest.approx(0.0195) and right == pytest.approx(3.5 / 5)
 
 

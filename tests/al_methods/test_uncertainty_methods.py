@@ -10,12 +10,18 @@ import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from al_methods import METHODS, badge, select
-from data.augment import ImageBatches
+from data.augment import ImageStore
 from models import create_model
 from tests.al_methods.test_acquisition import inputs, situation
 from tests.conftest import ROOT
-from training.network_outputs import MC_PASSES, NEEDS, Outputs, _one_in_four, dropped_classes
-from utils.kmeans import cluster
+from training.network_outputs import (
+    MC_PASSES,
+    OUTPUT_FUNCTIONS,
+    NetworkOutputs,
+    _random_quarter_mask,
+    predict_dropout_classes,
+)
+from utils.kmeans import assign_clusters
 
 
 def ranked(scores, labels, budget):
@@ -86,7 +92,7 @@ def test_the_distances_of_badge(scale):
     errors[torch.arange(120), errors.argmax(dim=1)] -= 1
     lengths = torch.from_numpy((g**2).sum(axis=1))
     for center in range(0, 120, 7):
-        found = badge._distances(errors, torch.from_numpy(x), lengths, center).numpy()
+        found = badge._squared_distances(errors, torch.from_numpy(x), lengths, center).numpy()
         np.testing.assert_allclose(found, ((g - g[center]) ** 2).sum(axis=1), rtol=1e-6)
         assert found[center] == found[center - 60] == 0
 
@@ -171,7 +177,7 @@ def test_bald_wants_passes_that_are_sure_of_different_classes():
 def some_images(count=9):
     rng = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=rng)
-    return ImageBatches(pixels, [0.5], [0.25], max_shift=1)
+    return ImageStore(pixels, [0.5], [0.25], max_shift=1)
 
 
 def test_passes_with_dropout():
@@ -180,8 +186,8 @@ def test_passes_with_dropout():
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
     def passes(cycle=0, options=None):
-        outputs = Outputs(network, images, seed=1, cycle=cycle, options=options)
-        return outputs.of(["stochastic_probs"])["stochastic_probs"]
+        outputs = NetworkOutputs(network, images, seed=1, cycle=cycle, options=options)
+        return outputs.get_tensors(["stochastic_probs"])["stochastic_probs"]
 
     found = passes()
     assert found.shape == (9, MC_PASSES.default, 5)
@@ -199,12 +205,12 @@ def test_passes_are_those_of_the_formula():
     logit is the evaluation's, the dropped features being scaled up."""
     images = some_images()
     network = create_model("small_cnn", 5, 1)
-    found = Outputs(network, images, seed=1).of(["stochastic_probs", "probs"])
+    found = NetworkOutputs(network, images, seed=1).get_tensors(["stochastic_probs", "probs"])
     for one in found["stochastic_probs"].unbind(dim=1):
         torch.testing.assert_close(one, found["probs"])
     network = create_model("small_cnn", 5, 1, head_dropout=0.5)
-    outputs = Outputs(AveragedModel(network), images, seed=1, options={"mc_passes": 500})
-    found = outputs.of(["stochastic_probs", "probs"])
+    outputs = NetworkOutputs(AveragedModel(network), images, seed=1, options={"mc_passes": 500})
+    found = outputs.get_tensors(["stochastic_probs", "probs"])
     logits = found["stochastic_probs"].log()
     mean = (logits - logits.mean(dim=2, keepdim=True)).mean(dim=1)
     expected = found["probs"].log()
@@ -221,7 +227,7 @@ def drop_query(features, probs, dropped_classes, labels, budget, seed):
         if sum(int(c) != int(probs[i].argmax()) for c in dropped_classes[i]) >= 2
     ]
     assert len(candidates) > budget
-    assigned = cluster(features[candidates], budget, seed, quick=(2, 0))
+    assigned = assign_clusters(features[candidates], budget, seed, fast_iterations=(2, 0))
     picks = set()
     for one in range(budget):
         members = [i for i, a in zip(candidates, assigned, strict=True) if a == one]
@@ -290,7 +296,7 @@ def test_classes_of_dropped_features(averaged):
     judge, seen = AveragedModel(network) if averaged else network, []
     head = (judge.module if averaged else judge).head
     head.register_forward_hook(lambda _, given, logits: seen.append((given[0], logits)))
-    found = Outputs(judge, images, seed=1).of(METHODS["dropquery"].needs)
+    found = NetworkOutputs(judge, images, seed=1).get_tensors(METHODS["dropquery"].needs)
     thinned, logits = seen[-1]
     whole, there = found["features"].expand(3, -1, -1), found["features"].expand(3, -1, -1) != 0
     kept = thinned.view(whole.shape) != 0
@@ -310,7 +316,7 @@ def test_dropped_classes_are_in_order():
     def head(rows):  # a class an image; the first where nothing is left of it
         return F.one_hot((rows.amax(dim=1) / 4).long(), 1102)
 
-    found = dropped_classes(features, head)
+    found = predict_dropout_classes(features, head)
     expected = features[:, :1].long().expand(-1, 3)
     assert torch.equal(found[found > 0], expected[found > 0])
     assert abs((found > 0).float().mean() - (1 - 0.75**3)) < 0.03
@@ -320,22 +326,22 @@ def test_one_in_four_is_kept_whatever_happens_to_the_others():
     """At every distance at which two share a word, or their words follow each other: each is kept
     in a quarter of all cases, both in a sixteenth, within six standard errors."""
     torch.manual_seed(0)
-    kept = _one_in_four(640_000, "cpu").double()
+    kept = _random_quarter_mask(640_000, "cpu").double()
     assert set(kept.tolist()) == {0, 1}
     for places in kept.view(8, -1, 8).transpose(0, 1).reshape(-1, 64).mean(dim=0):
         assert abs(places - 1 / 4) < 6 * (3 / 16 / 10_000) ** 0.5
     for apart in (1, 2, 7, 8, 64, *range(80_000, 640_000, 80_000)):
         pairs = (kept[:-apart] * kept[apart:]).mean()
         assert abs(pairs - 1 / 16) < 6 * (15 / 256 / len(kept[apart:])) ** 0.5
-    assert len(_one_in_four(65, "cpu")) == 65 and len(_one_in_four(1, "cpu")) == 1
+    assert len(_random_quarter_mask(65, "cpu")) == 65 and len(_random_quarter_mask(1, "cpu")) == 1
 
 
 def test_one_pass_gives_drop_query_all_that_it_needs(monkeypatch):
     calls = []
-    for name, compute in NEEDS.items():
+    for name, compute in OUTPUT_FUNCTIONS.items():
         monkeypatch.setitem(
-            NEEDS, name, lambda *a, name=name, do=compute: calls.append(name) or do(*a)
+            OUTPUT_FUNCTIONS, name, lambda *a, name=name, do=compute: calls.append(name) or do(*a)
         )
     network = create_model("small_cnn", 5, 1)
-    Outputs(network, some_images(), seed=1).of(METHODS["dropquery"].needs)
+    NetworkOutputs(network, some_images(), seed=1).get_tensors(METHODS["dropquery"].needs)
     assert calls == ["dropped_classes"]

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.augment import ImageBatches
-from data.memmap import Mapped, MappedBatches
+from data.augment import ImageStore
+from data.memmap import MemmapImages, MemmapImageStore
 from tests.benchmarks.harness import compare, processor
 from tests.benchmarks.synthetic_features import features_and_classes
-from utils.options.cli import OneLineParser
-from utils.options.converters import one_of, positive
+from utils.options.cli import OneLineErrorParser
+from utils.options.converters import one_of, positive_integer
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST = 2000
@@ -86,14 +86,14 @@ def speed(folder: Path, count: int) -> list[str]:
     pixels = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8)
     path = folder / "pixels.bin"
     path.write_bytes(pixels.numpy().tobytes())
-    mapped = Mapped(np.memmap(path, np.uint8, "r", shape=tuple(pixels.shape)))
+    mapped = MemmapImages(np.memmap(path, np.uint8, "r", shape=tuple(pixels.shape)))
     how = ([0.5] * 3, [0.25] * 3, 4, True)
-    held, kept = ImageBatches(pixels, *how), MappedBatches(mapped, *how)
+    held, kept = ImageStore(pixels, *how), MemmapImageStore(mapped, *how)
 
     def read(images, size):
         rng = np.random.default_rng(0)
         for _ in range(READ // size):
-            images.weak(rng.integers(count, size=size), rng)
+            images.weak_batch(rng.integers(count, size=size), rng)
 
     lines = []
     for size in (32, 128):
@@ -104,9 +104,9 @@ def speed(folder: Path, count: int) -> list[str]:
 
 
 def main(argv=None) -> int:
-    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = OneLineErrorParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("kind", type=one_of(SIZES))
-    parser.add_argument("--size", type=positive, default=None)
+    parser.add_argument("--size", type=positive_integer, default=None)
     parser.add_argument("--keep", default=None, help="where the data go, and are used again")
     args = parser.parse_args(argv)
     size = args.size or SIZES[args.kind]

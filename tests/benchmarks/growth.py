@@ -12,8 +12,8 @@ import time
 import numpy as np
 
 from tests.benchmarks.harness import write_csv
-from utils.options.cli import OneLineParser
-from utils.options.converters import number
+from utils.options.cli import OneLineErrorParser
+from utils.options.converters import make_number_type
 
 
 def measure(task: str, n: int, queue) -> None:
@@ -47,8 +47,8 @@ def exponent(sizes, values) -> float:
 
 
 def main(argv=None) -> int:
-    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    size = number(int, at_least=2000)
+    parser = OneLineErrorParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    size = make_number_type(int, at_least=2000)
     parser.add_argument("--sizes", nargs="+", type=size, default=[10**4, 10**5, 10**6])
     parser.add_argument("--csv", default=None, help="write the table here")
     args = parser.parse_args(argv)

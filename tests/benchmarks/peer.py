@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from al_methods import select
 from tests.benchmarks.harness import compare, one_thread
 from tests.benchmarks.synthetic_features import features_and_classes, some_labels
-from training.network_outputs import FEATURE_PASSES, KEPT, dropped_classes
+from training.network_outputs import DROPQUERY_PASSES, KEEP_PROBABILITY, predict_dropout_classes
 
 INSTALLED = importlib.util.find_spec("skactiveml") is not None
 AT_MOST = 10_000  # images; the peer's kernels of 50,000 would take 20 GB
@@ -58,7 +58,9 @@ class Problem:
 
     def dropped_classes(self) -> torch.Tensor:
         """(N, M): what the head predicts of features under dropout."""
-        return dropped_classes(self.tensor, lambda rows: F.linear(rows, self.weight, self.bias))
+        return predict_dropout_classes(
+            self.tensor, lambda rows: F.linear(rows, self.weight, self.bias)
+        )
 
     def ours(self, method: str, seed: int, **given) -> np.ndarray:
         """Given functions are called, so that what they give is in the time."""
@@ -128,7 +130,7 @@ def pairs(problem: Problem) -> dict[str, Pair]:
 
     x, probs, head = problem.tensor, problem.probs, {"clf": problem.classifier, "fit_clf": False}
     features, pretrained = {"features": x}, {"pretrained_features": x}
-    passes = {"n_dropout_samples": FEATURE_PASSES, "dropout_rate": 1 - KEPT}
+    passes = {"n_dropout_samples": DROPQUERY_PASSES, "dropout_rate": 1 - KEEP_PROBABILITY}
 
     def pair(method, given, strategy, called, objective, options=None, asked=None, quick=True):
         return Pair(

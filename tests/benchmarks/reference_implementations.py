@@ -96,8 +96,8 @@ def library_layers(model):
         for name, child in module.named_children():
             if isinstance(child, HalfDropout):
                 setattr(module, name, nn.Dropout(0.5))
-    model.layout = torch.contiguous_format
-    return model.to(memory_format=model.layout)
+    model.memory_format = torch.contiguous_format
+    return model.to(memory_format=model.memory_format)
 
 
 def train_step(model, optimizer, images, labels, weights):

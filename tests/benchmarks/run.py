@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from al_methods import coreset, jlp
-from data.augment import ImageBatches
+from data.augment import ImageStore
 from semisup.label_propagation import propagate
 from tests.benchmarks import reference_implementations
 from tests.benchmarks.harness import compare, processor, write_csv
@@ -21,8 +21,8 @@ from tests.benchmarks.single_process import bench_alone
 from tests.benchmarks.synthetic_features import features_and_classes, some_labels
 from tests.benchmarks.training import bench_training
 from utils.graph import affinity_graph
-from utils.options.cli import OneLineParser
-from utils.options.converters import one_of, positive
+from utils.options.cli import OneLineErrorParser
+from utils.options.converters import one_of, positive_integer
 from utils.torch_faiss import faiss
 
 # The released code stops early; a solve that is finished is what the formula means.
@@ -191,14 +191,14 @@ def bench_input(n):
     mean, std = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
     tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     images, transform = (
-        ImageBatches(tensor, mean, std, 4, True),
+        ImageStore(tensor, mean, std, 4, True),
         reference_implementations.input_pipeline(mean, std),
     )
     batches = np.split(rng.integers(2000, size=12800), 100)
 
     def ours():
         for batch in batches:
-            images.weak(batch, rng)
+            images.weak_batch(batch, rng)
 
     def twin():
         for batch in batches[:10]:
@@ -235,9 +235,9 @@ def as_table(rows) -> str:
 
 
 def main(argv=None) -> int:
-    parser = OneLineParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = OneLineErrorParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("rows", nargs="*", type=one_of(list(ROWS)), help=", ".join(ROWS))
-    parser.add_argument("--images", type=positive, default=50_000)
+    parser.add_argument("--images", type=positive_integer, default=50_000)
     parser.add_argument("--csv", default=None, help="write the table here")
     args = parser.parse_args(argv)
     warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad")

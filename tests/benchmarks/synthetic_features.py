@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.arrays import unit_length
+from utils.arrays import l2_normalize
 
 
 def features_and_classes(n: int, d: int = 128, classes: int = 10, seed: int = 0):
@@ -14,7 +14,7 @@ def features_and_classes(n: int, d: int = 128, classes: int = 10, seed: int = 0)
     latent = modes[truth, rng.integers(4, size=n)] + rng.normal(size=(n, 16)) * 0.7
     sheet = np.concatenate([latent, np.sin(2 * latent)], axis=1)
     features = sheet @ rng.normal(size=(32, d)) / 4 + 0.1 * rng.normal(size=(n, d))
-    return unit_length(np.maximum(features, 0).astype(np.float32)), truth
+    return l2_normalize(np.maximum(features, 0).astype(np.float32)), truth
 
 
 def some_labels(truth: np.ndarray, count: int, seed: int = 1) -> np.ndarray:

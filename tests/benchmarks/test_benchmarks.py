@@ -45,7 +45,7 @@ def test_the_twin_network_is_the_library_s(monkeypatch):
     model, images = create_model("cifar_cnn", 10).eval(), torch.randn(2, 3, 32, 32)
     features = model(images)[1]
     twin = reference_implementations.library_layers(model).eval()
-    monkeypatch.setattr(winograd, "convolve", None)
+    monkeypatch.setattr(winograd, "convolve_3x3", None)
     torch.testing.assert_close(twin(images)[1], features, atol=1e-6, rtol=0)
     assert not any(isinstance(layer, HalfDropout) for layer in twin.modules())
 
@@ -103,7 +103,7 @@ def test_the_data_of_ones_own_can_be_read(tmp_path, monkeypatch):
     for kind, name in (("images", "arrays"), ("features", "features")):
         (tmp_path / kind).mkdir()
         custom_data.WRITERS[kind](tmp_path / kind, 1200)
-        found = DATASETS[name].read(str(tmp_path / kind))
+        found = DATASETS[name].load_and_check(str(tmp_path / kind))
         assert (len(found.train.labels), len(found.test.labels)) == (1200, 30)
-        assert found.facts["num_classes"] == 10
+        assert found.spec_fields["num_classes"] == 10
     assert "of the speed of memory" in custom_data.speed(tmp_path, 100)[1]

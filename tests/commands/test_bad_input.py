@@ -185,9 +185,9 @@ def test_batches_that_would_fill_the_memory():
     """A batch for each of 50,000 images, all with as many labeled ones, is 20 GB of indices."""
     args = parsed("--add-lp --b 50001 --labeled-batch-size 50000")[0]
     with pytest.raises(UserError, match="--labeled-batch-size 50000 of --batch-size 50001: to li"):
-        lp.ROW.fits(args, SimpleNamespace(images=images_on("cpu", 50000)))
+        lp.ALGORITHM.fits(args, SimpleNamespace(images=images_on("cpu", 50000)))
     args = parsed("--add-lp --b 50001 --labeled-batch-size 50")[0]
-    lp.ROW.fits(args, SimpleNamespace(images=images_on("cpu", 50000)))
+    lp.ALGORITHM.fits(args, SimpleNamespace(images=images_on("cpu", 50000)))
 
 
 @pytest.mark.parametrize("words", ["--al-method jlp", "--add-lp"])
@@ -195,7 +195,9 @@ def test_a_search_that_the_device_does_not_have(words):
     """--knn approx would not be read where the features are on a GPU."""
     args = parsed(f"{words} --knn approx")[0]
     on = lambda device: SimpleNamespace(images=images_on(device, 1437))  # noqa: E731
-    rows = [row for row in experiment.declared().active(args) if GRAPH[0] in row.options]
+    rows = [
+        row for row in experiment.option_schema().active_components(args) if GRAPH[0] in row.options
+    ]
     assert len(rows) == 1
     rows[0].fits(args, on("cpu"))
     with pytest.raises(UserError, match="--knn approx is read only on the CPU"):
@@ -220,10 +222,10 @@ def test_split_files(refused, home, line, expected):
     from data import DATASETS
 
     labels = DATASETS["digits"].load("")[0].labels
-    path = splits.path_of("digits", 10, 55)
+    path = splits.split_path("digits", 10, 55)
     path.parent.mkdir(parents=True, exist_ok=True)
-    split = splits.balanced(labels, 10, 55)
-    good = splits.render(split, labels[split]).splitlines()
+    split = splits.draw_balanced_split(labels, 10, 55)
+    good = splits.format_split(split, labels[split]).splitlines()
     label, wrong, first = labels[1436], (labels[1436] + 1) % 10, good[0].split()[0]
     given = {"FIRST": good[0], "1436 WRONG": f"1436 {wrong}"}.get(line, line)
     path.write_text("\n".join(good[:9] + ([given] if given else [])))
@@ -236,7 +238,7 @@ def test_split_files(refused, home, line, expected):
 
 
 def test_an_empty_split_file(refused):
-    path = splits.path_of("digits", 10, 56)
+    path = splits.split_path("digits", 10, 56)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
     try:

@@ -18,13 +18,13 @@ import torch
 import main_al
 from al_methods import METHODS
 from data import active_dataset
-from data.state import from_plain
+from data.state import from_dict
 from experiment.checkpoint import load_checkpoint
 from tests.conftest import ROOT
 from tests.waiting import below, wait_for
-from training.network_outputs import NEEDS_DROPOUT
+from training.network_outputs import DROPOUT_OUTPUTS
 from utils.options.option import asked
-from utils.signals import Stopped
+from utils.signals import StoppedBySignal
 
 MAIN = ROOT / "main_al.py"
 SHORT = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 2)
@@ -187,22 +187,22 @@ def test_a_run_may_stop_between_asking_and_answering(tmp_path, monkeypatch):
     """The first labels and later ones: what is asked for is in the checkpoint, and asked again."""
     words = [*map(str, SHORT), "--al-nb-cycles", "3", "--al-method", "coreset", "--device", "cpu"]
     assert main_al.main([*words, "--run-dir", str(tmp_path / "whole")]) == 0
-    asked, answers = [], active_dataset.Oracle.answers
+    asked, answers = [], active_dataset.Oracle.query_labels
 
     def on_request(self, indices):
         """Answers only the second time that the same is asked for."""
         asked.append(indices.tolist())
         if asked.count(asked[-1]) == 1:
-            raise Stopped(signal.SIGINT)
+            raise StoppedBySignal(signal.SIGINT)
         return answers(self, indices)
 
-    monkeypatch.setattr(active_dataset.Oracle, "answers", on_request)
+    monkeypatch.setattr(active_dataset.Oracle, "query_labels", on_request)
     stopped = tmp_path / "stopped"
     for cycle in range(3):
         assert main_al.main([*words, "--run-dir", str(stopped)]) == 130
-        state = from_plain(load_checkpoint(stopped / "checkpoint.pt")["state"])
-        assert state.cycle == cycle and state.asked.tolist() == asked[-1]
-        assert len(state.pool.order) == 10 * cycle and state.targets is None
+        state = from_dict(load_checkpoint(stopped / "checkpoint.pt")["state"])
+        assert state.cycle == cycle and state.queried.tolist() == asked[-1]
+        assert len(state.pool.labeled_order) == 10 * cycle and state.targets is None
     assert main_al.main([*words, "--run-dir", str(stopped)]) == 0
     assert_same_run(stopped, tmp_path / "whole")
 
@@ -256,7 +256,7 @@ def test_every_combination(training, start, tmp_path, monkeypatch, capsys):
     if start:
         words += ["--pretraining-epochs", "1"]
     for method, row in METHODS.items():
-        more = ["--head-dropout", "0.3"] if NEEDS_DROPOUT & set(asked(row.needs, {})) else []
+        more = ["--head-dropout", "0.3"] if DROPOUT_OUTPUTS & set(asked(row.needs, {})) else []
         if "pretrained_features" in asked(row.needs, {}) and not start:
             with pytest.raises(SystemExit):
                 main_al.main([*words, "--al-method", method])

@@ -14,7 +14,7 @@ from PIL import Image
 import main_al
 import predict
 from data import DATASETS, digits
-from data.image_decoding import decoded
+from data.image_decoding import decode_image
 from models import create_model
 from scripts import digits_as_folder
 from tests.commands.test_main_al import rows
@@ -130,20 +130,20 @@ def test_images_of_any_kind(tmp_path):
     """Turned, cropped in the middle, resized; 16 bits, palettes, transparency."""
     grey = np.tile(np.arange(0, 240, 20, dtype=np.uint8), (6, 1))  # (6, 12)
     Image.fromarray(grey).save(tmp_path / "wide.png")
-    found = decoded(tmp_path / "wide.png", 6, grey=True)
+    found = decode_image(tmp_path / "wide.png", 6, grey=True)
     np.testing.assert_array_equal(found[0], grey[:, 3:9])
-    assert decoded(tmp_path / "wide.png", 6, grey=False).shape == (3, 6, 6)
+    assert decode_image(tmp_path / "wide.png", 6, grey=False).shape == (3, 6, 6)
     exif = Image.Exif()
     exif[0x0112] = 8  # to be turned by 90 degrees
     Image.fromarray(grey).save(tmp_path / "turned.png", exif=exif)
-    turned = decoded(tmp_path / "turned.png", 6, grey=True)[0]
+    turned = decode_image(tmp_path / "turned.png", 6, grey=True)[0]
     np.testing.assert_array_equal(turned, np.rot90(grey)[3:9])
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    np.testing.assert_array_equal(decoded(tmp_path / "deep.png", 6, grey=True), found)
+    np.testing.assert_array_equal(decode_image(tmp_path / "deep.png", 6, grey=True), found)
     colours = Image.fromarray(np.full((9, 9, 4), (200, 10, 30, 90), np.uint8))
     colours.save(tmp_path / "clear.png")
-    assert decoded(tmp_path / "clear.png", 3, grey=False)[:, 1, 1].tolist() == [200, 10, 30]
-    assert decoded(tmp_path / "clear.png", 3, grey=True).shape == (1, 3, 3)
+    assert decode_image(tmp_path / "clear.png", 3, grey=False)[:, 1, 1].tolist() == [200, 10, 30]
+    assert decode_image(tmp_path / "clear.png", 3, grey=True).shape == (1, 3, 3)
 
 
 def test_what_cannot_be_read_is_named_and_left_out(finished, tmp_path, call):

@@ -13,9 +13,9 @@ from PIL import Image
 
 import main_al
 from data import DATASETS, custom, decoded_cache, generate_splits, splits
-from data.active_dataset import batches_of
-from data.memmap import Mapped
-from reports.run_images import pictures
+from data.active_dataset import make_stores
+from data.memmap import MemmapImages
+from reports.run_images import load_run_images
 from utils.errors import UserError
 
 SIDE = 8
@@ -41,12 +41,12 @@ def write_tree(root, count=4, classes=("cat", "dog"), parts=("train", "test")):
 
 def read(root, name="folder", **options):
     more = {} if name == "features" else {"flip": False}
-    return DATASETS[name].read(str(root), **more | options)
+    return DATASETS[name].load_and_check(str(root), **more | options)
 
 
 def one_more(found) -> torch.Tensor:
     """The image that was added to the tree, by its place: `0.extra` comes after `0.png`."""
-    (place,) = [i for i, path in enumerate(found.paths) if "extra" in path]
+    (place,) = [i for i, path in enumerate(found.image_paths) if "extra" in path]
     return found.train.pixels[place]
 
 
@@ -107,11 +107,13 @@ HUGE = b"\x89PNG\r\n\x1a\n\0\0\0\r" + HEAD + struct.pack(">I", zlib.crc32(HEAD))
 CONTENTS = {
     "one image": (
         lambda root: save(root / "train" / "cow" / "0.extra.png"),
-        lambda found: found.classes == ("cat", "cow", "dog") and len(found.train.labels) == 9,
+        lambda found: found.class_names == ("cat", "cow", "dog") and len(found.train.labels) == 9,
     ),
     "empty class": (
         lambda root: (root / "train" / "cow").mkdir(),
-        lambda found: found.facts["num_classes"] == 3 and "no image: cow" in found.notices[0],
+        lambda found: (
+            found.spec_fields["num_classes"] == 3 and "no image: cow" in found.warnings[0]
+        ),
     ),
     "corrupt": (
         text("train/cat/0.extra.png"),
@@ -134,11 +136,11 @@ CONTENTS = {
     "animated": (moving, is_colour(255, 0, 0)),
     "no image": (
         text("train/cat/read me.txt"),
-        lambda found: len(found.train.labels) == 8 and "read me.txt" in found.notices[0],
+        lambda found: len(found.train.labels) == 8 and "read me.txt" in found.warnings[0],
     ),
     "hidden": (
         lambda root: (text("train/cat/.0.extra.png")(root), text(".git/x/1.png")(root)),
-        lambda found: len(found.train.labels) == 8 and not found.notices,
+        lambda found: len(found.train.labels) == 8 and not found.warnings,
     ),
     "a link": (link, "train/cat/0.extra.png is a link that leads out of {root}: put there what"),
     "names": (
@@ -147,7 +149,7 @@ CONTENTS = {
     ),
     "a class's name": (
         lambda root: save(root / "train" / "ein ü\nname" / "0.extra.png"),
-        lambda found: found.classes[2] == "ein ü\nname",
+        lambda found: found.class_names[2] == "ein ü\nname",
     ),
     "case": (
         lambda root: save(root / "train" / "Cat" / "0.extra.png"),
@@ -257,7 +259,7 @@ def test_arrays_of_every_layout_are_the_same(tmp_path):
     for other in found:
         assert torch.equal(other.train.pixels, found[0].train.pixels)
         assert torch.equal(other.test.pixels, found[0].test.pixels)
-        assert other.facts == {
+        assert other.spec_fields == {
             "num_classes": 3, "channels": 1, "size": 8, "max_shift": 1, "flip": False,
         }  # fmt: skip
 
@@ -268,11 +270,11 @@ def test_images_are_mirrored_where_mirror_images_could_be_among_them(tmp_path, d
     both += np.random.default_rng(0).integers(0, 3, both.shape, np.uint8)
     np.savez(tmp_path / "both.npz", images=both, labels=np.arange(60) % 2)
     found = read(tmp_path / "both.npz", "arrays", flip="auto")
-    assert found.facts["flip"] and "half of the images are mirrored" in found.notices[0]
-    assert not read(tmp_path / "both.npz", "arrays").notices
+    assert found.spec_fields["flip"] and "half of the images are mirrored" in found.warnings[0]
+    assert not read(tmp_path / "both.npz", "arrays").warnings
     found = read(digits["folder"], flip="auto")
-    assert not found.facts["flip"] and not found.notices
-    assert read(digits["folder"], flip=True).facts["flip"]
+    assert not found.spec_fields["flip"] and not found.warnings
+    assert read(digits["folder"], flip=True).spec_fields["flip"]
 
 
 # ---- A folder's parts, sizes and cache
@@ -280,20 +282,20 @@ def test_images_are_mirrored_where_mirror_images_could_be_among_them(tmp_path, d
 
 def test_a_fifth_that_no_other_image_moves(tmp_path):
     names, labels = [f"{n}.png" for n in range(2000)], np.arange(2000) % 4
-    out = custom.held_out(names, labels)
+    out = custom.make_test_mask(names, labels)
     assert all(0.15 < out[labels == c].mean() < 0.25 for c in range(4))
-    more = custom.held_out([*names, "new.png"], np.append(labels, 2))
+    more = custom.make_test_mask([*names, "new.png"], np.append(labels, 2))
     np.testing.assert_array_equal(more[:-1], out)
-    assert not custom.held_out(
+    assert not custom.make_test_mask(
         names, np.arange(2000)
     ).any()  # a class's only image is to learn from
-    assert not custom.held_out(names, np.full(2000, -1)).any()
+    assert not custom.make_test_mask(names, np.full(2000, -1)).any()
     root = write_tree(tmp_path / "tree", 30, parts=("",))
     found = read(root)
-    out = custom.held_out([f"{n}.png" for n in range(30)] * 2, np.repeat([0, 1], 30))
+    out = custom.make_test_mask([f"{n}.png" for n in range(30)] * 2, np.repeat([0, 1], 30))
     assert len(found.test.labels) == out.sum()
     save(root / "dog" / "another.png")
-    assert set(found.paths) <= set(read(root).paths)
+    assert set(found.image_paths) <= set(read(root).image_paths)
 
 
 def test_grey_and_size_are_those_of_all(tmp_path):
@@ -305,13 +307,13 @@ def test_grey_and_size_are_those_of_all(tmp_path):
                 save(root / part / name / f"{number}.png", grey)
     save(root / "train" / "a" / "0.extra.png", Image.new("L", (200, 300)))
     found = read(root)
-    assert found.train.pixels.shape == (5, 1, 12, 12) and found.facts["max_shift"] == 1
+    assert found.train.pixels.shape == (5, 1, 12, 12) and found.spec_fields["max_shift"] == 1
     assert read(root, image_size=5).train.pixels.shape == (5, 1, 5, 5)
     save(root / "test" / "a" / "colour.png")
     assert read(root).train.pixels.shape == (5, 3, 12, 12)
     for path in root.rglob("*.png"):
         save(path, Image.new("L", (300, 200)))
-    assert read(root).facts["size"] == 64
+    assert read(root).spec_fields["size"] == 64
 
 
 def test_corrupt_images_are_named_or_left_out(tmp_path, monkeypatch):
@@ -324,10 +326,12 @@ def test_corrupt_images_are_named_or_left_out(tmp_path, monkeypatch):
     assert f"7 of 23 images in {root} cannot be read: train/cat/bad 0.png (no" in str(error.value)
     assert "bad 4.png" in str(error.value) and "bad 5.png" not in str(error.value)
     assert str(error.value).endswith(", ...: mend them, or give --skip-corrupt")
-    monkeypatch.setattr(decoded_cache, "decoded", None)  # they are not read a second time
+    monkeypatch.setattr(decoded_cache, "decode_image", None)  # they are not read a second time
     found = read(root, cache=cache, skip_corrupt=True)
-    assert "7 of 23" in found.notices[0] and "are left out: train/cat/bad 0.png" in found.notices[0]
-    assert found.fingerprint == whole.fingerprint and found.paths == whole.paths
+    assert (
+        "7 of 23" in found.warnings[0] and "are left out: train/cat/bad 0.png" in found.warnings[0]
+    )
+    assert found.fingerprint == whole.fingerprint and found.image_paths == whole.image_paths
 
 
 def test_the_cache_is_made_once_and_checked(tmp_path, monkeypatch, capsys):
@@ -356,10 +360,12 @@ def test_images_of_unknown_class(tmp_path):
     save(root / "unlabeled" / "below" / "0.png")
     found = read(root)
     assert found.train.labels.tolist() == [0, 1] * 4 + [-1]
-    assert found.paths[-1] == os.path.join("unlabeled", "below", "0.png")
-    np.testing.assert_array_equal(splits.balanced(found.train.labels, 8, 0), np.arange(8))
+    assert found.image_paths[-1] == os.path.join("unlabeled", "below", "0.png")
+    np.testing.assert_array_equal(
+        splits.draw_balanced_split(found.train.labels, 8, 0), np.arange(8)
+    )
     with pytest.raises(UserError, match="which has 4: at most 8 fit"):
-        splits.balanced(found.train.labels, 9, 0)
+        splits.draw_balanced_split(found.train.labels, 9, 0)
 
 
 # ---- Runs
@@ -444,8 +450,10 @@ def test_a_changed_folder_is_another_run_with_its_own_splits(tmp_path, capsys, h
     status, out = run(capsys, *words, "--run-dir", tmp_path / "mine" / "run")
     assert status == 0 and "is your own, not the one" in out
     assert (tmp_path / "mine" / "cache").is_dir()
-    seen = pictures(json.loads((tmp_path / "mine" / "run" / "config.json").read_text()))
-    assert [*seen.first] == [int(line.split()[0]) for line in lines[::-1]] and not seen.why
+    seen = load_run_images(json.loads((tmp_path / "mine" / "run" / "config.json").read_text()))
+    assert [*seen.initial_indices] == [
+        int(line.split()[0]) for line in lines[::-1]
+    ] and not seen.reason_missing
     save(root / "unlabeled" / "0.png")
     status, line = run(capsys, *words)
     assert status == 2 and "1 training images of unknown class" in line and "--oracle file" in line
@@ -457,7 +465,7 @@ def test_the_generator_makes_the_splits_that_a_run_reads(digits, home, capsys):
     assert generate_splits.main(["--dataset", "folder", *words, str(digits["folder"])]) == 0
     (mine,) = set(home.glob("folder-*/30_balanced_labels/00.txt")) - before
     assert generate_splits.main(["--dataset", "digits", *words, "."]) == 0
-    assert mine.read_text() == splits.path_of("digits", 30, 0).read_text()
+    assert mine.read_text() == splits.split_path("digits", 30, 0).read_text()
     assert generate_splits.main(["--dataset", "digits", "--flip", "True", *words, "."]) == 2
     assert "--dataset digits does not read --flip" in capsys.readouterr().err
 
@@ -470,23 +478,23 @@ def test_pixels_that_stay_in_the_file_are_shown_as_those_in_memory(digits, tmp_p
     np.save(tmp_path / "images.npy", held.train.pixels[:, 0])
     np.save(tmp_path / "labels.npy", held.train.labels)
     for module in ("data.decoded_cache", "data.arrays"):
-        monkeypatch.setattr(f"{module}.HELD", 0)
-    monkeypatch.setattr("data.memmap.KEPT", 2**20)  # given back after every 16 images
+        monkeypatch.setattr(f"{module}.MAX_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("data.memmap.MAX_RESIDENT_BYTES", 2**20)  # given back after every 16 images
     mapped = read(digits["folder"])
-    assert isinstance(mapped.train.pixels, Mapped) and mapped.fingerprint == held.fingerprint
+    assert isinstance(mapped.train.pixels, MemmapImages) and mapped.fingerprint == held.fingerprint
     assert_same_batches(held, mapped)
     stored = read(tmp_path, "arrays")
-    assert isinstance(stored.train.pixels, Mapped)
+    assert isinstance(stored.train.pixels, MemmapImages)
     monkeypatch.setattr("data.arrays.HELD", 2**30)
     assert_same_batches(read(tmp_path, "arrays"), stored)
 
 
 def assert_same_batches(held, mapped):
-    spec = dataclasses.replace(DATASETS["folder"], **held.facts | {"flip": True})
+    spec = dataclasses.replace(DATASETS["folder"], **held.spec_fields | {"flip": True})
     ids = np.random.default_rng(1).permutation(len(held.train.labels))[:300]
-    parts = zip(batches_of(spec, held, "cpu"), batches_of(spec, mapped, "cpu"), strict=True)
+    parts = zip(make_stores(spec, held, "cpu"), make_stores(spec, mapped, "cpu"), strict=True)
     for one, other in parts:
-        assert torch.equal(one.plain(slice(None)), other.plain(slice(None)))
+        assert torch.equal(one.plain_batch(slice(None)), other.plain_batch(slice(None)))
         one, other = (batches.subset(ids[ids < len(one)][::2]) for batches in (one, other))
         some = np.array([3, 0, 7, 3])
         for view in ("plain", "weak", "strong"):

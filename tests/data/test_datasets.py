@@ -7,18 +7,18 @@ import pytest
 import torch
 
 from data import DATASETS, splits
-from data.active_dataset import load_problem
-from data.augment import ImageBatches, channel_statistics, shifted_windows, translate
-from data.batches import TrainingBatches, cycled, one_stream, used_images
-from data.pool import Pool, Targets, supervised_targets
+from data.active_dataset import load_active_dataset
+from data.augment import ImageStore, channel_statistics, make_shift_windows, translate_images
+from data.batches import BatchLoader, batches_of_used_images, cycle_indices, make_shuffled_batches
+from data.pool import Pool, Targets, targets_from_labels
 from data.state import State
 from tests.archives import SIZES, WRITERS, _colour, _pictures
 from tests.benchmarks.harness import Peak
-from utils.arrays import read_only
+from utils.arrays import as_read_only
 from utils.errors import UserError
 
 
-@pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if not spec.own])
+@pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if not spec.is_custom])
 def test_contract(name, archives):
     spec = DATASETS[name]
     for images in spec.load(str(archives)):
@@ -64,41 +64,41 @@ def test_digits_are_always_the_same_1797():
 @pytest.mark.parametrize("size", [2, 10, 37, 100])
 def test_balanced_splits(size):
     labels = np.random.default_rng(0).permutation(np.arange(200) % 10)
-    split = splits.balanced(labels, size, 3)
+    split = splits.draw_balanced_split(labels, size, 3)
     assert len(np.unique(split)) == size
     counts = np.bincount(labels[split], minlength=10)
     assert counts.max() - counts.min() <= 1
-    np.testing.assert_array_equal(split, splits.balanced(labels, size, 3))
-    assert (split != splits.balanced(labels, size, 4)).any()
+    np.testing.assert_array_equal(split, splits.draw_balanced_split(labels, size, 3))
+    assert (split != splits.draw_balanced_split(labels, size, 4)).any()
     with pytest.raises(UserError, match="at most 200 fit"):
-        splits.balanced(labels, 201, 0)
+        splits.draw_balanced_split(labels, 201, 0)
 
 
 def test_a_split_is_the_same_for_good():
     """The indices of one split, as a record: a change here changes every published number."""
     labels = np.arange(40) % 4
-    assert splits.balanced(labels, 6, 0).tolist() == [6, 11, 21, 22, 23, 24]
+    assert splits.draw_balanced_split(labels, 6, 0).tolist() == [6, 11, 21, 22, 23, 24]
 
 
 def test_split_files(home):
     labels = np.arange(40) % 4
-    path = splits.path_of("toy", 8, 7)
+    path = splits.split_path("toy", 8, 7)
     assert path == home / "toy" / "8_balanced_labels" / "07.txt"
-    assert splits.write(path, labels, 8, 7) and not splits.write(path, labels, 8, 7)
-    split = splits.read(path, labels, 4, 8)
-    np.testing.assert_array_equal(split, splits.balanced(labels, 8, 7))
+    assert splits.write_split(path, labels, 8, 7) and not splits.write_split(path, labels, 8, 7)
+    split = splits.read_split(path, labels, 4, 8)
+    np.testing.assert_array_equal(split, splits.draw_balanced_split(labels, 8, 7))
     assert path.read_text().splitlines()[0] == f"{split[0]} {labels[split[0]]}"
     path.write_text("1 1\n")
     with pytest.raises(UserError, match="other contents"):
-        splits.write(path, labels, 8, 7)
+        splits.write_split(path, labels, 8, 7)
     assert path.read_text() == "1 1\n"
 
 
 def test_pool():
-    empty = Pool.empty(4)
-    pool = empty.reveal(np.array([2, 0]), np.array([2, 3]))
-    assert pool.labels.tolist() == [3, -1, 2, -1] and pool.order.tolist() == [2, 0]
-    assert empty.labels.tolist() == [-1] * 4 and pool.labeled.tolist() == [0, 2]
+    empty = Pool.make_unlabeled(4)
+    pool = empty.reveal_labels(np.array([2, 0]), np.array([2, 3]))
+    assert pool.labels.tolist() == [3, -1, 2, -1] and pool.labeled_order.tolist() == [2, 0]
+    assert empty.labels.tolist() == [-1] * 4 and pool.labeled_indices.tolist() == [0, 2]
     for picks, problem in (
         ([4], "outside"),
         ([-1], "outside"),
@@ -106,13 +106,13 @@ def test_pool():
         ([2], "already"),
     ):
         with pytest.raises(ValueError, match=problem):
-            pool.reveal(np.array(picks), np.zeros(len(picks), int))
-    later = pool.reveal(np.array([3]), np.array([0]))
-    assert later.labels.tolist() == [3, -1, 2, 0] and later.order.tolist() == [2, 0, 3]
+            pool.reveal_labels(np.array(picks), np.zeros(len(picks), int))
+    later = pool.reveal_labels(np.array([3]), np.array([0]))
+    assert later.labels.tolist() == [3, -1, 2, 0] and later.labeled_order.tolist() == [2, 0, 3]
     with pytest.raises(ValueError, match="already"):
-        later.reveal(np.array([3]), np.array([0]))  # of class 0
-    assert later.reveal(np.array([]), np.array([])).order.tolist() == [2, 0, 3]
-    targets = supervised_targets(pool, 4)
+        later.reveal_labels(np.array([3]), np.array([0]))  # of class 0
+    assert later.reveal_labels(np.array([]), np.array([])).labeled_order.tolist() == [2, 0, 3]
+    targets = targets_from_labels(pool, 4)
     assert targets.weights.dtype == targets.class_weights.dtype == np.float32
     assert targets.weights.tolist() == [1, 0, 1, 0] and targets.class_weights.tolist() == [1] * 4
 
@@ -121,7 +121,7 @@ def test_translation_is_a_loop_over_pixels():
     images = torch.arange(2 * 3 * 5 * 6, dtype=torch.uint8).reshape(2, 3, 5, 6)
     shifts = np.array([[2, -1], [-2, 2], [0, 1]])
     picked = np.array([1, 0, 1])
-    moved = translate(shifted_windows(images, 2), picked, shifts)
+    moved = translate_images(make_shift_windows(images, 2), picked, shifts)
 
     def reflected(i, size):
         i = -i if i < 0 else i
@@ -137,12 +137,12 @@ def test_translation_is_a_loop_over_pixels():
 def test_image_batches():
     pixels = torch.randint(256, (50, 3, 8, 8), dtype=torch.uint8, generator=torch.manual_seed(0))
     mean, std = channel_statistics(pixels)
-    images = ImageBatches(pixels, mean, std, max_shift=2, flip=True)
-    plain = images.plain(slice(None))
+    images = ImageStore(pixels, mean, std, max_shift=2, flip=True)
+    plain = images.plain_batch(slice(None))
     torch.testing.assert_close(plain.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(plain.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-2, rtol=0)
     many = np.zeros(3000, dtype=int)
-    drawn = images.weak(many, np.random.default_rng(0))
+    drawn = images.weak_batch(many, np.random.default_rng(0))
     kinds = collections.Counter(tuple(image.flatten().tolist()) for image in drawn)
     assert len(kinds) == 25 * 2  # every shift, mirrored or not
     assert min(kinds.values()) > 25  # of 60 expected
@@ -154,8 +154,8 @@ def test_image_batches():
         for view in (image, image.flip(3))
     }
     assert set(kinds) == expected
-    still = ImageBatches(pixels, mean, std)
-    assert torch.equal(still.weak(np.arange(50), np.random.default_rng(0)), plain)
+    still = ImageStore(pixels, mean, std)
+    assert torch.equal(still.weak_batch(np.arange(50), np.random.default_rng(0)), plain)
 
 
 @pytest.mark.parametrize(
@@ -163,36 +163,36 @@ def test_image_batches():
 )
 def test_one_pass(count, batch, sizes):
     indices = np.arange(count) * 3
-    batches = one_stream(indices, batch, np.random.default_rng(0))
+    batches = make_shuffled_batches(indices, batch, np.random.default_rng(0))
     assert [len(b) for b in batches] == sizes
     assert sorted(np.concatenate(batches).tolist()) == indices.tolist()
 
 
 @pytest.mark.parametrize("count, steps", [(10, 7), (100, 2), (100, 9)])
 def test_fixed_steps(count, steps):
-    batches = one_stream(np.arange(count), 32, np.random.default_rng(0), steps)
+    batches = make_shuffled_batches(np.arange(count), 32, np.random.default_rng(0), steps)
     assert len(batches) == steps and {len(b) for b in batches} == {min(32, count)}
     uses = np.bincount(np.concatenate(batches), minlength=count)
     assert uses.max() - uses.min() <= 1
 
 
 def test_cycled_goes_round():
-    drawn = cycled(np.arange(7), 17, np.random.default_rng(0))
+    drawn = cycle_indices(np.arange(7), 17, np.random.default_rng(0))
     assert sorted(drawn[:7]) == sorted(drawn[7:14]) == list(range(7)) and len(set(drawn[14:])) == 3
 
 
 def test_training_batches_align():
     """Each image's one pixel is its index: labels and weights must follow it."""
     pixels = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1)
-    images = ImageBatches(pixels, [0.0], [1.0])
+    images = ImageStore(pixels, [0.0], [1.0])
     labels = np.arange(20) % 3
     weights = np.linspace(0, 1, 20, dtype=np.float32)
     class_weights = np.array([1, 10, 100], dtype=np.float32)
     rng = np.random.default_rng(0)
-    streams = one_stream(np.arange(20), 6, rng)
-    hard = TrainingBatches(images, Targets(labels, weights, class_weights), streams, rng)
+    streams = make_shuffled_batches(np.arange(20), 6, rng)
+    hard = BatchLoader(images, Targets(labels, weights, class_weights), streams, rng)
     scores = np.eye(20, dtype=np.float32)
-    soft = TrainingBatches(images, Targets(labels, weights, class_weights, scores), streams, rng)
+    soft = BatchLoader(images, Targets(labels, weights, class_weights, scores), streams, rng)
     assert len(hard) == len(streams) == 4
     for ((x, y, w),), ((_, z, _),) in zip(hard, soft, strict=True):
         index = (x.flatten() * 255).round().long()
@@ -202,10 +202,10 @@ def test_training_batches_align():
 
 def test_weights_of_what_is_not_used_are_zero():
     """A label of -1 is no class: the last one's weight must not get into the batch."""
-    images = ImageBatches(torch.zeros(3, 1, 1, 1, dtype=torch.uint8), [0.0], [1.0])
+    images = ImageStore(torch.zeros(3, 1, 1, 1, dtype=torch.uint8), [0.0], [1.0])
     class_weights = np.array([2, np.inf], dtype=np.float32)
     targets = Targets(np.array([0, -1, -1]), np.array([1, 0, 0], np.float32), class_weights)
-    batches = TrainingBatches(images, targets, [np.arange(3)], np.random.default_rng(0))
+    batches = BatchLoader(images, targets, [np.arange(3)], np.random.default_rng(0))
     ((batch,),) = batches
     assert batch.weights.tolist() == [2, 0, 0]
 
@@ -213,66 +213,73 @@ def test_weights_of_what_is_not_used_are_zero():
 def test_views_and_parts_of_a_batch():
     """Two views of the same images; a view of other images than the first; a part of all images."""
     pixels = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1)
-    images = ImageBatches(pixels, [0.0], [1.0]).subset(np.arange(5, 20)).subset(np.arange(10))
-    targets = supervised_targets(Pool(np.arange(10) % 3 - 1, np.arange(3)), 2)
+    images = ImageStore(pixels, [0.0], [1.0]).subset(np.arange(5, 20)).subset(np.arange(10))
+    targets = targets_from_labels(Pool(np.arange(10) % 3 - 1, np.arange(3)), 2)
     streams = [np.array([4, 2]), (np.array([1, 7, 3]), np.array([9]))]
     rng = np.random.default_rng(0)
-    both, apart = TrainingBatches(images, targets, streams, rng, ("weak", "plain"))
+    both, apart = BatchLoader(images, targets, streams, rng, ("weak", "plain"))
     shades = [(view.images.flatten() * 255).round().long().tolist() for view in (*both, *apart)]
     assert shades == [[9, 7], [9, 7], [6, 12, 8], [14]]
     assert apart[0].targets.tolist() == [0, 0, -1] and apart[1].weights.tolist() == [0]
-    assert (images.plain(slice(0, 2)) * 255).flatten().round().tolist() == [5, 6]
+    assert (images.plain_batch(slice(0, 2)) * 255).flatten().round().tolist() == [5, 6]
     assert images.pixels.flatten().tolist() == list(range(5, 15)) and len(images) == 10
 
 
 def test_what_is_frozen_cannot_be_written_to():
     mine = np.array([0, -1, 2])
     pool = Pool(mine, np.array([0, 2]))
-    targets = supervised_targets(pool, 3)
-    state = State(pool, asked=np.array([1]), targets=targets, carried={"x": np.zeros(2)})
-    held = [pool.labels, pool.order, targets.labels, targets.weights, targets.class_weights]
-    for array in [*held, state.asked, state.carried["x"], state.pool.labels]:
+    targets = targets_from_labels(pool, 3)
+    state = State(pool, queried=np.array([1]), targets=targets, carry_over={"x": np.zeros(2)})
+    held = [pool.labels, pool.labeled_order, targets.labels, targets.weights, targets.class_weights]
+    for array in [*held, state.queried, state.carry_over["x"], state.pool.labels]:
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
     mine[1] = 1
     assert pool.labels.tolist() == [0, -1, 2]  # not even by who made it
-    again = state.reveal(np.array([1]))
+    again = state.reveal_labels(np.array([1]))
     assert again.pool.labels.tolist() == [0, 1, 2] and state.pool.labels.tolist() == [0, -1, 2]
-    assert again.asked is None and again.pool.order.tolist() == [0, 2, 1]
+    assert again.queried is None and again.pool.labeled_order.tolist() == [0, 2, 1]
 
 
 def test_a_pass_in_batches_of_32():
     """As `batch_size` and `steps` are where they are not given."""
     pool = Pool(np.arange(65) % 3, np.arange(65))
-    batches = used_images(supervised_targets(pool, 3), pool, np.random.default_rng(0))
+    batches = batches_of_used_images(targets_from_labels(pool, 3), pool, np.random.default_rng(0))
     assert [len(batch) for batch in batches] == [22, 22, 21]
     assert (
-        len(used_images(supervised_targets(pool, 3), pool, np.random.default_rng(0), steps=5)) == 5
+        len(
+            batches_of_used_images(
+                targets_from_labels(pool, 3), pool, np.random.default_rng(0), steps=5
+            )
+        )
+        == 5
     )
 
 
 def test_a_copy_is_made_where_somebody_could_write():
     mine = np.arange(3)
-    view, whole = mine[:], read_only(mine)
+    view, whole = mine[:], as_read_only(mine)
     view.flags.writeable = False
-    assert read_only(whole) is whole
+    assert as_read_only(whole) is whole
     part, lent = whole[1:], np.frombuffer(bytearray(8), dtype=np.int64)
-    assert read_only(part) is part
+    assert as_read_only(part) is part
     lent.flags.writeable = False
     for array in (mine, view, lent):  # the last one's bytes are not numpy's
-        copy = read_only(array)
+        copy = as_read_only(array)
         assert copy is not array and not copy.flags.writeable and (copy == array).all()
 
 
 def test_states_follow_each_other():
-    state = State.asking(np.array([2, 0], dtype=np.int32), 4)
-    assert state.asked.dtype == np.int64
-    state = state.reveal(np.array([1, 0]))
+    state = State.initial(np.array([2, 0], dtype=np.int32), 4)
+    assert state.queried.dtype == np.int64
+    state = state.reveal_labels(np.array([1, 0]))
     state = state.after_epoch(5, 0.25).after_epoch(5, 0.5)
     assert (state.cycle, state.epoch, state.steps, state.loss) == (0, 2, 10, 0.5)
     later = state.next_cycle(np.array([3]), {"x": np.ones(4)})
-    assert (later.cycle, later.epoch, later.steps, later.judged) == (1, 0, 0, False)
-    assert later.asked.tolist() == [3] and later.targets is None and list(later.carried) == ["x"]
+    assert (later.cycle, later.epoch, later.steps, later.evaluated) == (1, 0, 0, False)
+    assert (
+        later.queried.tolist() == [3] and later.targets is None and list(later.carry_over) == ["x"]
+    )
     assert later.pool.labels.tolist() == [0, -1, 1, -1]
 
 
@@ -289,15 +296,15 @@ def test_statistics_of_many_images_take_no_memory():
 def test_validation_set_leaves_training(home):
     spec = DATASETS["digits"]
     options = {"split": 77, "size": 20, "rng": np.random.default_rng(0), "device": "cpu"}
-    problem = load_problem(spec, "", name="digits", validation=True, **options)
+    problem = load_active_dataset(spec, "", name="digits", validation=True, **options)
     train, _ = spec.load("")
-    images, labels = problem.judges["val_"]
+    images, labels = problem.eval_sets["val_"]
     assert len(images) == 500 and np.bincount(labels).tolist() == [50] * 10
-    assert len(problem.images) == len(problem.ids) == 1437 - 500
-    assert torch.equal(problem.images.pixels, train.pixels[problem.ids])
-    np.testing.assert_array_equal(problem.oracle.labels, train.labels[problem.ids])
-    split = splits.balanced(train.labels, 20, 77)
-    assert not splits.path_of("digits", 20, 77).exists()  # written with the run, not before it
-    np.testing.assert_array_equal(problem.ids[problem.initial], split)
+    assert len(problem.images) == len(problem.dataset_indices) == 1437 - 500
+    assert torch.equal(problem.images.pixels, train.pixels[problem.dataset_indices])
+    np.testing.assert_array_equal(problem.oracle.labels, train.labels[problem.dataset_indices])
+    split = splits.draw_balanced_split(train.labels, 20, 77)
+    assert not splits.split_path("digits", 20, 77).exists()  # written with the run, not before it
+    np.testing.assert_array_equal(problem.dataset_indices[problem.initial_indices], split)
     with pytest.raises(UserError, match="--use-val-set needs 50 images of class"):
-        splits.hold_out(np.arange(100) % 2, np.arange(10), 50, options["rng"])
+        splits.draw_validation_set(np.arange(100) % 2, np.arange(10), 50, options["rng"])

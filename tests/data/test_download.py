@@ -25,21 +25,23 @@ import pytest
 import torchvision.datasets
 
 from data import DATASETS
-from data.download.checksums import MEMORY
-from data.download.http_fetch import Limits, fetch
-from data.download.install import install
+from data.download.checksums import MD5_CACHE_FILE
+from data.download.http_fetch import DownloadLimits, download_archive
+from data.download.install import install_dataset
 from data.download.main import main
-from data.download.published_files import below
-from data.download.unpack import unpack
+from data.download.published_files import paths_under_root
+from data.download.unpack import unpack_archive
 from data.spec import Archive
 from tests.archives import _dump
 from tests.conftest import ROOT
 from tests.fake_server import NEVER, PASSING, STEADY, serving
 from tests.waiting import wait_for
 from utils import console, signals
-from utils.errors import Refused
+from utils.errors import SystemRefusal
 
-QUICK = Limits(silence=0.5, stall=0.5, least=64, rounds=3, pause=0.001)
+QUICK = DownloadLimits(
+    timeout_seconds=0.5, stall_seconds=0.5, min_bytes=64, max_rounds=3, pause_seconds=0.001
+)
 SCENARIOS, AT_ONCE = 200, 16  # most of them wait
 
 
@@ -55,9 +57,9 @@ def row(packed: dict[str, bytes], published: dict[str, bytes], addresses, name="
         for path, content in packed.items()
     ]  # fmt: skip
     sums = {path: md5(content) for path, content in published.items()}
-    files = functools.partial(below, names=sums)
+    files = functools.partial(paths_under_root, names=sums)
     return dataclasses.replace(
-        DATASETS[name], archives=lambda: archives, published=sums, files=files
+        DATASETS[name], list_archives=lambda: archives, published_md5=sums, list_files=files
     )
 
 
@@ -75,7 +77,7 @@ def tar_gz(files: dict[str, bytes], *members: tarfile.TarInfo) -> bytes:
 
 def contents(root: Path) -> dict[str, bytes]:
     """All that is there, but what is remembered of it."""
-    files = [path for path in root.rglob("*") if path.is_file() and path.name != MEMORY]
+    files = [path for path in root.rglob("*") if path.is_file() and path.name != MD5_CACHE_FILE]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
@@ -112,7 +114,7 @@ def scenario(rng):
 def must_arrive(plans) -> bool:
     """Is there a host that has the file before it was asked too often?"""
     return any(
-        todo[-1] in STEADY and set(todo[:-1]) <= set(PASSING) and len(todo) <= QUICK.rounds
+        todo[-1] in STEADY and set(todo[:-1]) <= set(PASSING) and len(todo) <= QUICK.max_rounds
         for todo in plans.values()
     )
 
@@ -135,17 +137,17 @@ def through(host, root, packed, published, plans, before) -> str:
         (root / path).write_bytes(content)
     error = None
     try:
-        install("set", spec, str(root), limits=QUICK)
-    except Refused as refused:
+        install_dataset("set", spec, str(root), limits=QUICK)
+    except SystemRefusal as refused:
         error = str(refused)
-        assert console.one_line(error) == error and "is not to be had" in error
+        assert console.to_one_line(error) == error and "is not to be had" in error
         found = contents(root)
         for path, content in {**packed, **published}.items():  # right, or as it was
             assert found.get(path, content) in (content, before.get(path))
     assert not (error and must_arrive(plans)), error
     # The next command is in nobody's way.
     spec = row(packed, published, [host.address()])
-    install("set", spec, str(root), limits=QUICK)
+    install_dataset("set", spec, str(root), limits=QUICK)
     found = contents(root)
     assert {path: found[path] for path in published} == published
     aside = {path for path in found if ".old" in path}
@@ -156,7 +158,9 @@ def through(host, root, packed, published, plans, before) -> str:
 
 
 def test_200_random_ways_to_a_file(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(signals, "_writes", 0)  # it counts for the one thread that gets signals
+    monkeypatch.setattr(
+        signals, "_deferral_depth", 0
+    )  # it counts for the one thread that gets signals
     seed = secrets.randbelow(2**32)
     with capsys.disabled():
         print(f"\n{SCENARIOS} scenarios from seed {seed}: ", end="", flush=True)
@@ -177,28 +181,30 @@ def one(tmp_path):
     content, part = random.Random(0).randbytes(5000), tmp_path / "file.part"
 
     def run(*sources, limits=QUICK):
-        fetch(Archive("SET/file", md5(content), len(content), (), ()), part, sources, limits)
+        download_archive(
+            Archive("SET/file", md5(content), len(content), (), ()), part, sources, limits
+        )
         assert part.read_bytes() == content
 
-    run.content, run.part = content, part
+    run.content, run.part_path = content, part
     return run
 
 
 def test_the_rest_is_asked_for(one):
-    one.part.write_bytes(one.content[:1234])
+    one.part_path.write_bytes(one.content[:1234])
     with serving({"file": one.content}) as host:
         one(host.address() + "/file")
         assert host.asked == [("file", "bytes=1234-")]
 
 
 def test_whole_and_right_before_anybody_is_asked(one):
-    one.part.write_bytes(one.content)
+    one.part_path.write_bytes(one.content)
     one("http://127.0.0.1:9/never-asked")
 
 
 @pytest.mark.parametrize("there", [b"x" * 1234, b"x" * 5000, b"x" * 9000])
 def test_a_rest_of_something_else_is_fetched_anew(one, there):
-    one.part.write_bytes(there)
+    one.part_path.write_bytes(there)
     with serving({"file": one.content}) as host:
         one(host.address() + "/file")
         assert host.asked[-1] == ("file", None) and len(host.asked) <= 2
@@ -206,7 +212,7 @@ def test_a_rest_of_something_else_is_fetched_anew(one, there):
 
 def test_who_ignores_the_range_loses_nothing(one):
     """It sends all of it again, and less than there was before."""
-    one.part.write_bytes(one.content[:4000])
+    one.part_path.write_bytes(one.content[:4000])
     with serving({"file": one.content}, {"host": ["short", "good"]}) as host:
         host.random.randrange = lambda length: 1000
         one(host.address("host") + "/file")
@@ -215,7 +221,7 @@ def test_who_ignores_the_range_loses_nothing(one):
 
 @pytest.mark.parametrize("how", ["416", "other_range", "no_range_said"])
 def test_who_has_no_rest_is_asked_for_all(one, how):
-    one.part.write_bytes(one.content[:4000])
+    one.part_path.write_bytes(one.content[:4000])
     with serving({"file": one.content}, {"host": [how, "good"]}) as host:
         one(host.address("host") + "/file")
         assert host.asked == [("file", "bytes=4000-"), ("file", None)]
@@ -264,8 +270,8 @@ def test_a_host_that_has_it(one, how):
 
 
 def test_pauses_grow(one):
-    limits, begin = QUICK._replace(pause=0.1, rounds=3), time.monotonic()
-    with serving({}, {"host": ["503"]}) as host, pytest.raises(Refused, match="503"):
+    limits, begin = QUICK._replace(pause_seconds=0.1, max_rounds=3), time.monotonic()
+    with serving({}, {"host": ["503"]}) as host, pytest.raises(SystemRefusal, match="503"):
         host.files["file"] = one.content
         one(host.address("host") + "/file", limits=limits)
         assert len(host.asked) == 3
@@ -286,29 +292,31 @@ def test_pauses_grow(one):
 )
 def test_what_cannot_become_right_is_asked_once(one, how, words):
     with serving({"file": one.content}, {"host": [how]}) as host:
-        with pytest.raises(Refused, match=r"^file is not to be had: http") as refused:
+        with pytest.raises(SystemRefusal, match=r"^file is not to be had: http") as refused:
             one(host.address("host") + "/file")
         assert words in str(refused.value) and len(host.asked) <= (5 if how == "circle" else 1)
-    assert not one.part.exists() or not one.part.read_bytes()
+    assert not one.part_path.exists() or not one.part_path.read_bytes()
 
 
 def test_nobody_there_is_one_line(one):
-    with pytest.raises(Refused, match=r"file is not to be had: .*Connection refused; .*No such"):
+    with pytest.raises(
+        SystemRefusal, match=r"file is not to be had: .*Connection refused; .*No such"
+    ):
         one("http://127.0.0.1:9/file", "/nowhere/file")
 
 
 def test_a_file_that_cannot_be_written_is_no_fault_of_the_host(one):
-    one.part.mkdir()
-    refused = pytest.raises(Refused, match=r"file.part cannot be written: Is a directory")
+    one.part_path.mkdir()
+    refused = pytest.raises(SystemRefusal, match=r"file.part cannot be written: Is a directory")
     with serving({"file": one.content}) as host, refused:
         one(host.address() + "/file")
 
 
 def test_without_a_terminal_a_line_a_minute(capsys, monkeypatch):
-    monkeypatch.setattr(console, "EVERY", 0.0)
-    with console.Arrival("file", 50, 200) as shown:
-        shown.more(50)
-        shown.more(25)
+    monkeypatch.setattr(console, "PROGRESS_SECONDS", 0.0)
+    with console.DownloadProgressBar("file", 50, 200) as shown:
+        shown.update(50)
+        shown.update(25)
     assert capsys.readouterr().out == "file: 50 % of 0.0 MiB\nfile: 62 % of 0.0 MiB\n"
 
 
@@ -348,7 +356,7 @@ def test_a_mirror_that_is_a_folder(cifar10, tmp_path, capsys):
     assert out.err == "" and "empty/cifar-10-python.tar.gz: No such file" in out.out
     assert out.out.count(" written\n") == 5
     more = {"cifar-10-batches-py/meta": b"m"}
-    assert contents(tmp_path / "here") == {**cifar10.published, **cifar10.packed, **more}
+    assert contents(tmp_path / "here") == {**cifar10.published_md5, **cifar10.packed, **more}
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
         "cifar-10-batches-py", "cifar-10-python.tar.gz",
     ]  # fmt: skip
@@ -362,7 +370,7 @@ def test_mirrors_are_asked_in_their_order_and_before_the_published_host(tmp_path
     with serving({"file.gz": files["SET/raw/file.gz"], **files}) as host:
         spec = row(files, {"SET/raw/file": b"right"}, [host.address()])
         mirrors = [host.address("500"), host.address("404") + "/", str(tmp_path / "none")]
-        install("set", spec, str(tmp_path / "root"), mirrors, QUICK)
+        install_dataset("set", spec, str(tmp_path / "root"), mirrors, QUICK)
         whole, end = "SET/raw/file.gz", "file.gz"
         assert [path for path, _ in host.asked] == [whole, end, whole, end, whole]
     assert contents(tmp_path / "root") == {**files, "SET/raw/file": b"right"}
@@ -371,13 +379,13 @@ def test_mirrors_are_asked_in_their_order_and_before_the_published_host(tmp_path
 @pytest.mark.parametrize("there", ["files", "archive"])
 def test_what_is_there_already_is_used_as_it_is(there, cifar10, tmp_path):
     """Of torchvision, or by hand; the only host is not there."""
-    files = cifar10.published if there == "files" else cifar10.packed
+    files = cifar10.published_md5 if there == "files" else cifar10.packed
     root = write(tmp_path / "root", files)
     if there == "archive":
         write(root, {".installing-cifar10/cifar-10-python.tar.gz.part": b"begun before"})
-    install("cifar10", cifar10.row, str(root), limits=QUICK)
+    install_dataset("cifar10", cifar10.row, str(root), limits=QUICK)
     found = contents(root)
-    assert cifar10.published.items() <= found.items() and not list(root.glob(".inst*"))
+    assert cifar10.published_md5.items() <= found.items() and not list(root.glob(".inst*"))
     if there == "files":
         assert found == files
 
@@ -387,9 +395,9 @@ def test_only_what_is_missing_is_fetched(tmp_path):
     packed = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
     with serving(packed) as host:
         spec = row(packed, files, [host.address()])
-        single = [archive._replace(holds=(archive.path[:-3],)) for archive in spec.archives()]
-        spec = dataclasses.replace(spec, archives=lambda: single)
-        install("set", spec, str(write(tmp_path, {"SET/train": b"train"})), limits=QUICK)
+        single = [archive._replace(contents=(archive.path[:-3],)) for archive in spec.list_archives()]
+        spec = dataclasses.replace(spec, list_archives=lambda: single)
+        install_dataset("set", spec, str(write(tmp_path, {"SET/train": b"train"})), limits=QUICK)
         assert host.asked == [("SET/test.gz", None)]
 
 
@@ -397,32 +405,34 @@ def test_what_is_not_the_published_file_is_kept(cifar10, tmp_path, capsys):
     name = "cifar-10-batches-py/data_batch_2"
     root = write(tmp_path / "root", {**cifar10.packed, name: b"mine", f"{name}.old1": b"older"})
     write(root, {"cifar-10-batches-py/meta": b"of no md5 that is known"})
-    install("cifar10", cifar10.row, str(root), limits=QUICK)
+    install_dataset("cifar10", cifar10.row, str(root), limits=QUICK)
     line = "is not the published file: it is data_batch_2.old2 from now on"
     assert line in capsys.readouterr().out
     found = contents(root)
     assert found[f"{name}.old2"] == b"mine" and found[f"{name}.old1"] == b"older"
     assert found["cifar-10-batches-py/meta"] == b"of no md5 that is known"
-    assert cifar10.published.items() <= found.items()
+    assert cifar10.published_md5.items() <= found.items()
 
 
 def test_a_file_whose_md5_only_its_archive_has(tmp_path, monkeypatch, capsys):
     packed = {"S/raw/one.gz": gzip.compress(b"content")}
-    spec = dataclasses.replace(row(packed, {"S/raw/one": b"content"}, []), published={})
+    spec = dataclasses.replace(row(packed, {"S/raw/one": b"content"}, []), published_md5={})
     monkeypatch.setitem(DATASETS, "fashion_mnist", spec)
     words = ["fashion_mnist", "--data-root", str(tmp_path / "root"), "--verify"]
     assert main.main(words) == 1 and "missing" in capsys.readouterr().out
     write(tmp_path / "bad", {"S/raw/one.gz": packed["S/raw/one.gz"][::-1]})
-    with pytest.raises(Refused, match="other bytes"):
-        install("fashion_mnist", spec, str(tmp_path / "root"), [str(tmp_path / "bad")])
-    install("fashion_mnist", spec, str(tmp_path / "root"), [str(write(tmp_path / "good", packed))])
+    with pytest.raises(SystemRefusal, match="other bytes"):
+        install_dataset("fashion_mnist", spec, str(tmp_path / "root"), [str(tmp_path / "bad")])
+    install_dataset(
+        "fashion_mnist", spec, str(tmp_path / "root"), [str(write(tmp_path / "good", packed))]
+    )
     assert contents(tmp_path / "root") == {**packed, "S/raw/one": b"content"}
     assert main.main(words) == 0 and "present" in capsys.readouterr().out
 
 
 def test_verify_says_what_is_there_and_downloads_nothing(cifar10, tmp_path, capsys):
     words = ["cifar10", "--data-root", "root", "--verify"]
-    root = write(tmp_path / "root", cifar10.published)
+    root = write(tmp_path / "root", cifar10.published_md5)
     assert main.main(words) == 0
     out = capsys.readouterr()
     assert out.err == "" and out.out.count("right   root/cifar-10-batches-py/") == 6
@@ -469,14 +479,14 @@ def test_bad_words(words, expected, capsys):
 def test_every_archive_is_torchvisions_and_holds_what_is_published():
     """Sizes are ours: torchvision has none."""
     for name in ("mnist", "svhn", "cifar10", "cifar100"):
-        archives = DATASETS[name].archives()
-        assert {file for archive in archives for file in archive.holds} == set(
-            DATASETS[name].published
+        archives = DATASETS[name].list_archives()
+        assert {file for archive in archives for file in archive.contents} == set(
+            DATASETS[name].published_md5
         )
-        assert all(archive.size > 4000 and archive.addresses for archive in archives)
-    assert len(DATASETS["mnist"].archives()[0].addresses) == len(torchvision.datasets.MNIST.mirrors)
-    for archive in DATASETS["svhn"].archives():
-        assert DATASETS["svhn"].published[archive.path] == archive.md5
+        assert all(archive.size > 4000 and archive.urls for archive in archives)
+    assert len(DATASETS["mnist"].list_archives()[0].urls) == len(torchvision.datasets.MNIST.mirrors)
+    for archive in DATASETS["svhn"].list_archives():
+        assert DATASETS["svhn"].published_md5[archive.path] == archive.md5
 
 
 # ---- Archives that lie
@@ -507,12 +517,12 @@ def test_a_tar_that_would_write_elsewhere_writes_nothing(files, members, expecte
     """Not even what comes before; by the whole installation, too."""
     packed = {"set.tar.gz": tar_gz({"set/a": b"fine", **files}, *members)}
     write(tmp_path, packed)
-    with pytest.raises(Refused, match=f"{expected}: nothing of it is unpacked"):
-        unpack(tmp_path / "set.tar.gz", tmp_path / "into")
+    with pytest.raises(SystemRefusal, match=f"{expected}: nothing of it is unpacked"):
+        unpack_archive(tmp_path / "set.tar.gz", tmp_path / "into")
     assert list((tmp_path / "into").iterdir()) == [] and not Path("/tmp/al-outside").exists()
     root = write(tmp_path / "root", packed)
-    with pytest.raises(Refused, match=expected):
-        install("set", row(packed, {"set/a": b"fine"}, []), str(root), limits=QUICK)
+    with pytest.raises(SystemRefusal, match=expected):
+        install_dataset("set", row(packed, {"set/a": b"fine"}, []), str(root), limits=QUICK)
     assert contents(root) == packed and [path.name for path in root.iterdir()] == ["set.tar.gz"]
 
 
@@ -521,19 +531,23 @@ def test_a_tar_that_would_write_elsewhere_writes_nothing(files, members, expecte
 def test_an_archive_that_is_damaged(name, whole, tmp_path):
     content = tar_gz({"a": bytes(5000)}) if name == "set.tar.gz" else gzip.compress(bytes(5000))
     write(tmp_path, {name: b"something else" if whole else content[:-20]})
-    with pytest.raises(Refused, match=rf"{name} cannot be unpacked: \w"):
-        unpack(tmp_path / name, tmp_path / "into")
+    with pytest.raises(SystemRefusal, match=rf"{name} cannot be unpacked: \w"):
+        unpack_archive(tmp_path / name, tmp_path / "into")
 
 
 def test_an_archive_of_other_files_than_the_published_ones(cifar10, tmp_path):
     """Its own md5 is right, as one that was forged would be."""
     name = "cifar-10-batches-py/data_batch_1"
-    packed = {"cifar-10-python.tar.gz": tar_gz({**cifar10.published, name: b"forged"})}
-    with pytest.raises(Refused, match="holds another cifar-10-batches-py/data_batch_1 than"):
-        install("cifar10", row(packed, cifar10.published, []), str(write(tmp_path / "r", packed)))
+    packed = {"cifar-10-python.tar.gz": tar_gz({**cifar10.published_md5, name: b"forged"})}
+    with pytest.raises(SystemRefusal, match="holds another cifar-10-batches-py/data_batch_1 than"):
+        install_dataset(
+            "cifar10", row(packed, cifar10.published_md5, []), str(write(tmp_path / "r", packed))
+        )
     packed = {"cifar-10-python.tar.gz": tar_gz({"readme": b""})}
-    with pytest.raises(Refused, match=r"no archive of cifar10 holds the published .*_batch"):
-        install("cifar10", row(packed, cifar10.published, []), str(write(tmp_path / "s", packed)))
+    with pytest.raises(SystemRefusal, match=r"no archive of cifar10 holds the published .*_batch"):
+        install_dataset(
+            "cifar10", row(packed, cifar10.published_md5, []), str(write(tmp_path / "s", packed))
+        )
     assert set(contents(tmp_path / "r")) == set(packed)
 
 
@@ -547,7 +561,7 @@ from data.spec import Archive
 packed, published = json.loads(sys.argv[1])
 archives = [Archive(*fields) for fields in packed]
 row = DATASETS["cifar10"]
-DATASETS["cifar10"] = dataclasses.replace(row, archives=lambda: archives, published=published)
+DATASETS["cifar10"] = dataclasses.replace(row, list_archives=lambda: archives, published=published)
 sys.exit(download.main(["cifar10", "--data-root", "root"]))
 """
 
@@ -557,8 +571,8 @@ def start(cifar10, tmp_path):
     """Start the command in a process of its own, for archives at this address; -> process."""
 
     def run(address):
-        (archive,) = row(cifar10.packed, cifar10.published, [address]).archives()
-        what = json.dumps([[archive], cifar10.row.published])
+        (archive,) = row(cifar10.packed, cifar10.published_md5, [address]).list_archives()
+        what = json.dumps([[archive], cifar10.row.published_md5])
         words = [sys.executable, "-c", COMMAND, what]
         (tmp_path / "said").mkdir(exist_ok=True)
         process = subprocess.Popen(
@@ -601,5 +615,5 @@ def test_killed_stopped_and_two_at_once(start, cifar10, tmp_path):
     root = tmp_path / "root"
     found = contents(root)
     assert found.pop("cifar-10-batches-py/meta") == b"m"
-    assert found == {**cifar10.published, **cifar10.packed}
+    assert found == {**cifar10.published_md5, **cifar10.packed}
     assert len(list(root.iterdir())) == 2 and len(list((tmp_path / "labels").rglob("*.txt"))) == 5

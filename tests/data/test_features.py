@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from data import DATASETS
-from data.feature_vectors import VectorBatches
+from data.feature_vectors import FeatureStore
 from tests.data.test_custom_data import run
 from utils import diffusion
 from utils.errors import UserError
@@ -16,7 +16,7 @@ LABELS = np.arange(12) % 3
 
 
 def read(root):
-    return DATASETS["features"].read(str(root))
+    return DATASETS["features"].load_and_check(str(root))
 
 
 def with_one(place, value, kind=np.float32):
@@ -61,22 +61,25 @@ def test_a_folder_of_arrays_is_mapped_and_the_same(tmp_path):
         np.save(tmp_path / f"{name}.npy", array)
     loaded, mapped = read(tmp_path / "mine.npz"), read(tmp_path)
     for one, other in zip(loaded[:2], mapped[:2], strict=True):
-        assert torch.equal(one.vectors, other.vectors) and (one.labels == other.labels).all()
-    assert loaded.facts == mapped.facts and mapped.facts["channels"] == 5
+        assert torch.equal(one.features, other.features) and (one.labels == other.labels).all()
+    assert loaded.spec_fields == mapped.spec_fields and mapped.spec_fields["channels"] == 5
     where = str(tmp_path / "features.npy")
     with open("/proc/self/maps") as maps:
         assert any(where in line for line in maps)
-    mapped.train.vectors[0] = 9  # nothing reaches the file
+    mapped.train.features[0] = 9  # nothing reaches the file
     np.testing.assert_array_equal(np.load(where), ROWS)
 
 
 def test_batches_of_vectors():
-    batches = VectorBatches(torch.from_numpy(ROWS))
+    batches = FeatureStore(torch.from_numpy(ROWS))
     some = batches.subset(np.arange(2, 12)).subset(np.array([0, 5, 9]))
-    assert len(some) == 3 and some.ids.tolist() == [2, 7, 11]
-    for view in (some.plain, lambda indices: some.weak(indices, np.random.default_rng(0))):
+    assert len(some) == 3 and some.subset_indices.tolist() == [2, 7, 11]
+    for view in (
+        some.plain_batch,
+        lambda indices: some.weak_batch(indices, np.random.default_rng(0)),
+    ):
         np.testing.assert_array_equal(view(np.array([2, 0])), ROWS[[11, 2]])
-    np.testing.assert_array_equal(batches.plain(slice(1, 3)), ROWS[1:3])
+    np.testing.assert_array_equal(batches.plain_batch(slice(1, 3)), ROWS[1:3])
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +113,7 @@ def results(tmp_path, pattern):
 def test_features_that_cannot_change_have_one_graph(arch, searches, start, tmp_path, monkeypatch):
     """In all epochs of all cycles; and it gives the numbers of graphs that are made anew."""
     made = {"searches": 0, "systems": 0}
-    search, ready = affinity_graph.search_neighbors, diffusion.Diffusion.__init__
+    search, ready = affinity_graph.search_neighbors, diffusion.DiffusionSolver.__init__
 
     def counted(name, function):
         def call(*words):
@@ -120,7 +123,7 @@ def test_features_that_cannot_change_have_one_graph(arch, searches, start, tmp_p
         return call
 
     monkeypatch.setattr(affinity_graph, "search_neighbors", counted("searches", search))
-    monkeypatch.setattr(diffusion.Diffusion, "__init__", counted("systems", ready))
+    monkeypatch.setattr(diffusion.DiffusionSolver, "__init__", counted("systems", ready))
     words = f"--dataset features --arch {arch} --add-lp --epochs 3 --al-nb-cycles 2"
     assert start(words)[0] == 0
     assert made == {"searches": searches, "systems": searches}
@@ -128,7 +131,7 @@ def test_features_that_cannot_change_have_one_graph(arch, searches, start, tmp_p
     assert float(rows[1].split(",")[4]) > 30
     if arch == "linear":
         keep = lambda features, *key, make: make()  # noqa: E731
-        monkeypatch.setattr(affinity_graph, "_kept", keep)
+        monkeypatch.setattr(affinity_graph, "_get_or_make", keep)
         assert start(f"{words} --resume False")[0] == 0 and made["searches"] == searches + 6
         assert results(tmp_path, f"{arch}/random_with_lp") == rows
 

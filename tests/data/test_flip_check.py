@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from data import digits
-from data.flip_check import FARTHER, mirror_distance
+from data.flip_check import MAX_FLIP_DISTANCE_RATIO, flip_distance_ratio
 
 
 def windows(side=16, count=1500):
@@ -22,15 +22,15 @@ def windows(side=16, count=1500):
 
 
 def test_digits_are_not_mirrored_and_photographs_are():
-    assert mirror_distance(digits.load("")[0].pixels) > FARTHER
-    assert mirror_distance(windows()) < FARTHER
+    assert flip_distance_ratio(digits.load("")[0].pixels) > MAX_FLIP_DISTANCE_RATIO
+    assert flip_distance_ratio(windows()) < MAX_FLIP_DISTANCE_RATIO
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_images_and_equal_ones(count):
     pixels = torch.arange(count * 12, dtype=torch.uint8).reshape(count, 1, 3, 4)
-    assert mirror_distance(pixels) >= 1 or count < 3
-    assert mirror_distance(pixels[:1].expand(count, -1, -1, -1)) == 1
+    assert flip_distance_ratio(pixels) >= 1 or count < 3
+    assert flip_distance_ratio(pixels[:1].expand(count, -1, -1, -1)) == 1
 
 
 def test_against_a_loop():
@@ -44,10 +44,12 @@ def test_against_a_loop():
             sorted(float((view[i] - x[j]).norm()) for j in others)[:5] for view in (x, mirrored)
         )
         ratios.append(sum(far) / sum(near))
-    assert mirror_distance(pixels) == pytest.approx(sorted(ratios)[4], rel=1e-4)
+    assert flip_distance_ratio(pixels) == pytest.approx(sorted(ratios)[4], rel=1e-4)
 
 
 def test_copies_change_nothing():
     """Each image six times has five at no distance, and so have none of the mirrored ones."""
     pixels = digits.load("")[0].pixels[:150]
-    assert mirror_distance(pixels.repeat(6, 1, 1, 1)) == pytest.approx(mirror_distance(pixels))
+    assert flip_distance_ratio(pixels.repeat(6, 1, 1, 1)) == pytest.approx(
+        flip_distance_ratio(pixels)
+    )

@@ -17,10 +17,10 @@ import torch
 
 import main_al
 from data import DATASETS, cifar
-from data.active_dataset import fingerprint
-from data.cifar_pickle import load_batch
-from data.download.install import install
-from data.images import images_of
+from data.active_dataset import data_fingerprint
+from data.cifar_pickle import load_pickled_batch
+from data.download.install import install_dataset
+from data.images import check_images
 from data.spec import DatasetSpec
 from tests.archives import WRITERS
 from tests.conftest import ROOT
@@ -187,14 +187,14 @@ def test_what_is_wrong_is_one_line_with_its_place(name, spoil, expected, root, r
 )
 def test_the_one_door(pixels, labels, expected):
     with pytest.raises(UserError) as error:
-        images_of(pixels, labels, "mine")
+        check_images(pixels, labels, "mine")
     assert expected in str(error.value)
 
 
 def test_whole_numbers_of_any_type_are_kept():
     for kind in (np.uint8, np.int64, np.float64, ">f4"):
         pixels = np.array([0, 255, 3, 9]).reshape(1, 1, 2, 2).astype(kind)
-        found = images_of(pixels, np.array([7], dtype=">i2"))
+        found = check_images(pixels, np.array([7], dtype=">i2"))
         assert found.pixels.dtype == torch.uint8 and found.labels.dtype == np.dtype(np.int64)
         assert found.pixels.flatten().tolist() == [0, 255, 3, 9] and found.labels.tolist() == [7]
 
@@ -202,16 +202,19 @@ def test_whole_numbers_of_any_type_are_kept():
 @pytest.mark.parametrize(
     "part, expected",
     [
-        (images_of(np.ones((2, 1, 8, 9), np.uint8), [0, 1]), "(2, 1, 8, 9), not (N, 1, 8, 8)"),
-        (images_of(np.ones((2, 1, 8, 8), np.uint8), [0, 2]), "label 1 of the test part is 2, not"),
+        (check_images(np.ones((2, 1, 8, 9), np.uint8), [0, 1]), "(2, 1, 8, 9), not (N, 1, 8, 8)"),
+        (
+            check_images(np.ones((2, 1, 8, 8), np.uint8), [0, 2]),
+            "label 1 of the test part is 2, not",
+        ),
     ],
 )
 def test_a_row_of_anybody_goes_through_the_door(part, expected):
     """Its reader does not know what its row says; a data set's `read` does."""
-    good = images_of(np.ones((2, 1, 8, 8), np.uint8), [0, 1])
+    good = check_images(np.ones((2, 1, 8, 8), np.uint8), [0, 1])
     spec = DatasetSpec(lambda root: (good, part), 2, channels=1, size=8, max_shift=0, flip=False)
     with pytest.raises(UserError) as error:
-        spec.read("")
+        spec.load_and_check("")
     assert expected in str(error.value)
 
 
@@ -231,7 +234,7 @@ def test_the_generator_checks_too(root, command):
 ])  # fmt: skip
 def test_valid_data_are_who_they_were(name, digest, archives):
     """As read through torchvision: runs and folders keep their names."""
-    assert fingerprint(*DATASETS[name].read(str(archives))[:2]) == digest
+    assert data_fingerprint(*DATASETS[name].load_and_check(str(archives))[:2]) == digest
 
 
 def test_reading_imports_no_torchvision(archives):
@@ -293,7 +296,7 @@ def test_a_malicious_batch_runs_nothing(name, file, where, root, refused):
 def test_a_malicious_meta_file_beside_valid_batches_is_not_read(name, folder, meta, root):
     trap = root.parent / "touched"
     (root / folder / meta).write_bytes(pickle.dumps(Touch(trap)))
-    DATASETS[name].read(str(root))
+    DATASETS[name].load_and_check(str(root))
     assert not trap.exists()
 
 
@@ -314,7 +317,7 @@ def test_batches_of_python_2(tmp_path):
     raw = bytes(range(256)) * 12
     pickled = b"\x80\x02}(U\x04data" + array_of_python_2(b"u1", raw)
     (tmp_path / "batch").write_bytes(pickled + b"U\x06labels](K\x03K\x09eu.")
-    batch = load_batch(tmp_path / "batch")
+    batch = load_pickled_batch(tmp_path / "batch")
     assert batch["data"].tolist() == list(raw) and batch["labels"] == [3, 9]
     np.testing.assert_array_equal(
         batch["data"], pickle.loads((tmp_path / "batch").read_bytes(), encoding="latin1")["data"]
@@ -328,7 +331,7 @@ def test_arrays_in_any_order_and_type(tmp_path):
         "float": np.linspace(0, 1, 5),
     }
     (tmp_path / "batch").write_bytes(pickle.dumps(arrays, protocol=2))
-    for name, found in load_batch(tmp_path / "batch").items():
+    for name, found in load_pickled_batch(tmp_path / "batch").items():
         np.testing.assert_array_equal(found, arrays[name])
         assert found.dtype == arrays[name].dtype
 
@@ -355,7 +358,7 @@ def test_arrays_in_any_order_and_type(tmp_path):
 def test_forged_pickles(content, expected, tmp_path):
     (tmp_path / "batch").write_bytes(content)
     with pytest.raises((pickle.UnpicklingError, EOFError, ValueError), match=expected):
-        load_batch(tmp_path / "batch")
+        load_pickled_batch(tmp_path / "batch")
     assert not Path("touched").exists()
 
 
@@ -374,10 +377,10 @@ def test_installing_unpickles_nothing(name, tmp_path, monkeypatch):
     stem = row.filename.removesuffix(".tar.gz")
     packed = Path(shutil.make_archive(tmp_path / stem, "gztar", source, folder.name)).read_bytes()
     monkeypatch.setattr(row, "tgz_md5", hashlib.md5(packed).hexdigest())
-    monkeypatch.setitem(cifar.SIZES, name, len(packed))
-    published = dict.fromkeys(DATASETS[name].published, hashlib.md5(forged).hexdigest())
+    monkeypatch.setitem(cifar.ARCHIVE_BYTES, name, len(packed))
+    published = dict.fromkeys(DATASETS[name].published_md5, hashlib.md5(forged).hexdigest())
     with serving({row.filename: packed}) as host:
         monkeypatch.setattr(row, "url", f"{host.address()}/{row.filename}")
-        spec = dataclasses.replace(DATASETS[name], published=published)
-        install(name, spec, str(tmp_path / "here"))
+        spec = dataclasses.replace(DATASETS[name], published_md5=published)
+        install_dataset(name, spec, str(tmp_path / "here"))
     assert any((tmp_path / "here" / folder.name).iterdir()) and not trap.exists()

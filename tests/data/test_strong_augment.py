@@ -7,23 +7,23 @@ import pytest
 import scipy.ndimage
 import torch
 
-from data.augment import VIEWS, ImageBatches
+from data.augment import AUGMENTATIONS, ImageStore
 from data.strong_augment import (
-    STRENGTH,
-    Strength,
-    draw_maps,
-    erase,
-    recolour,
-    relight,
-    strong,
-    warp,
+    DEFAULT_STRENGTH,
+    AugmentStrength,
+    apply_cutout,
+    augment_strongly,
+    draw_affine_maps,
+    jitter_brightness,
+    jitter_colour,
+    warp_images,
 )
 
-NOTHING = Strength(**dict.fromkeys(vars(STRENGTH), 0.0))
+NOTHING = AugmentStrength(**dict.fromkeys(vars(DEFAULT_STRENGTH), 0.0))
 SHAPES = [(1, 8, 8), (3, 8, 8), (1, 32, 32), (3, 64, 64), (3, 17, 33)]
 
 
-def only(**parts) -> Strength:
+def only(**parts) -> AugmentStrength:
     return dataclasses.replace(NOTHING, **parts)
 
 
@@ -32,14 +32,14 @@ def some_pixels(channels, height, width, count=6) -> torch.Tensor:
     return torch.tensor(drawn, dtype=torch.uint8)
 
 
-def some_images(channels=1, height=8, width=8, flip=False, count=6) -> ImageBatches:
+def some_images(channels=1, height=8, width=8, flip=False, count=6) -> ImageStore:
     pixels = some_pixels(channels, height, width, count)
-    return ImageBatches(pixels, [0.5] * channels, [0.25] * channels, max_shift=1, flip=flip)
+    return ImageStore(pixels, [0.5] * channels, [0.25] * channels, max_shift=1, flip=flip)
 
 
-def seen(images, strength=STRENGTH, seed=0) -> np.ndarray:
+def seen(images, strength=DEFAULT_STRENGTH, seed=0) -> np.ndarray:
     """All images once, as pixels in [0, 255]."""
-    batch = strong(images, np.arange(len(images)), np.random.default_rng(seed), strength)
+    batch = augment_strongly(images, np.arange(len(images)), np.random.default_rng(seed), strength)
     return ((batch - images.offset) / images.scale).numpy()
 
 
@@ -48,14 +48,14 @@ def seen(images, strength=STRENGTH, seed=0) -> np.ndarray:
 def test_the_view(shape, flip):
     images = some_images(*shape, flip=flip)
     chosen = np.array([4, 0, 4])
-    views = [VIEWS["strong"](images, chosen, np.random.default_rng(s)) for s in (0, 0, 1)]
+    views = [AUGMENTATIONS["strong"](images, chosen, np.random.default_rng(s)) for s in (0, 0, 1)]
     assert views[0].dtype == torch.float32 and views[0].shape == (3, *shape)
     assert torch.equal(views[0], views[1]) and not torch.equal(views[0], views[2])
     assert not torch.equal(views[0][0], views[0][2])  # the same image, each time its own numbers
     pixels = (views[0] - images.offset) / images.scale
     assert pixels.min() >= -1e-3 and pixels.max() <= 255 + 1e-3
     part = images.subset(np.array([5, 4, 0]))
-    again = strong(part, np.array([1, 2, 1]), np.random.default_rng(0))
+    again = augment_strongly(part, np.array([1, 2, 1]), np.random.default_rng(0))
     assert torch.equal(again, views[0])
     assert torch.equal(images.pixels, some_pixels(*shape))  # none was written to
 
@@ -66,8 +66,8 @@ def test_the_map_against_scipy(shape):
     word for the reflection at a border pixel's centre."""
     pixels = some_pixels(*shape).numpy().astype(np.float32)
     sides = np.array(shape[1:])
-    maps = draw_maps(len(pixels), sides, True, np.random.default_rng(1), STRENGTH)
-    found = warp(torch.from_numpy(pixels), maps).numpy()
+    maps = draw_affine_maps(len(pixels), sides, True, np.random.default_rng(1), DEFAULT_STRENGTH)
+    found = warp_images(torch.from_numpy(pixels), maps).numpy()
     middle = (sides - 1) / 2
     for image, seen_as, (linear, shift) in zip(pixels, found, split(maps), strict=True):
         for channel, view in zip(image, seen_as, strict=True):
@@ -87,7 +87,7 @@ def test_the_parts_of_the_map():
     to the image."""
 
     def drawn(**parts):
-        maps = draw_maps(4000, (8, 16), False, np.random.default_rng(0), only(**parts))
+        maps = draw_affine_maps(4000, (8, 16), False, np.random.default_rng(0), only(**parts))
         return maps[:, :, :2], maps[:, :, 2]
 
     still, turned = np.eye(2), drawn(rotation=15)[0]
@@ -114,17 +114,17 @@ def test_what_is_larger_has_more_mass():
     spot = torch.exp(-((torch.arange(64) - 31.5) ** 2) / 72)
     pixels = 200 * torch.outer(spot, spot)[None, None]
     for parts in ({}, {"rotation": 15}, {"shear": 0.15}, {"shift": 0.1}, {"scale": 0.15}):
-        maps = draw_maps(20, (64, 64), False, np.random.default_rng(0), only(**parts))
-        masses = warp(pixels.expand(20, 1, 64, 64), maps).sum((1, 2, 3)) / pixels.sum()
+        maps = draw_affine_maps(20, (64, 64), False, np.random.default_rng(0), only(**parts))
+        masses = warp_images(pixels.expand(20, 1, 64, 64), maps).sum((1, 2, 3)) / pixels.sum()
         size = 1 / np.sqrt(np.linalg.det(maps[:, :, :2]))
         np.testing.assert_allclose(masses, size**2, rtol=0.005)
 
 
 def test_nothing_is_the_plain_view():
     images = some_images(3, 16, 16)
-    plain = images.plain(np.arange(6))
+    plain = images.plain_batch(np.arange(6))
     np.testing.assert_allclose(seen(images, NOTHING), images.pixels, atol=0.01)
-    found = strong(images, np.arange(6), np.random.default_rng(0), NOTHING)
+    found = augment_strongly(images, np.arange(6), np.random.default_rng(0), NOTHING)
     torch.testing.assert_close(found, plain, atol=1e-3, rtol=0)
 
 
@@ -138,7 +138,7 @@ def test_a_flip_only_where_the_class_survives_it():
         straight = np.isclose(found, pixels, atol=0.01).all((1, 2, 3))
         assert (mirrored != straight).all()
         assert abs(mirrored.mean() - part) < 0.1
-        maps = draw_maps(500, (8, 8), flip, np.random.default_rng(0), STRENGTH)
+        maps = draw_affine_maps(500, (8, 8), flip, np.random.default_rng(0), DEFAULT_STRENGTH)
         overturned = np.linalg.det(maps[:, :, :2]) < 0
         assert abs(overturned.mean() - part) < 0.1 and (flip or not overturned.any())
 
@@ -146,19 +146,19 @@ def test_a_flip_only_where_the_class_survives_it():
 def test_light_against_a_loop():
     strength = only(contrast=0.2, brightness=0.1)
     batch = torch.linspace(40, 210, 3 * 3 * 25).view(3, 3, 5, 5)
-    found = relight(batch, np.random.default_rng(2), strength)
+    found = jitter_brightness(batch, np.random.default_rng(2), strength)
     rng = np.random.default_rng(2)
     contrasts, lights = rng.uniform(0.8, 1.2, 3), rng.uniform(0.9, 1.1, 3)
     for image, light, contrast, view in zip(batch, lights, contrasts, found, strict=True):
         mean = image.mean()
         twin = (mean + contrast * (image - mean) + 255 * (light - 1)).clamp(0, 255)
         torch.testing.assert_close(view, twin)
-    assert relight(torch.full((9, 1, 2, 2), 250.0), rng, STRENGTH).max() == 255
+    assert jitter_brightness(torch.full((9, 1, 2, 2), 250.0), rng, DEFAULT_STRENGTH).max() == 255
 
 
 def test_colour_against_a_loop():
     batch = torch.linspace(40, 210, 2 * 3 * 4).view(2, 3, 2, 2)
-    found = recolour(batch, np.random.default_rng(2), STRENGTH)
+    found = jitter_colour(batch, np.random.default_rng(2), DEFAULT_STRENGTH)
     rng = np.random.default_rng(2)
     saturations, gains = rng.uniform(0.6, 1.4, 2), rng.uniform(0.9, 1.1, (2, 3))
     for i, c, y, x in np.ndindex(*batch.shape):
@@ -169,7 +169,9 @@ def test_colour_against_a_loop():
 
 def test_colour_is_left_alone_with_one_channel():
     images = some_images(1, 8, 8)
-    assert (seen(images) == seen(images, dataclasses.replace(STRENGTH, saturation=0, gain=0))).all()
+    assert (
+        seen(images) == seen(images, dataclasses.replace(DEFAULT_STRENGTH, saturation=0, gain=0))
+    ).all()
     images = some_images(3, 8, 8)
     colour = seen(images, only(saturation=0.4, gain=0.1))
     assert abs(colour - images.pixels.numpy()).max() > 5
@@ -181,7 +183,7 @@ def test_the_hole(shape, side):
     each channel; nothing else changes."""
     rows, columns = np.broadcast_to(side, 2)
     batch = some_pixels(*shape, count=400).float()
-    found = erase(batch, np.random.default_rng(0), STRENGTH.hole)
+    found = apply_cutout(batch, np.random.default_rng(0), DEFAULT_STRENGTH.cutout)
     corners = set()
     for image, view in zip(batch, found, strict=True):
         changed = (image != view).any(0).nonzero()

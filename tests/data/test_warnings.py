@@ -43,19 +43,19 @@ def own_splits(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def split(own_splits):
     """Where the file of a split of ten digits would be."""
-    path = splits.path_of("digits", 10, 57)
+    path = splits.split_path("digits", 10, 57)
     path.parent.mkdir(parents=True)
     return path
 
 
 def published(root):
     """The md5 with which the files as they are now would have been published."""
-    names = DATASETS["cifar100"].published
+    names = DATASETS["cifar100"].published_md5
     return {name: hashlib.md5((root / name).read_bytes()).hexdigest() for name in names}
 
 
 def notices(root, known):
-    return checksums.notices("cifar100", str(root), known)
+    return checksums.checksum_warnings("cifar100", str(root), known)
 
 
 def test_a_run_says_that_files_are_not_the_published_ones(run, root, monkeypatch):
@@ -64,9 +64,9 @@ def test_a_run_says_that_files_are_not_the_published_ones(run, root, monkeypatch
     line = f"cifar100 in {root / FOLDER}: train, test: not the published files, by their md5"
     assert status == 0 and err == "" and out.count(line) == 1
     assert (root.parent / "mine" / "log.txt").read_text().count(line) == 1
-    assert (root / FOLDER / checksums.MEMORY).exists()
+    assert (root / FOLDER / checksums.MD5_CACHE_FILE).exists()
     # What is remembered beside the data is none of them: the run is known without reading.
-    monkeypatch.setattr(experiment, "open_problem", lambda args: pytest.fail("read again"))
+    monkeypatch.setattr(experiment, "open_dataset", lambda args: pytest.fail("read again"))
     assert "Finished before" in run(*words, "--al-budget", 20)[1]
 
 
@@ -80,7 +80,10 @@ def test_published_files_are_not_spoken_of(root, tmp_path):
     known = published(root)
     assert notices(root, known) == [] == notices(root, known)
     assert notices(tmp_path / "nowhere", known) == []
-    assert DATASETS["digits"].published == {} and checksums.notices("digits", "", {}) == []
+    assert (
+        DATASETS["digits"].published_md5 == {}
+        and checksums.checksum_warnings("digits", "", {}) == []
+    )
     (root / FOLDER / "test").write_bytes(b"other")
     (line,) = notices(root, known)
     assert line.startswith(f"cifar100 in {root / FOLDER}: test: not the published files")
@@ -94,7 +97,7 @@ def test_files_that_changed_places_are_not_the_published_ones(root):
 
 def test_md5_are_remembered_only_for_the_same_size_and_time(root):
     known = published(root)
-    path, memory = root / FOLDER / "train", root / FOLDER / checksums.MEMORY
+    path, memory = root / FOLDER / "train", root / FOLDER / checksums.MD5_CACHE_FILE
     assert notices(root, known) == []
     content = bytearray(path.read_bytes())
     status = path.stat()
@@ -115,14 +118,14 @@ def test_md5_are_remembered_only_for_the_same_size_and_time(root):
 
 @pytest.mark.parametrize("content", [b"{torn", b"\xff", b"[1]", b'{"train": 3}', b"[" * 100000])
 def test_a_memory_that_is_none_is_written_anew(content, root):
-    known, memory = published(root), root / FOLDER / checksums.MEMORY
+    known, memory = published(root), root / FOLDER / checksums.MD5_CACHE_FILE
     memory.write_bytes(content)
     assert notices(root, known) == []
     assert set(json.loads(memory.read_text())) == {"train", "test"}
 
 
 def test_where_nothing_can_be_remembered_it_is_computed_again(root):
-    known, memory = published(root), root / FOLDER / checksums.MEMORY
+    known, memory = published(root), root / FOLDER / checksums.MD5_CACHE_FILE
     memory.mkdir()
     assert notices(root, known) == []
     (root / FOLDER / "test").write_bytes(b"other")
@@ -136,23 +139,25 @@ def test_the_md5_are_torchvisions():
     for name, row in (("cifar10", CIFAR10), ("cifar100", CIFAR100)):
         files = row.train_list + row.test_list
         expected = {f"{row.base_folder}/{file}": md5 for file, md5 in files}
-        assert DATASETS[name].published == expected
+        assert DATASETS[name].published_md5 == expected
     files = [SVHN.split_list[part] for part in ("train", "test")]
-    assert DATASETS["svhn"].published == {f"SVHN/{file}": md5 for _, file, md5 in files}
+    assert DATASETS["svhn"].published_md5 == {f"SVHN/{file}": md5 for _, file, md5 in files}
     files = {f"MNIST/raw/{file.removesuffix('.gz')}" for file, _ in MNIST.resources}
-    assert set(DATASETS["mnist"].published) == files  # torchvision has the md5 of the packed ones
-    assert DATASETS["fashion_mnist"].published == {}  # nobody else has
+    assert (
+        set(DATASETS["mnist"].published_md5) == files
+    )  # torchvision has the md5 of the packed ones
+    assert DATASETS["fashion_mnist"].published_md5 == {}  # nobody else has
 
 
 # ---- Splits
 
 
 def test_a_split_of_the_users_own_is_said(run, split, tmp_path):
-    labels = DATASETS["digits"].read("")[0].labels
-    splits.write(split, labels, 10, 57)
+    labels = DATASETS["digits"].load_and_check("")[0].labels
+    splits.write_split(split, labels, 10, 57)
     assert "your own" not in run("--split", 57, "--run-dir", "made")[1]
     for text in (
-        splits.render(range(10), labels[:10]),  # other images
+        splits.format_split(range(10), labels[:10]),  # other images
         "".join(reversed(split.read_text().splitlines(keepends=True))),  # in another order
     ):
         split.write_text(text)
@@ -164,9 +169,9 @@ def test_a_split_of_the_users_own_is_said(run, split, tmp_path):
 
 
 def test_an_own_split_of_a_size_that_no_balanced_one_has(split):
-    labels = DATASETS["digits"].read("")[0].labels
-    split.write_text(splits.render(range(1437), labels))
-    assert len(splits.notices(split, labels, 1437, 57)) == 1
+    labels = DATASETS["digits"].load_and_check("")[0].labels
+    split.write_text(splits.format_split(range(1437), labels))
+    assert len(splits.split_warnings(split, labels, 1437, 57)) == 1
 
 
 @pytest.mark.parametrize("kind", ["bytes", "folder"])

@@ -10,8 +10,8 @@ import pytest
 
 import main_al
 from data import DATASETS, splits
-from data.active_dataset import VALIDATION_IMAGES, load_problem
-from data.spec import images_of
+from data.active_dataset import VALIDATION_IMAGES_PER_CLASS, load_active_dataset
+from data.spec import check_images
 from experiment import identity
 from experiment.checkpoint import load_checkpoint
 from tests.commands.test_main_al import assert_same_run
@@ -45,7 +45,7 @@ def other_pixels(monkeypatch):
     pixels = train.pixels.numpy().copy()
     pixels[700, 0, 3, 3] ^= 1
     changed = dataclasses.replace(
-        DATASETS["digits"], load=lambda root: (images_of(pixels, train.labels), test), files=None
+        DATASETS["digits"], load=lambda root: (check_images(pixels, train.labels), test), list_files=None
     )
     monkeypatch.setitem(DATASETS, "digits", changed)
 
@@ -69,12 +69,12 @@ def test_pretrained_weights_of_other_data_are_not_handed_out(run, tmp_path, monk
 
 
 def test_a_changed_split_file_is_another_run(run, home):
-    path = splits.path_of("digits", 10, 61)
+    path = splits.split_path("digits", 10, 61)
     assert run("--split 61 --run-dir mine")[0] == 0
     assert "Finished before" in run("--split 61 --run-dir mine")[1]
     labels = DATASETS["digits"].load("")[0].labels
-    chosen = splits.balanced(labels, 10, 62)
-    path.write_text(splits.render(chosen, labels[chosen]))
+    chosen = splits.draw_balanced_split(labels, 10, 62)
+    path.write_text(splits.format_split(chosen, labels[chosen]))
     try:
         status, _, line = run("--split 61 --run-dir mine")
         assert status == 2 and "was made with other initial labels: name another" in line
@@ -84,17 +84,19 @@ def test_a_changed_split_file_is_another_run(run, home):
 
 def test_changed_arithmetic_is_another_run(run, tmp_path, monkeypatch):
     assert run("")[0] == 0 and run("--run-dir mine")[0] == 0
-    monkeypatch.setattr(identity, "RESULTS", identity.RESULTS + 1)
+    monkeypatch.setattr(identity, "RESULTS_VERSION", identity.RESULTS_VERSION + 1)
     assert "Finished before" not in run("")[1] and len(folders(tmp_path)) == 2
     status, _, line = run("--run-dir mine")
-    assert status == 2 and f"was made with results number {identity.RESULTS - 1}, not" in line
+    assert (
+        status == 2 and f"was made with results number {identity.RESULTS_VERSION - 1}, not" in line
+    )
 
 
 def test_the_number_of_the_results_is_the_changelogs():
     """Raised with every entry under "Changes results"."""
     changes = (ROOT / "CHANGELOG.md").read_text().split("### Changes results")[1:]
     parts = [part.split("\n##")[0] for part in changes]
-    assert sum(part.count("\n- ") for part in parts) == identity.RESULTS
+    assert sum(part.count("\n- ") for part in parts) == identity.RESULTS_VERSION
 
 
 def test_a_copied_checkpoint_is_refused(run, tmp_path):
@@ -198,11 +200,11 @@ def test_a_resumed_run_ends_as_the_whole_one_does_beside_other_cycles(run, tmp_p
 def test_the_pixels_are_held_once(home):
     """With a validation set too: what trains, what judges and what is pre-trained on share them."""
     options = {"split": 0, "size": 10, "rng": np.random.default_rng(0), "device": "cpu"}
-    problem = load_problem(DATASETS["digits"], "", name="digits", validation=True, **options)
+    problem = load_active_dataset(DATASETS["digits"], "", name="digits", validation=True, **options)
     held = {problem.images.windows.untyped_storage().data_ptr()}
-    held |= {problem.everything.windows.untyped_storage().data_ptr()}
-    held |= {problem.judges["val_"][0].windows.untyped_storage().data_ptr()}
-    assert len(held) == 1 and len(problem.images) == 1437 - 10 * VALIDATION_IMAGES
-    storage = problem.everything.windows.untyped_storage().nbytes()
+    held |= {problem.all_images.windows.untyped_storage().data_ptr()}
+    held |= {problem.eval_sets["val_"][0].windows.untyped_storage().data_ptr()}
+    assert len(held) == 1 and len(problem.images) == 1437 - 10 * VALIDATION_IMAGES_PER_CLASS
+    storage = problem.all_images.windows.untyped_storage().nbytes()
     assert storage == 1437 * 10 * 10  # padded by one pixel
-    assert problem.everything.pixels.untyped_storage().data_ptr() in held
+    assert problem.all_images.pixels.untyped_storage().data_ptr() in held

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import main_al
-from al_methods import BALANCED, FIRST, GIVEN, METHODS, select
+from al_methods import INITIAL_BALANCED, INITIAL_CHOICES, INITIAL_GIVEN, METHODS, select
 from experiment.checkpoint import load_checkpoint
 from scripts import digits_as_folder
 from tests.al_methods.test_coverage_methods import clumps
@@ -25,7 +25,9 @@ def run(folder, words: str) -> list[dict]:
         return [{key: int(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("name", [name for name in FIRST if name not in (BALANCED, GIVEN)])
+@pytest.mark.parametrize(
+    "name", [name for name in INITIAL_CHOICES if name not in (INITIAL_BALANCED, INITIAL_GIVEN)]
+)
 def test_a_method_chooses_without_a_label(name):
     x, labels = clumps(), np.full(150, -1)
     given = {need: x for need in asked(METHODS[name].needs, {})}

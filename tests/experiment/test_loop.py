@@ -16,7 +16,7 @@ import main_al
 from al_methods import METHODS
 from al_methods.spec import Method
 from data import DATASETS
-from data.spec import DatasetSpec, images_of
+from data.spec import DatasetSpec, check_images
 from models import ARCHS, Arch
 from semisup import ALGORITHMS
 from semisup.spec import Algorithm
@@ -44,7 +44,9 @@ def load(root: str):
     """Every image is grey all over, its number its shade: test images come after all others."""
     shades = np.arange(TRAIN + TEST)[:, None, None, None] * np.ones((1, 1, 8, 8))
     labels = np.concatenate([TRUTH, np.arange(TEST) % CLASSES])
-    return images_of(shades[:TRAIN], labels[:TRAIN]), images_of(shades[TRAIN:], labels[TRAIN:])
+    return check_images(shades[:TRAIN], labels[:TRAIN]), check_images(
+        shades[TRAIN:], labels[TRAIN:]
+    )
 
 
 def indices(images: torch.Tensor) -> list[int]:
@@ -95,13 +97,17 @@ def record(monkeypatch):
         defaults={"arch": "recorded"},
     )  # fmt: skip
     monkeypatch.setitem(DATASETS, "recorded", spec)
-    monkeypatch.setitem(ARCHS, "recorded", Arch(Backbone, features=3))
+    monkeypatch.setitem(ARCHS, "recorded", Arch(Backbone, feature_dim=3))
     monkeypatch.setitem(METHODS, "recorded", Method(pick, needs=("probs", "features")))
     monkeypatch.setitem(
-        ALGORITHMS, "recorded", Algorithm(title="recorded", summary="record", loss=Loss)
+        ALGORITHMS, "recorded", Algorithm(title="recorded", summary="record", make_loss=Loss)
     )
     monkeypatch.setitem(PRETRAINERS, "recorded", Pretrainer(pretrain, columns=("epoch",)))
-    monkeypatch.setattr(feature_quality, "health", lambda *given: feature_quality.Health(1.0, 1.0))
+    monkeypatch.setattr(
+        feature_quality,
+        "measure_feature_quality",
+        lambda *given: feature_quality.FeatureQuality(1.0, 1.0),
+    )
     return record
 
 
@@ -205,7 +211,7 @@ def test_features_of_before_any_label(record, tmp_path, monkeypatch, rather, cap
         return np.flatnonzero(labels < 0)[:budget]
 
     better = {"features": "pretrained_features"} if rather else {}
-    monkeypatch.setitem(METHODS, "recorded", Method(pick, needs=(name,), rather=better))
+    monkeypatch.setitem(METHODS, "recorded", Method(pick, needs=(name,), substitutes=better))
     run(tmp_path, "--add-unsupervised-pretraining", "--pretraining-method", "recorded")
     assert len(given) == 2 and torch.equal(*given)
     shades = torch.arange(TRAIN)[:, None] / 255
@@ -264,7 +270,7 @@ def test_hidden_labels_reach_nothing(record, tmp_path, monkeypatch, method, trai
     train, test = load("")
     labels = train.labels.copy()
     labels[hidden] = (labels[hidden] + 1) % CLASSES
-    other = lambda root: (images_of(train.pixels, labels), test)  # noqa: E731
+    other = lambda root: (check_images(train.pixels, labels), test)  # noqa: E731
     # The split balances over all labels, so it is held fast by its file.
     monkeypatch.setitem(DATASETS, "recorded", dataclasses.replace(DATASETS["recorded"], load=other))
     again, changed = once("b")

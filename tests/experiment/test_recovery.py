@@ -10,12 +10,18 @@ import torch
 
 import main_al
 from experiment import checkpoint
-from experiment.checkpoint import Checkpoints, Damaged, load_checkpoint, older_of, save_checkpoint
-from experiment.environment import compared, environment
+from experiment.checkpoint import (
+    Checkpoints,
+    CorruptCheckpoint,
+    load_checkpoint,
+    previous_checkpoint_path,
+    save_checkpoint,
+)
+from experiment.environment import describe_environment, environment_changes
 from tests.commands.test_main_al import MAIN, SHORT, assert_same_run
-from utils.errors import Refused, UserError
+from utils.errors import SystemRefusal, UserError
 from utils.files import write_atomically
-from utils.signals import Stopped
+from utils.signals import StoppedBySignal
 
 WORDS = [*map(str, SHORT), "--al-method", "coreset", "--device", "cpu", "--checkpoint-epochs", "1"]
 TABLES = ("results.csv", "acquired.csv", "timing.csv")
@@ -118,7 +124,7 @@ def test_only_dicts_of_plain_types_are_loaded(tmp_path, state):
 
 
 def test_what_reads_like_a_seal_is_none(tmp_path):
-    state = {"text": (checkpoint.MARK * 2).decode()}
+    state = {"text": (checkpoint.CHECKSUM_MARK * 2).decode()}
     save_checkpoint(tmp_path / "checkpoint.pt", state)
     assert load_checkpoint(tmp_path / "checkpoint.pt") == state
 
@@ -126,10 +132,10 @@ def test_what_reads_like_a_seal_is_none(tmp_path):
 def test_what_cannot_be_read_or_removed_is_named(tmp_path):
     path = tmp_path / "checkpoint.pt"
     path.mkdir()
-    with pytest.raises(Refused, match=f"{path} cannot be read"):
+    with pytest.raises(SystemRefusal, match=f"{path} cannot be read"):
         load_checkpoint(path)
-    with pytest.raises(Refused, match=f"{path} cannot be removed"):
-        Checkpoints(path, lambda state: None).forget()
+    with pytest.raises(SystemRefusal, match=f"{path} cannot be removed"):
+        Checkpoints(path, lambda state: None).delete_all()
 
 
 @pytest.fixture
@@ -161,87 +167,87 @@ def test_two_good_checkpoints_at_every_moment(links, checkpoints, monkeypatch):
     def no_link(*_):
         raise PermissionError(1, "Operation not permitted")
 
-    checkpoints.save({"number": 1})
-    checkpoints.save({"number": 2})
+    checkpoints.save_next({"number": 1})
+    checkpoints.save_next({"number": 2})
     monkeypatch.setattr(os, "replace", look)
     if not links:
         monkeypatch.setattr(os, "link", no_link)
-    checkpoints.save({"number": 3})
+    checkpoints.save_next({"number": 3})
     with_links = [(True, 1, 2, 2, 3), (True, 1, 2, 3), (True, 1, 2, 3), (True, 2, 3)]
     without = [(True, 1, 2, 3), (False, 2, 3), (False, 2, 3), (True, 2, 3)]
     assert held == (with_links if links else without)
-    assert load_checkpoint(older_of(path)) == {"number": 2}
+    assert load_checkpoint(previous_checkpoint_path(path)) == {"number": 2}
     monkeypatch.undo()
     for numbers, content in ((1, 3), (0, 3), (0, 2)):  # as it is; killed in between; older alone
         if not numbers:
             path.rename(folder / f".checkpoint.pt.abcdefg{content}")
         if content == 2:
             flip(folder / ".checkpoint.pt.abcdefg2")
-        assert checkpoints.last() == {"number": content}
+        assert checkpoints.load_latest() == {"number": content}
         assert load_checkpoint(path) == {"number": content}
 
 
 def test_a_leftover_that_cannot_be_put_in_its_place_is_named(checkpoints, monkeypatch):
-    checkpoints.save({"number": 1})
+    checkpoints.save_next({"number": 1})
     checkpoints.path.rename(checkpoints.path.parent / ".checkpoint.pt.abc")
     monkeypatch.setattr(Path, "replace", lambda *_: os.stat("/nowhere"))
-    with pytest.raises(Refused, match=f"{checkpoints.path} cannot be written: No such file"):
-        checkpoints.last()
+    with pytest.raises(SystemRefusal, match=f"{checkpoints.path} cannot be written: No such file"):
+        checkpoints.load_latest()
 
 
 def test_a_flipped_bit_anywhere_is_noticed(checkpoints, caplog):
-    checkpoints.save({"number": 1})
-    checkpoints.save({"number": 2})
+    checkpoints.save_next({"number": 1})
+    checkpoints.save_next({"number": 2})
     good = checkpoints.path.read_bytes()
     for bit in range(0, 8 * len(good), 997):  # the seal too
         checkpoints.path.write_bytes(good)
         flip(checkpoints.path, bit)
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptCheckpoint):
             load_checkpoint(checkpoints.path)
 
 
 def test_what_is_kept_is_saved_where_a_signal_stops(checkpoints):
     state = {"number": [0]}
-    with pytest.raises(Stopped), Checkpoints(checkpoints.path, lambda state: None) as held:
-        held.save(state)
+    with pytest.raises(StoppedBySignal), Checkpoints(checkpoints.path, lambda state: None) as held:
+        held.save_next(state)
         for state["number"][0] in (1, 2):
-            held.keep(lambda: state, now=True)
+            held.take_snapshot(lambda: state, force=True)
         state["number"][0] = 3  # half a step further: not kept
-        raise Stopped(15)
+        raise StoppedBySignal(15)
     assert load_checkpoint(checkpoints.path) == {"number": [2]}
-    assert load_checkpoint(older_of(checkpoints.path)) == {"number": [0]}
+    assert load_checkpoint(previous_checkpoint_path(checkpoints.path)) == {"number": [0]}
 
 
 def test_what_is_kept_is_for_a_signal_alone(checkpoints):
     """An error may come of the very state."""
     with pytest.raises(ValueError), Checkpoints(checkpoints.path, lambda state: None) as held:
-        held.keep(lambda: {"number": 1}, now=True)
+        held.take_snapshot(lambda: {"number": 1}, force=True)
         raise ValueError
-    with pytest.raises(Stopped), Checkpoints(checkpoints.path, lambda state: None):
-        raise Stopped(15)
+    with pytest.raises(StoppedBySignal), Checkpoints(checkpoints.path, lambda state: None):
+        raise StoppedBySignal(15)
     assert not checkpoints.path.exists()
 
 
 def test_a_state_is_saved_where_a_signal_stops_its_saving(checkpoints):
-    stops = [Stopped(15)]
+    stops = [StoppedBySignal(15)]
 
     def before(state):
         if stops:
             raise stops.pop()
 
-    with pytest.raises(Stopped), Checkpoints(checkpoints.path, before) as held:
-        held.save({"number": 1})
+    with pytest.raises(StoppedBySignal), Checkpoints(checkpoints.path, before) as held:
+        held.save_next({"number": 1})
     assert load_checkpoint(checkpoints.path) == {"number": 1}
 
 
 def test_nothing_is_kept_within_a_second_of_a_save_or_the_start(checkpoints):
-    checkpoints.keep(pytest.fail)
-    checkpoints.save({"number": 1})
-    checkpoints.keep(pytest.fail)
-    checkpoints._next -= 2 * checkpoint.KEEP
-    checkpoints.keep(lambda: {"number": 2})
-    assert checkpoints._kept == {"number": 2}
-    checkpoints.keep(pytest.fail)
+    checkpoints.take_snapshot(pytest.fail)
+    checkpoints.save_next({"number": 1})
+    checkpoints.take_snapshot(pytest.fail)
+    checkpoints._next_snapshot_time -= 2 * checkpoint.MIN_SNAPSHOT_SECONDS
+    checkpoints.take_snapshot(lambda: {"number": 2})
+    assert checkpoints._snapshot == {"number": 2}
+    checkpoints.take_snapshot(pytest.fail)
 
 
 def test_keeping_costs_a_hundredth_at_most(checkpoints, monkeypatch):
@@ -256,21 +262,21 @@ def test_keeping_costs_a_hundredth_at_most(checkpoints, monkeypatch):
         return {}
 
     while now[0] < 1103:
-        held.keep(slow)
+        held.take_snapshot(slow)
         now[0] += 0.25
     assert ends == [1001.5, 1052.0, 1102.5]
 
 
 def test_when_a_checkpoint_is_due(checkpoints, monkeypatch):
     """Every so many epochs if given; else seldomer where it takes too much of the time."""
-    due = checkpoints.due
+    due = checkpoints.is_due
     assert all(due(n, 1) for n in range(1, 4))
     assert [n for n in range(1, 9) if due(n, 4)] == [4, 8] and not any(due(n, 0) for n in range(99))
     assert [n for n in range(1, 80) if due(n, None)] == [25, 50, 75]  # what it costs is not known
     now = [1000.0]
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    checkpoints.before = lambda state: now.append(now.pop() + 0.5)
-    checkpoints.save({})
+    checkpoints.before_save = lambda state: now.append(now.pop() + 0.5)
+    checkpoints.save_next({})
     assert due(5, 5) and not due(25, None)
     for after, expected in ((24.75, False), (25, True)):  # 50 times what it took
         now[0] = 1000.5 + after
@@ -305,9 +311,11 @@ def test_going_on_elsewhere_is_told(command, tmp_path):
 
 
 def test_in_what_two_machines_differ():
-    here = environment(torch.device("cpu"))
-    assert compared(here, {**here, "time": "later", "command": ["x"]}) == ""
+    here = describe_environment(torch.device("cpu"))
+    assert environment_changes(here, {**here, "time": "later", "command": ["x"]}) == ""
     other = {**here, "device": "cuda:0", "versions": {**here["versions"], "torch": "1.0"}}
-    told = compared(here, other)
+    told = environment_changes(here, other)
     assert "device cuda:0 after cpu" in told and "torch 1.0 after " in told
-    assert "git revision" in compared({**here, "git_revision": "a"}, {**here, "git_revision": "b"})
+    assert "git revision" in environment_changes(
+        {**here, "git_revision": "a"}, {**here, "git_revision": "b"}
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.augment import ImageBatches
+from data.augment import ImageStore
 from experiment import static_features
 
 
@@ -12,10 +12,10 @@ from experiment import static_features
 def test_pixels_that_would_take_too_much_are_averaged(monkeypatch, room, side):
     """600 images of 7 x 6, each pixel 4 bytes: as they are, or means of squares, those at the right
     and lower border of what is left."""
-    monkeypatch.setattr(static_features, "PIXELS", 2 * room)
+    monkeypatch.setattr(static_features, "MAX_PIXEL_BYTES", 2 * room)
     pixels = np.random.default_rng(0).integers(256, size=(600, 1, 7, 6), dtype=np.uint8)
-    images = ImageBatches(torch.from_numpy(pixels), [0.2], [0.5], max_shift=1)
-    found = static_features.of_all(images, static_features.pixels_seen(images))
+    images = ImageStore(torch.from_numpy(pixels), [0.2], [0.5], max_shift=1)
+    found = static_features.extract_in_batches(images, static_features.make_pixel_extractor(images))
     normal = (pixels[:, 0] / 255 - 0.2) / 0.5
     squares = [
         normal[:, y : y + side, x : x + side].mean(axis=(1, 2))

@@ -22,7 +22,7 @@ from data.active_dataset import Oracle
 from experiment import result_tables
 from experiment.checkpoint import load_checkpoint
 from labeling import oracle, queries
-from labeling.answers import read_answers
+from labeling.answers import read_labels_csv
 from tests.commands.test_main_al import assert_same_run, rows
 from tests.conftest import ROOT
 from utils.errors import UserError
@@ -51,23 +51,23 @@ IDS = np.array([17, 4, 105])
 def test_answers_in_many_forms(tmp_path, text):
     path = tmp_path / "labels.csv"
     path.write_bytes(text)
-    assert read_answers(path, IDS, CLASSES).tolist() == [0, 3, 0]
+    assert read_labels_csv(path, IDS, CLASSES).tolist() == [0, 3, 0]
 
 
 def test_names_with_commas_quotes_and_accents(tmp_path):
     path = tmp_path / "labels.csv"
     for composed in ("Zuñi", "Zun\u0303i"):  # two ways to write one name
         path.write_text(f'17,"dog, wild"\n4,"""q"""\n105,{composed}\n')
-        assert read_answers(path, IDS, CLASSES).tolist() == [1, 4, 2]
+        assert read_labels_csv(path, IDS, CLASSES).tolist() == [1, 4, 2]
 
 
 def test_a_number_is_a_name_where_a_name_is_a_number(tmp_path):
     """Excel makes 1 of 001: that must not become the class number 1."""
     path = tmp_path / "labels.csv"
     path.write_text("17,2\n4,1\n105,1\n")
-    assert read_answers(path, IDS, ("1", "2", "3")).tolist() == [1, 0, 0]
+    assert read_labels_csv(path, IDS, ("1", "2", "3")).tolist() == [1, 0, 0]
     with pytest.raises(UserError, match=r"no class: '2' \(line 1"):
-        read_answers(path, IDS, ("001", "002", "003"))
+        read_labels_csv(path, IDS, ("001", "002", "003"))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_is_wrong_is_named(tmp_path, text, told):
     path = tmp_path / "labels.csv"
     path.write_text(text)
     with pytest.raises(UserError) as caught:
-        read_answers(path, IDS, CLASSES)
+        read_labels_csv(path, IDS, CLASSES)
     assert len(caught.value.args) == len(told)
     for line, words in zip(caught.value.args, told, strict=True):
         assert words in line and str(path) in line
@@ -99,7 +99,7 @@ def test_another_encoding_is_named(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_bytes("17,Zuñi\n".encode("cp1252"))
     with pytest.raises(UserError, match=r"not text in UTF-8 \(byte 5\): save it as CSV"):
-        read_answers(path, IDS, CLASSES)
+        read_labels_csv(path, IDS, CLASSES)
 
 
 # ---- What is asked
@@ -109,7 +109,7 @@ def test_the_page_holds_the_data_as_data():
     """A class or a path may be called anything: nothing of it becomes an element."""
     names = ("</script><script>alert(1)</script>", "<!--", "a&b")
     asked = [queries.Query(3, np.zeros((3, 8, 8), np.uint8), path="<img src=x>/é.png")]
-    text = queries.page(asked, names, key="k", folder="/a/<b>").decode()
+    text = queries.render_queries_page(asked, names, storage_key="k", folder="/a/<b>").decode()
     assert "alert(1)</script>" not in text and "<img src=x>" not in text
     found = text.split('type="application/json">')[1].split("</script>")[0]
     content = json.loads(found)
@@ -122,7 +122,7 @@ def test_a_thousand_images_are_a_small_page():
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (1000, 3, 32, 32)).astype(np.uint8)  # nothing is larger
     asked = [queries.Query(i, pixels) for i, pixels in enumerate(noise)]
-    assert len(queries.page(asked, ("a", "b"), key="k", folder="f")) < 5e6
+    assert len(queries.render_queries_page(asked, ("a", "b"), storage_key="k", folder="f")) < 5e6
 
 
 def test_images_of_unknown_class_need_a_person():
@@ -135,10 +135,10 @@ def test_images_of_unknown_class_need_a_person():
 def test_pseudo_labels_are_judged_where_the_truth_is_known():
     used, known = np.array([0, 1, 1, 0, -1]), np.array([0, -1, -1, -1, -1])
     for truth, accuracy in (([0, 1, -1, 1, 1], "50.00"), ([0, -1, -1, -1, 1], None)):
-        row = result_tables.pseudo_columns(used, known, np.array(truth))
+        row = result_tables.pseudo_label_columns(used, known, np.array(truth))
         assert row == {"pseudo_labels": 3, "pseudo_accuracy": accuracy}
     row |= {"cycle": 0, "labeled": 1, "steps": 1, "train_loss": "0.1", "top1": "1"}
-    assert "3 pseudo-labels, 1 steps" in result_tables.cycle_line(row, 1)
+    assert "3 pseudo-labels, 1 steps" in result_tables.format_cycle_line(row, 1)
 
 
 # ---- Whole sessions
@@ -310,7 +310,7 @@ def test_the_labels_of_the_data_reach_nothing(tmp_path, session, run, monkeypatc
     """Other labels of all training images, the same answers: the same bytes."""
     truth, (train, test) = truth_of(session), DATASETS["digits"].load("")
     other = train._replace(labels=(train.labels + 1) % 10)
-    spec = dataclasses.replace(DATASETS["digits"], load=lambda root: (other, test), files=None)
+    spec = dataclasses.replace(DATASETS["digits"], load=lambda root: (other, test), list_files=None)
     monkeypatch.setitem(DATASETS, "digits", spec)
     folder = tmp_path / "run"
     for _ in range(2):

@@ -68,7 +68,11 @@ def write(folder, names, count=12, path="", guess=1):
     pixels = rng.integers(0, 256, (count, 1, 8, 8)).astype(np.uint8)
     asked = [queries.Query(100 + i, pixels[i], path, guess, 0.5) for i in range(count)]
     where = folder / "queries.html"
-    where.write_bytes(queries.page(asked, tuple(names), key=str(folder), folder=str(folder)))
+    where.write_bytes(
+        queries.render_queries_page(
+            asked, tuple(names), storage_key=str(folder), folder=str(folder)
+        )
+    )
     return where
 
 

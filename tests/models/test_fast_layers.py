@@ -16,7 +16,7 @@ from models.layers.winograd import WinogradConv2d
 @pytest.mark.parametrize("bias", [True, False])
 def test_winograd_is_the_convolution(monkeypatch, height, width, padding, bias):
     """Outputs and all gradients in float64, some images a chunk and a rest."""
-    monkeypatch.setattr(winograd, "CHUNK", 8)
+    monkeypatch.setattr(winograd, "TILES_PER_CHUNK", 8)
     torch.manual_seed(0)
     images = torch.randn(5, 3, height, width, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, 3, 3, 3, dtype=torch.float64, requires_grad=True)
@@ -24,7 +24,7 @@ def test_winograd_is_the_convolution(monkeypatch, height, width, padding, bias):
     if bias:
         given.append(torch.randn(4, dtype=torch.float64, requires_grad=True))
     expected = F.conv2d(*given, padding=padding)
-    found = winograd._Convolution.apply(*given, *([] if bias else [None]), padding)
+    found = winograd._WinogradFunction.apply(*given, *([] if bias else [None]), padding)
     torch.testing.assert_close(found, expected)
     slope = torch.randn_like(expected)
     for ours, theirs in zip(
@@ -39,7 +39,7 @@ def test_winograd_rounds_within_ten_times_the_library():
     torch.manual_seed(0)
     images, weight = torch.randn(4, 128, 16, 16), torch.randn(128, 128, 3, 3) / 34
     exact = F.conv2d(images.double(), weight.double(), padding=1)
-    ours = (winograd.convolve(images, weight, padding=1) - exact).square().mean().sqrt()
+    ours = (winograd.convolve_3x3(images, weight, padding=1) - exact).square().mean().sqrt()
     library = (F.conv2d(images, weight, padding=1) - exact).square().mean().sqrt()
     assert 0 < ours < 10 * library and ours < 3e-6
 
@@ -47,8 +47,8 @@ def test_winograd_rounds_within_ten_times_the_library():
 def test_winograd_only_where_it_fits(monkeypatch):
     """Elsewhere the layer is nn.Conv2d's, to the bit."""
     taken = []
-    convolve = winograd.convolve
-    monkeypatch.setattr(winograd, "convolve", lambda *a: taken.append(1) or convolve(*a))
+    convolve = winograd.convolve_3x3
+    monkeypatch.setattr(winograd, "convolve_3x3", lambda *a: taken.append(1) or convolve(*a))
     torch.manual_seed(0)
     images = torch.randn(2, 128, 8, 8)
     for options, fits in [
@@ -124,7 +124,7 @@ def test_cifar_cnn_learns_the_same_either_way(monkeypatch):
         return features.detach().double(), gradients.double()
 
     ours = run()
-    monkeypatch.setattr(WinogradConv2d, "_pays", lambda self, images: False)
+    monkeypatch.setattr(WinogradConv2d, "_is_faster", lambda self, images: False)
     library, exact = run(), run(torch.float64)
     assert not torch.equal(ours[0], library[0])
     for mine, theirs, true in zip(ours, library, exact, strict=True):

@@ -9,18 +9,18 @@ from models.layers.norm import BatchNorm1d, BatchNorm2d
 
 def example(arch: str, count: int, channels: int, size: int) -> torch.Tensor:
     """What the network takes: images, or vectors of as many numbers as channels."""
-    return torch.randn(count, channels, *(() if ARCHS[arch].vectors else (size, size)))
+    return torch.randn(count, channels, *(() if ARCHS[arch].takes_features else (size, size)))
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_contract(arch, channels):
     torch.manual_seed(0)
-    size = max(8, ARCHS[arch].min_size)
+    size = max(8, ARCHS[arch].min_image_size)
     model = create_model(arch, 7, channels, size)
     images = example(arch, 3, channels, size)
     logits, features = model.eval()(images)
-    assert logits.shape == (3, 7) and features.shape == (3, ARCHS[arch].features or channels)
+    assert logits.shape == (3, 7) and features.shape == (3, ARCHS[arch].feature_dim or channels)
     torch.testing.assert_close(features.norm(dim=1), torch.ones(3))
     loss = torch.nn.functional.cross_entropy(model.train()(images)[0], torch.tensor([0, 1, 2]))
     loss.backward()
@@ -44,15 +44,17 @@ def test_the_registry_knows_which_have_dropout(arch, head_dropout):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
     (one, features), (other, same) = model(images), model(images)
-    assert torch.equal(one, other) == (not (ARCHS[arch].dropout or head_dropout))
-    assert torch.equal(features, same) == (not ARCHS[arch].dropout)  # what is handed out is whole
+    assert torch.equal(one, other) == (not (ARCHS[arch].has_dropout or head_dropout))
+    assert torch.equal(features, same) == (
+        not ARCHS[arch].has_dropout
+    )  # what is handed out is whole
     assert create_model(arch, 7).state_dict().keys() == model.state_dict().keys()
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_a_batch_of_one(arch):
     torch.manual_seed(0)
-    model = create_model(arch, 7, 3, size := max(8, ARCHS[arch].min_size))
+    model = create_model(arch, 7, 3, size := max(8, ARCHS[arch].min_image_size))
     logits, _ = model(example(arch, 1, 3, size))
     logits.sum().backward()
     assert logits.isfinite().all()
@@ -73,7 +75,7 @@ def test_one_value_a_channel_is_normalised_as_in_evaluation(norm, shape):
 @pytest.mark.parametrize("arch", ARCHS)
 def test_a_fresh_head(arch):
     model = create_model(arch, 3).eval()
-    model.renew_head(11)
+    model.replace_head(11)
     assert model(example(arch, 2, 3, 32))[0].shape == (2, 11)
 
 

@@ -1,6 +1,6 @@
 """Do the tests notice small faults?  python -m tests.mutation.mutants [FILE ...]
 
-mutmut puts one fault at a time into the files that pyproject.toml names and runs the tests that
+mutmut puts one fault at a time into the files that settings.py names and runs the tests that
 pass through the function.  Exit status 1 where less than 90 % are noticed, or where one that is not
 has no line in tests/mutation/mutants.md, which says why it breaks nothing that is promised.
 
@@ -18,30 +18,32 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from tests.mutation.settings import SETTINGS
+
 ROOT = Path(__file__).resolve().parents[2]
-NAMED = ROOT / "tests" / "mutants.md"
+NAMED = ROOT / "tests" / "mutation" / "mutants.md"
 LINE = re.compile(r"\* `(?P<where>[\w.…]+)` `(?P<change>.+)`: (?P<why>.+)")
 LEAST = 0.9
 GRAPH = ("acquisition", "fake_cuda", "golden", "graph", "label_propagation")
-TESTS = {  # which tests/test_*.py are run for which modules; others pass through them and take long
-    "al_methods": (*GRAPH, "methods_coverage", "methods_uncertainty", "nothing_to_propagate"),
-    "data": ("ceal", "data", "fake_cuda", "label_propagation", "loop"),
-    "data.strong_augment": ("strong",),
-    "semisup": ("bad_input", "ceal", "label_propagation", "nothing_to_propagate", "options"),
+TESTS = {  # which test_*.py are run for which modules; others pass through them and take long
+    "al_methods": (*GRAPH, "coverage_methods", "uncertainty_methods", "no_pseudo_labels"),
+    "al_methods.balls": ("coverage_methods",),
+    "al_methods.greedy_coverage": ("coverage_methods",),
+    "data": ("ceal", "datasets", "fake_cuda", "label_propagation", "loop"),
+    "data.strong_augment": ("strong_augment",),
+    "experiment.checkpoint": ("recovery",),
+    "semisup": ("bad_input", "ceal", "label_propagation", "no_pseudo_labels", "options"),
     "semisup.fixmatch": ("fixmatch",),
+    "training": (
+        *("datasets", "fake_cuda", "label_propagation", "loop", "uncertainty_methods", "training"),
+    ),
     "unsup": ("simclr",),
-    "utils": (*GRAPH, "data", "nothing_to_propagate", "options"),
-    "al_methods.balls": ("methods_coverage",),
-    "al_methods.greedy_coverage": ("methods_coverage",),
-    "utils.graph.neighbor_stability": ("simclr", "views"),
-    "utils.graph.symmetric_neighbors": ("symmetric",),
+    "utils": (*GRAPH, "datasets", "no_pseudo_labels", "options"),
+    "utils.graph.neighbor_stability": ("simclr", "graph_views"),
+    "utils.graph.symmetric_neighbors": ("symmetric_neighbors",),
     "utils.kmeans": ("kmeans",),
-    "experiment.checkpoint": ("healing",),
     "utils.lease": ("lease",),
     "utils.processes": ("lease",),
-    "training": (
-        *("data", "fake_cuda", "label_propagation", "loop", "methods_uncertainty", "training"),
-    ),
 }
 HUNG = -signal.SIGXCPU  # it was stopped: noticed, if the machine was not too busy
 UNNOTICED = (0, 5, 33, None)  # the tests passed; none passes through the function; not run
@@ -118,21 +120,25 @@ def show(what: str, counts) -> None:
 
 def main() -> int:
     os.chdir(ROOT)
-    from mutmut.configuration import config
+    import tests.mutation.__main__  # noqa: F401  gives mutmut the settings
 
-    mutated = config().only_mutate
+    mutated = SETTINGS["only_mutate"]
+    if missing := [path for path in mutated if not Path(path).exists()]:
+        sys.exit(f"tests/mutation/settings.py: no file {', '.join(missing)}")
     parser = argparse.ArgumentParser(
         prog="tests.mutation.mutants", description=__doc__.splitlines()[0]
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="default: all")
     paths = parser.parse_args().files
     if unknown := set(paths) - set(mutated):
-        parser.error(f"{', '.join(sorted(unknown))}: not in only_mutate of pyproject.toml")
+        parser.error(
+            f"{', '.join(sorted(unknown))}: not in only_mutate of tests/mutation/settings.py"
+        )
     modules = [path.removesuffix(".py").removesuffix("/__init__") for path in paths]
     patterns = [f"{module.replace('/', '.')}.x*" for module in modules]
     shutil.rmtree("mutants", ignore_errors=True)
     begin = time.monotonic()
-    words = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *patterns]
+    words = [sys.executable, "-m", "tests.mutation", "run", "--max-children", "1", *patterns]
     done = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
     if done.returncode:
         return done.returncode

@@ -10,7 +10,7 @@ from torch import nn
 
 from semisup.spec import Algorithm
 from training.losses import image_losses
-from utils.options.converters import not_negative
+from utils.options.converters import non_negative_float
 from utils.options.option import Option
 
 
@@ -40,21 +40,21 @@ def streams(targets, pool, rng, *, batch_size: int = 32, steps: int = 0) -> list
     unlabeled = np.flatnonzero(pool.labels < 0)
     count = steps or 3
     drawn = [rng.choice(unlabeled, size=batch_size, replace=False) for _ in range(count)]
-    return [(np.concatenate([pool.labeled, some]), some) for some in drawn]
+    return [(np.concatenate([pool.labeled_indices, some]), some) for some in drawn]
 
 
 def row(**more) -> Algorithm:
     return Algorithm(
         title="guest",
         summary="train with a guest of the tests",
-        streams=streams,
-        views=("weak", "plain"),
-        loss=Consistency,
+        epoch_batches=streams,
+        augmentations=("weak", "plain"),
+        make_loss=Consistency,
         defaults={"ema": 0.8},
         **more,
     )
 
 
 ROW = row()
-STRENGTH = Option("guest_strength", 1.0, "weight", kind=not_negative, keyword="strength")
+STRENGTH = Option("guest_strength", 1.0, "weight", kind=non_negative_float, keyword="strength")
 WITH_OPTION = row(options=(STRENGTH,))

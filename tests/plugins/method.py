@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from al_methods.spec import Method
-from utils.options.converters import positive
+from utils.options.converters import positive_integer
 from utils.options.option import Option
 
 
@@ -21,5 +21,5 @@ def pick(
 
 
 ROW = Method(pick, needs=("probs",))
-STRIDE = Option("guest_stride", 1, "step", kind=positive, keyword="stride")
+STRIDE = Option("guest_stride", 1, "step", kind=positive_integer, keyword="stride")
 WITH_OPTION = Method(pick, needs=("probs",), options=(STRIDE,))

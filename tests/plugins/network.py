@@ -3,7 +3,7 @@
 from torch import nn
 
 from models import Arch
-from utils.options.converters import positive
+from utils.options.converters import positive_integer
 from utils.options.option import Option
 
 
@@ -19,6 +19,6 @@ def backbone(in_channels: int, width: int = 4) -> nn.Module:
     )
 
 
-ROW = Arch(backbone, features=24, min_size=8)
-WIDTH = Option("guest_width", 4, "channels", kind=positive, keyword="width")
-WITH_OPTION = Arch(backbone, features=24, min_size=8, options=(WIDTH,))
+ROW = Arch(backbone, feature_dim=24, min_image_size=8)
+WIDTH = Option("guest_width", 4, "channels", kind=positive_integer, keyword="width")
+WITH_OPTION = Arch(backbone, feature_dim=24, min_image_size=8, options=(WIDTH,))

@@ -5,9 +5,9 @@ import torch.nn.functional as F
 
 from unsup import shared_options
 from unsup.spec import Pretrainer
-from utils.options.converters import fraction
+from utils.options.converters import fraction_below_one
 from utils.options.option import Option
-from utils.seeding import stream
+from utils.seeding import rng_for
 
 
 def pretrain(
@@ -20,10 +20,10 @@ def pretrain(
         model.load_state_dict(resume["model"])
     optimizer = torch.optim.SGD(model.parameters(), 0.05)
     for epoch in range(len(done), epochs):
-        rng = stream(seed, "guest", 0, epoch)
+        rng = rng_for(seed, "guest", 0, epoch)
         chosen, shade = rng.permutation(len(images))[:64], rng.uniform(darkest, 1, size=64)
         shade = torch.as_tensor(shade, dtype=torch.float32, device=images.device)
-        logits, _ = model(images.plain(chosen) * shade[:, None, None, None])
+        logits, _ = model(images.plain_batch(chosen) * shade[:, None, None, None])
         loss = F.mse_loss(logits[:, 0], shade)
         optimizer.zero_grad()
         loss.backward()
@@ -34,7 +34,7 @@ def pretrain(
 
 
 ROW = Pretrainer(pretrain, columns=("epoch", "loss"), options=(shared_options.EPOCHS,))
-DARKEST = Option("guest_darkest", 0.5, "least shade", kind=fraction, keyword="darkest")
+DARKEST = Option("guest_darkest", 0.5, "least shade", kind=fraction_below_one, keyword="darkest")
 WITH_OPTION = Pretrainer(
     pretrain, columns=("epoch", "loss"), options=(shared_options.EPOCHS, DARKEST)
 )

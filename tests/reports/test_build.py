@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 import report
-from reports.file_names import FILES, HEADERS
+from reports.file_names import CSV_HEADERS, REPORT_FILES
 from tests.conftest import ROOT
 from tests.reports.test_report import reported, runs  # noqa: F401  fixtures
 from tests.utils.test_signals import hear
@@ -34,7 +34,7 @@ def study(runs):  # noqa: F811
 
 
 def frames(folder):
-    return {key: pd.read_csv(folder / f"{key}.csv") for key in HEADERS}
+    return {key: pd.read_csv(folder / f"{key}.csv") for key in CSV_HEADERS}
 
 
 def test_all_files_and_their_numbers(study, reported, tmp_path):  # noqa: F811
@@ -42,11 +42,11 @@ def test_all_files_and_their_numbers(study, reported, tmp_path):  # noqa: F811
     assert err == "written: new/out/report.html and what is beside it\n"
     assert "| digits | LP | coreset |" in out
     folder = tmp_path / "new" / "out"
-    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(REPORT_FILES)
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "curves.pdf").read_bytes().startswith(b"%PDF")
     found = frames(folder)
-    for key, header in HEADERS.items():
+    for key, header in CSV_HEADERS.items():
         assert tuple(found[key].columns) == header
 
     budget = found["budget"].set_index(["training", "method"])

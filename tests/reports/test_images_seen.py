@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import main_al
-from data.batches import TrainingBatches
-from reports.images_seen import images_seen
+from data.batches import BatchLoader
+from reports.images_seen import count_images_seen
 
 BASE = "--dataset digits --arch small_cnn --device cpu --al-budget 20 --al-nb-cycles 2 --epochs 3"
 
@@ -32,23 +32,23 @@ def run(words: str, folder):
     ],
 )
 def test_as_many_as_the_batches_held(words, tmp_path, monkeypatch):
-    held, whole = [], TrainingBatches.__iter__
+    held, whole = [], BatchLoader.__iter__
 
     def counted(batches):
         for views in whole(batches):
             held.append(sum(len(view.images) for view in views))
             yield views
 
-    monkeypatch.setattr(TrainingBatches, "__iter__", counted)
+    monkeypatch.setattr(BatchLoader, "__iter__", counted)
     config, results = run(words, tmp_path / "run")
     assert results["pseudo_labels"].max() > 0 or "--add" not in words
-    assert images_seen(config, results) == sum(held)
+    assert count_images_seen(config, results) == sum(held)
 
 
 def test_what_cannot_be_told_is_not(tmp_path):
     config, results = run("--add-fixmatch --al-nb-cycles 1 --epochs 1", tmp_path / "run")
-    assert math.isnan(images_seen(config, results))
+    assert math.isnan(count_images_seen(config, results))
     config, results = run("", tmp_path / "other")
     for broken in ({"epochs": "many"}, {"dataset": "of another version"}, {"batch_size": None}):
-        assert math.isnan(images_seen(config | broken, results))
-    assert math.isnan(images_seen(config, results.drop(columns="pseudo_labels")))
+        assert math.isnan(count_images_seen(config | broken, results))
+    assert math.isnan(count_images_seen(config, results.drop(columns="pseudo_labels")))

@@ -14,12 +14,12 @@ from PIL import Image
 
 import main_al
 import report
-from reports.curves import COLOURS
-from reports.page import render
-from reports.run_images import Pictures, pictures
-from reports.runs import grouped, groups_of, read_folder
-from reports.summary import summarise
-from reports.thumbnails import COLUMNS, share, sprite
+from reports.curves import CURVE_COLORS
+from reports.page import render_page
+from reports.run_images import RunImages, load_run_images
+from reports.runs import group_runs, make_results_frame, read_runs_below
+from reports.summary import summarize_runs
+from reports.thumbnails import IMAGES_PER_ROW, allot_images, make_sprite
 from tests.reports.test_report import runs  # noqa: F401  a fixture
 
 SHORT = "--dataset digits --arch small_cnn --epochs 1 --al-nb-cycles 2 --al-budget 10 --device cpu"
@@ -128,10 +128,10 @@ def test_contrast(real, theme):
     for text in ("text", "quiet", "link"):
         for ground in ("back", "stripe"):
             assert contrast(found[text], found[ground]) >= 4.5, (text, ground)
-    for name in ("edge", *(f"c{i}" for i in range(len(COLOURS)))):
+    for name in ("edge", *(f"c{i}" for i in range(len(CURVE_COLORS)))):
         assert contrast(found[name], found["back"]) >= 3, name
     if theme == "light":
-        for i, colour in enumerate(COLOURS):
+        for i, colour in enumerate(CURVE_COLORS):
             colour = colour.removeprefix("#")
             assert found[f"c{i}"] in (colour, colour[::2] if colour == "000000" else colour)
 
@@ -142,7 +142,7 @@ def tiles(page, number):
         rf"#run{number} .picks i {{ background-image: url\(data:image/png;base64,(.*?)\)", page
     )
     sheet = np.array(Image.open(io.BytesIO(base64.b64decode(url[1]))))
-    size = sheet.shape[1] // COLUMNS
+    size = sheet.shape[1] // IMAGES_PER_ROW
     part = page.split(f'id="run{number}"')[1].split("</details>")[0]
     pattern = r'position:(-?\d+)px (-?\d+)px"></i>(.*?)(?: <small>taken.*?)? <small>(\d+)</small>'
     for x, y, name, index in re.findall(pattern, part):
@@ -152,11 +152,11 @@ def tiles(page, number):
 
 def test_the_story_shows_the_images_that_were_chosen(real):
     page = (real / "out" / "report.html").read_text()
-    samples = read_folder(real / "runs")[0]
-    groups = groups_of(samples)
-    ordered = [s for g in groups for s in sorted(g.samples, key=lambda s: (s.split, s.seed))]
+    samples = read_runs_below(real / "runs")[0]
+    groups = group_runs(samples)
+    ordered = [s for g in groups for s in sorted(g.runs, key=lambda s: (s.split, s.seed))]
     for number, sample in enumerate(ordered):
-        found = pictures(sample.config)
+        found = load_run_images(sample.config)
         shown = list(tiles(page, number))
         assert len(shown) == 20  # the first ten, of a split or drawn, and those that were chosen
         chosen = np.loadtxt(sample.folder / "acquired.csv", delimiter=",", skiprows=1, dtype=int)
@@ -170,13 +170,24 @@ def test_the_story_shows_the_images_that_were_chosen(real):
 
 def test_images_that_are_not_there_are_indices(real, tmp_path):
     config = json.loads(next((real / "runs").rglob("split1/config.json")).read_text())
-    assert pictures(config).images is not None and len(pictures(config).first) == 10
+    assert (
+        load_run_images(config).images is not None
+        and len(load_run_images(config).initial_indices) == 10
+    )
     other = config | {"identity": config["identity"] | {"data": "0" * 16}}
-    assert "is another than the run's" in pictures(other).why
-    assert "not" in pictures(config | {"dataset": "mnist", "data_root": str(tmp_path)}).why
-    assert "none that this version reads" in pictures(config | {"dataset": "lost"}).why
+    assert "is another than the run's" in load_run_images(other).reason_missing
+    assert (
+        "not"
+        in load_run_images(config | {"dataset": "mnist", "data_root": str(tmp_path)}).reason_missing
+    )
+    assert (
+        "none that this version reads"
+        in load_run_images(config | {"dataset": "lost"}).reason_missing
+    )
     split = config | {"split": 2}  # not the images that the run began with
-    assert pictures(split).first is None and pictures(split).images is not None
+    assert (
+        load_run_images(split).initial_indices is None and load_run_images(split).images is not None
+    )
 
 
 def acquired(folder, cycles, budget, classes=10):
@@ -216,29 +227,31 @@ def test_a_hundred_runs_stay_below_5_mb(runs, tmp_path):  # noqa: F811
     for number in range(100):
         method = f"method{number % 10}"
         acquired(runs(*curve, split=number // 10, step=40, al_method=method), 9, 40)
-    samples = read_folder(tmp_path / "runs")[0]
-    summary = summarise(grouped(samples), "top1")
-    found = Pictures(noise, np.zeros(2000, int), np.arange(1900, 2000))
-    page = render(groups_of(samples), summary, [], [], "top1", lambda config: found)
+    samples = read_runs_below(tmp_path / "runs")[0]
+    summary = summarize_runs(make_results_frame(samples), "top1")
+    found = RunImages(noise, np.zeros(2000, int), np.arange(1900, 2000))
+    page = render_page(group_runs(samples), summary, [], [], "top1", lambda config: found)
     assert 1_000_000 < len(page.encode()) < 5_000_000
     assert page.count("further images are left out") == 100
-    found = Pictures(noise[:, :1] // 255, found.labels, found.first)  # small: the names are most
-    page = render(groups_of(samples), summary, [], [], "top1", lambda config: found)
+    found = RunImages(
+        noise[:, :1] // 255, found.labels, found.initial_indices
+    )  # small: the names are most
+    page = render_page(group_runs(samples), summary, [], [], "top1", lambda config: found)
     assert len(page.encode()) < 5_000_000 and page.count("<small>") > 10_000
 
 
 def test_what_does_not_fit_is_shared_out():
-    assert share([10, 10, 10], 30) == [10, 10, 10]
-    assert share([10, 10, 10], 12) == [4, 4, 4]
-    assert share([2, 10, 10], 12) == [2, 5, 5]
-    assert share([], 5) == [] and share([3], 0) == [0]
+    assert allot_images([10, 10, 10], 30) == [10, 10, 10]
+    assert allot_images([10, 10, 10], 12) == [4, 4, 4]
+    assert allot_images([2, 10, 10], 12) == [2, 5, 5]
+    assert allot_images([], 5) == [] and allot_images([3], 0) == [0]
 
 
 def test_a_sprite_of_two_channels_and_of_many():
     for channels in (1, 2, 3, 5):
         images = np.random.default_rng(0).integers(0, 256, (40, channels, 6, 6), np.uint8)
-        sheet = np.array(Image.open(io.BytesIO(sprite(images, np.arange(33)))))
-        assert sheet.shape[:2] == (12, 6 * COLUMNS)  # 33 images are two rows
+        sheet = np.array(Image.open(io.BytesIO(make_sprite(images, np.arange(33)))))
+        assert sheet.shape[:2] == (12, 6 * IMAGES_PER_ROW)  # 33 images are two rows
         first = sheet[6:, :6].reshape(6, 6, -1)
         kept = min(channels, 3)
         assert (first[..., :kept] == images[32, :kept].transpose(1, 2, 0)).all()

@@ -10,8 +10,8 @@ import pytest
 
 import report
 from reports import baselines
-from reports.curves import styles_of
-from reports.runs import groups_of, read_folder
+from reports.curves import assign_styles
+from reports.runs import group_runs, read_runs_below
 from tests.conftest import ROOT
 
 OPTIONS = {
@@ -298,7 +298,7 @@ def test_figure_of_many_curves(runs, reported, tmp_path, suffix):
 
 
 def test_every_curve_has_a_look_of_its_own():
-    styles = styles_of(
+    styles = assign_styles(
         pd.DataFrame({"method": [f"method {i}" for i in range(60)], "group": range(60)})
     )
     looks = {(style["color"], style["marker"]) for style in styles.values()}
@@ -315,11 +315,11 @@ def test_the_baseline_of_a_row(runs, tmp_path):
         *({"al_method": "random", "lr": 0.1}, {"al_method": "coreset", "initial": "typiclust"}),
     ):
         runs(50, 60, **given)
-    groups = groups_of(read_folder(tmp_path / "runs")[0])
+    groups = group_runs(read_runs_below(tmp_path / "runs")[0])
     told = {}
     for group in groups:
-        if other := baselines.baseline(group, groups):
-            told[group.label.method] = other.label.method
+        if other := baselines.random_baseline(group, groups):
+            told[group.display_name.method] = other.display_name.method
     assert len(groups) == 6 and told == {
         "random (initial lp_coverage, lr 0.2)": "random (lr 0.2)",
         "bald": "random (lr 0.2)",

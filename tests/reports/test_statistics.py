@@ -8,17 +8,17 @@ import pytest
 from scipy import stats
 
 from reports import penalty
-from reports.label_savings import area, labels_saved, labels_to_reach
-from reports.paired_tests import ENOUGH, compare, holm, pairs
-from reports.run_history import balance
+from reports.label_savings import area_under_curve, labels_saved, labels_to_reach
+from reports.paired_tests import MIN_PAIRS, difference_statistics, holm_correction, pair_differences
+from reports.run_history import class_balance
 
 nan = float("nan")
 
 
 def test_area_is_the_mean_height():
-    assert area([10, 20, 40], [50, 60, 80]) == (55 * 10 + 70 * 20) / 30  # by hand: 65
-    assert area([10, 100], [70, 70]) == 70
-    assert math.isnan(area([10], [50]))
+    assert area_under_curve([10, 20, 40], [50, 60, 80]) == (55 * 10 + 70 * 20) / 30  # by hand: 65
+    assert area_under_curve([10, 100], [70, 70]) == 70
+    assert math.isnan(area_under_curve([10], [50]))
 
 
 def test_labels_to_reach_an_accuracy():
@@ -42,7 +42,7 @@ def test_labels_saved():
 
 
 def test_the_interval_and_the_test_by_hand():
-    found = compare(np.array([1.0, 2, 3, 4, 5]))
+    found = difference_statistics(np.array([1.0, 2, 3, 4, 5]))
     half = 2.7764 * math.sqrt(2.5) / math.sqrt(5)  # t of 4 degrees of freedom at 0.975
     assert (found["n"], found["mean"]) == (5, 3)
     assert found["std"] == pytest.approx(math.sqrt(2.5))
@@ -55,13 +55,13 @@ def test_the_interval_and_the_test_by_hand():
 def test_the_tests_are_scipys():
     rng = np.random.default_rng(3)
     mine, theirs = rng.normal(70, 5, 12), rng.normal(68, 5, 12)
-    found = compare(mine - theirs)
+    found = difference_statistics(mine - theirs)
     by_t = stats.ttest_rel(mine, theirs)
     assert found["t_p"] == pytest.approx(by_t.pvalue)
     low, high = by_t.confidence_interval(0.95)
     assert (found["t_low"], found["t_high"]) == pytest.approx((low, high))
     assert found["wilcoxon_p"] == pytest.approx(stats.wilcoxon(mine, theirs).pvalue)
-    again = compare(mine - theirs)
+    again = difference_statistics(mine - theirs)
     assert again == found  # the bootstrap's draws are fixed
     spread = stats.sem(mine - theirs) * 1.96
     assert found["boot_low"] == pytest.approx(found["mean"] - spread, abs=1)
@@ -69,23 +69,23 @@ def test_the_tests_are_scipys():
 
 
 def test_few_or_equal_differences():
-    few = compare(np.arange(1.0, ENOUGH))
+    few = difference_statistics(np.arange(1.0, MIN_PAIRS))
     assert math.isnan(few["t_p"]) and math.isnan(few["wilcoxon_p"]) and few["t_low"] < 2.5
-    one = compare(np.array([1.5]))
+    one = difference_statistics(np.array([1.5]))
     assert one["mean"] == 1.5 and math.isnan(one["t_low"])
-    same = compare(np.zeros(6))
+    same = difference_statistics(np.zeros(6))
     assert (same["t_p"], same["wilcoxon_p"], same["t_low"], same["boot_high"]) == (1, 1, 0, 0)
-    assert compare(np.full(6, 2.0))["t_low"] == 2
+    assert difference_statistics(np.full(6, 2.0))["t_low"] == 2
 
 
 def test_holm_by_hand():
     given = [0.01, 0.04, 0.03, 0.005]
     # In order 0.005, 0.01, 0.03, 0.04, times 4, 3, 2, 1: 0.02, 0.03, 0.06, 0.04, never falling.
-    assert holm(given) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9, 0.6]) == pytest.approx([1, 1, 1])
-    assert holm([0.04]) == pytest.approx([0.04])
-    assert holm([0.02, nan, 0.03]) == pytest.approx([0.04, nan, 0.04], nan_ok=True)
-    assert len(holm([])) == 0
+    assert holm_correction(given) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm_correction([0.5, 0.9, 0.6]) == pytest.approx([1, 1, 1])
+    assert holm_correction([0.04]) == pytest.approx([0.04])
+    assert holm_correction([0.02, nan, 0.03]) == pytest.approx([0.04, nan, 0.04], nan_ok=True)
+    assert len(holm_correction([])) == 0
 
 
 def series(values):
@@ -96,31 +96,31 @@ def series(values):
 def test_pairs_are_of_one_split_and_seed():
     mine = series({(0, 7): 50, (1, 7): 60, (2, 7): 70})
     theirs = series({(2, 7): 65, (0, 7): 49, (3, 7): 10, (1, 8): 0})
-    found, over = pairs(mine, theirs)
+    found, over = pair_differences(mine, theirs)
     assert (list(found), over) == ([1, 5], "splits")
 
 
 def test_seeds_of_a_split_are_averaged():
     """They share its labels, and are no further evidence."""
     mine = series({(0, 7): 50, (0, 8): 54, (1, 7): 60, (1, 8): 60})
-    found, over = pairs(mine, mine * 0 + 40)
+    found, over = pair_differences(mine, mine * 0 + 40)
     assert (list(found), over) == ([12, 20], "splits")
-    found, over = pairs(mine[:2], mine[:2] * 0 + 40)
+    found, over = pair_differences(mine[:2], mine[:2] * 0 + 40)
     assert (list(found), over) == ([10, 14], "seeds of a split")
 
 
 def test_who_beats_whom():
     clear, unclear = np.array([1.0, 2, 3, 4, 5]), np.array([-1.0, 0, 1, 2, 3])
     # t = sqrt(5) * mean / 1.5811: 4.243 and 1.414; the critical value of 4 degrees is 2.776.
-    assert penalty.verdict(clear) == 1 and penalty.verdict(-clear) == -1
-    assert penalty.verdict(unclear) == 0
-    assert penalty.verdict(np.full(5, -2.0)) == -1
+    assert penalty.t_test_verdict(clear) == 1 and penalty.t_test_verdict(-clear) == -1
+    assert penalty.t_test_verdict(unclear) == 0
+    assert penalty.t_test_verdict(np.full(5, -2.0)) == -1
     rng = np.random.default_rng(0)
     for _ in range(50):
         some = rng.normal(0.8, 1, 6)
         by_scipy = stats.ttest_1samp(some, 0)
         beaten = by_scipy.pvalue < 0.05
-        assert penalty.verdict(some) == (np.sign(by_scipy.statistic) if beaten else 0)
+        assert penalty.t_test_verdict(some) == (np.sign(by_scipy.statistic) if beaten else 0)
 
 
 def test_the_penalty_matrix_by_its_definition():
@@ -128,7 +128,7 @@ def test_the_penalty_matrix_by_its_definition():
     second, of four numbers, b beats a at one."""
     clear, unclear = np.array([1.0, 2, 3, 4, 5]), np.array([-1.0, 0, 1, 2, 3])
     same = np.zeros(5)  # before the first choice: does not count
-    found = penalty.matrix(
+    found = penalty.penalty_matrix(
         [
             ("a", "b", [same, clear, unclear]),
             ("a", "c", [same, clear, clear]),
@@ -145,7 +145,7 @@ def test_the_penalty_matrix_by_its_definition():
 
 
 def test_balance():
-    assert balance([0, 1, 2, 0, 1, 2]) == pytest.approx(1)
+    assert class_balance([0, 1, 2, 0, 1, 2]) == pytest.approx(1)
     by_hand = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
-    assert balance([5, 5, 5, 9]) == pytest.approx(by_hand)
-    assert math.isnan(balance([4, 4])) and math.isnan(balance([]))
+    assert class_balance([5, 5, 5, 9]) == pytest.approx(by_hand)
+    assert math.isnan(class_balance([4, 4])) and math.isnan(class_balance([]))

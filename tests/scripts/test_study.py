@@ -27,7 +27,7 @@ def test_its_sweeps_can_be_planned(name, runs):
         assert {args["al_method"] for args in found} == METHODS
         assert Counter(args["split"] for args in found) == dict.fromkeys(range(5), runs // 5)
         assert all(args["split"] == args["seed"] for args in found)
-        words = [claims.way_of(claims.Sample(None, args, None)) for args in found]
+        words = [claims.training_name(claims.RunResult(None, args, None)) for args in found]
         assert {"labels only", "PRE", "LP", "PRE + LP", "CEAL"} < set(words)
         assert not any("an epoch" in way for way in words), "a number of steps that is not named"
 
@@ -36,7 +36,8 @@ def test_equal_steps_and_images_are_those_of_pre_and_lp():
     """Of digits: 1,427 images without a label, 78 of them in a batch beside 50 labels."""
     path = ROOT / "scripts" / "study_digits.yaml"
     found = {
-        claims.way_of(claims.Sample(None, vars(run.args), None)): run.args for run in planned(path)
+        claims.training_name(claims.RunResult(None, vars(run.args), None)): run.args
+        for run in planned(path)
     }
     batches = -(-1427 // 78)
     steps, images = (found[f"labels only, as many {what}"] for what in ("steps", "images"))
@@ -56,12 +57,12 @@ def test_mnist_as_a_folder(tmp_path, capsys):
     assert capsys.readouterr().out == f"5000 images in {folder}\n"
     for part, count in (("train/*", 10), ("test/*", 1000), ("unlabeled", 3990)):
         assert len(list(folder.glob(f"{part}/*.png"))) == count
-    test = mnist_as_folder.load()[1]
+    test = mnist_as_folder.load_mnist()[1]
     shown = next((folder / "test" / "3").iterdir())
     place = int(shown.stem.removeprefix("test")) - 4000
     assert test.labels[place] == 3
     assert (np.asarray(Image.open(shown)) == test.pixels[place, 0].numpy()).all()
-    assert DATASETS["folder"].read(str(folder)).train.pixels.shape[1:] == (1, 28, 28)
+    assert DATASETS["folder"].load_and_check(str(folder)).train.pixels.shape[1:] == (1, 28, 28)
 
 
 def frame(rows):
@@ -84,12 +85,14 @@ def curves():
 
 def test_the_numbers_of_the_claims(curves):
     """Against scipy and by hand; what one data set alone has is beside nothing of the other's."""
-    text = claims.claims(curves).splitlines()
+    text = claims.claims_table(curves).splitlines()
     mine, other = curves["folder", "LP", "random"], curves["folder", "labels only", "random"]
     differences = (mine - other)[50]
     low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-    p = claims._compared(curves, "folder", list(claims.CLAIMS))["p"]
-    place = next(i for i, c in enumerate(claims.CLAIMS) if c.words == "LP against labels only")
+    p = claims._compare_claims(curves, "folder", list(claims.CLAIMS))["p"]
+    place = next(
+        i for i, c in enumerate(claims.CLAIMS) if c.description == "LP against labels only"
+    )
     cells = cells_of(text, "LP against labels only")
     expected = f"{differences.mean():+.1f} ({low:+.1f} to {high:+.1f}), p {p[place, 50]:.2g}"
     assert cells[3] == expected.replace("-", "−") and len(cells) == 4
@@ -109,7 +112,7 @@ def cells_of(lines, words) -> list[str]:
 
 
 def test_p_values_are_corrected(curves):
-    found = claims._compared(curves, "digits", list(claims.CLAIMS))
+    found = claims._compare_claims(curves, "digits", list(claims.CLAIMS))
     assert (found["p"] >= found["t_p"]).all() and len(found) > 10
     assert found["p"].min() == pytest.approx(min(1, found["t_p"].min() * len(found)))
 
@@ -147,15 +150,15 @@ def test_tables_as_features(tmp_path, capsys):
     for name, rows, test, classes in (("wine", 125, 53, 3), ("letter", 4000, 6000, 26)):
         budgets = {args["al_budget"] for args in runs if args["exp_name"] == name}
         assert budgets == {classes}
-        data = DATASETS["features"].read(str(folder / f"{name}-1.npz"))
+        data = DATASETS["features"].load_and_check(str(folder / f"{name}-1.npz"))
         assert (len(data.train.labels), len(data.test.labels)) == (rows, test)
         assert data.train.labels.max() == classes - 1
-        mean, deviation = data.train.vectors.mean(dim=0), data.train.vectors.std(dim=0)
+        mean, deviation = data.train.features.mean(dim=0), data.train.features.std(dim=0)
         assert mean.abs().max() < 1e-4 and (deviation - 1).abs().max() < 0.01
     assert tables_as_features.main([str(folder)]) == 2
     assert "is there already" in capsys.readouterr().err
     x = np.arange(50.0)[:, None] * [1, 0] + [0, 7]  # a column that never changes stays
-    one, other = (tables_as_features.divided(x, np.arange(50), n) for n in (0, 1))
+    one, other = (tables_as_features.make_division(x, np.arange(50), n) for n in (0, 1))
     assert sorted([*one["labels"], *one["test_labels"]]) == list(range(50))
     assert set(one["test_labels"]) != set(other["test_labels"]) and not one["features"][:, 1].any()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import main_al
-from data.batches import TrainingBatches, used_images
+from data.batches import BatchLoader, batches_of_used_images
 from data.pool import Pool
 from experiment import experiment
 from semisup import ALGORITHMS, ceal
@@ -27,7 +27,9 @@ def ten_images():
 
 
 def confident_targets(probs, pool, **options):
-    return ceal.start(pool, probs.shape[1], ceal.confident(probs=probs, **options))
+    return ceal.initial_targets(
+        pool, probs.shape[1], ceal.confident_predictions(probs=probs, **options)
+    )
 
 
 def test_alignment():
@@ -35,12 +37,16 @@ def test_alignment():
     targets = confident_targets(probs, pool, cycle=0)
     assert targets.labels.tolist() == [2, 2, -1, -1, 0, 1, -1, -1, 1, 0]
     assert targets.weights.dtype == np.float32
-    found = ceal.confident(probs=probs, cycle=0)["predicted"]
+    found = ceal.confident_predictions(probs=probs, cycle=0)["predicted"]
     assert found.tolist() == [2, -1, -1, -1, 1, 1, -1, -1, -1, 0]
     assert targets.weights.tolist() == [1, 1, 0, 0, 1, 1, 0, 0, 1, 1]
     options = {"pool": pool, "num_classes": 3, "rng": None, "cycle": 0}
-    np.testing.assert_array_equal(ceal.renew(probs=probs, **options).labels, targets.labels)
-    used = np.concatenate(used_images(targets, pool, np.random.default_rng(0), batch_size=4))
+    np.testing.assert_array_equal(
+        ceal.update_targets(probs=probs, **options).labels, targets.labels
+    )
+    used = np.concatenate(
+        batches_of_used_images(targets, pool, np.random.default_rng(0), batch_size=4)
+    )
     assert sorted(used.tolist()) == [0, 1, 4, 5, 8, 9]
 
 
@@ -63,8 +69,8 @@ def test_a_renewal_is_what_the_network_is_sure_of():
     rest, paper = {"pool": pool, "num_classes": 3, "rng": None}, {"threshold": 0.1}
     found = []
     for options in ({}, paper | {"decay": 0.00033}, paper | {"decay": 0}, {"threshold": 0.09}):
-        known = ceal.start(pool, 3, ceal.confident(**given, **options))
-        renewed = ceal.renew(**given, **rest, **options)
+        known = ceal.initial_targets(pool, 3, ceal.confident_predictions(**given, **options))
+        renewed = ceal.update_targets(**given, **rest, **options)
         np.testing.assert_array_equal(known.labels, renewed.labels)
         found.append(int((known.labels >= 0).sum()))
     assert found[0] == found[1] and found[1] < found[2] and found[3] < found[1]
@@ -72,9 +78,9 @@ def test_a_renewal_is_what_the_network_is_sure_of():
 
 def test_when_predictions_are_renewed():
     pairs = [(cycle, epoch) for cycle in range(3) for epoch in range(3)]
-    due = [pair for pair in pairs if ceal.due(*pair, repeat=True)]
+    due = [pair for pair in pairs if ceal.update_due(*pair, repeat=True)]
     assert due == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    assert not any(ceal.due(*pair) for pair in pairs)
+    assert not any(ceal.update_due(*pair) for pair in pairs)
 
 
 def test_a_threshold_of_zero_takes_nothing():
@@ -101,16 +107,16 @@ def test_pseudo_labels_are_trained_on_for_one_cycle(monkeypatch, tmp_path, repea
 
         return functools.wraps(function)(call)
 
-    class Spied(TrainingBatches):
+    class Spied(BatchLoader):
         def __iter__(self):
-            for indices, views in zip(self.streams, super().__iter__(), strict=True):
+            for indices, views in zip(self.epoch_batches, super().__iter__(), strict=True):
                 seen.append((indices, views[0].targets.numpy(), len(made)))
                 yield views
 
     row = ALGORITHMS["ceal"]
-    spies = {"start": spied(row.start, 0), "renew": spied(row.renew, 1)}
+    spies = {"start": spied(row.initial_targets, 0), "renew": spied(row.update_targets, 1)}
     monkeypatch.setitem(ALGORITHMS, "ceal", dataclasses.replace(row, **spies))
-    monkeypatch.setattr(experiment, "TrainingBatches", Spied)
+    monkeypatch.setattr(experiment, "BatchLoader", Spied)
     words = "--al-budget 40 --al-nb-cycles 3 --epochs 25 --lr-rampdown-epochs 210 --add-ceal"
     words += " --device cpu"
     words += " --ceal-th 0.7 --ceal-decay 0.65"  # many labels after cycle 0, few after cycle 1

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.pool import Pool, supervised_targets
-from semisup.fixmatch import FixMatchLoss, SelfAdaptiveThreshold, start, streams
+from data.pool import Pool, targets_from_labels
+from semisup.fixmatch import FixMatchLoss, SelfAdaptiveThreshold, epoch_batches, initial_targets
 from tests.commands.test_main_al import kill_and_resume
 from training.losses import Batch, WeightedLoss
 
@@ -126,11 +126,11 @@ def test_a_class_that_comes_seldom_has_a_lower_threshold():
 
 def pool_of(known: int, images: int) -> Pool:
     order = np.random.default_rng(0).permutation(images)[:known]
-    return Pool.empty(images).reveal(order, np.arange(known) % 3)
+    return Pool.make_unlabeled(images).reveal_labels(order, np.arange(known) % 3)
 
 
 def drawn(pool, **options) -> list:
-    return streams(supervised_targets(pool, 3), pool, np.random.default_rng(0), **options)
+    return epoch_batches(targets_from_labels(pool, 3), pool, np.random.default_rng(0), **options)
 
 
 @pytest.mark.parametrize("known", [3, 10, 60])
@@ -147,7 +147,7 @@ def test_a_pass_over_the_unlabeled_images(known):
     labeled = np.concatenate([labeled for labeled, *_ in batches])
     counts = np.bincount(labeled, minlength=203)
     assert not counts[free].any()
-    assert np.ptp(counts[pool.labeled]) <= 1  # none a second time before all have come
+    assert np.ptp(counts[pool.labeled_indices]) <= 1  # none a second time before all have come
 
 
 def test_as_many_steps_as_are_asked_for():
@@ -168,7 +168,7 @@ def test_where_no_image_is_unlabeled(steps, sizes):
 
 def test_targets_are_the_labels_alone():
     pool = pool_of(10, 50)
-    targets = start(pool, 3, {})
+    targets = initial_targets(pool, 3, {})
     np.testing.assert_array_equal(targets.labels, pool.labels)
     np.testing.assert_array_equal(targets.weights, pool.labels >= 0)
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from semisup.label_propagation import balanced, propagate
+from semisup.label_propagation import balance_classes, propagate
 from tests.utils.test_graph import clustered
-from utils.arrays import unit_length
+from utils.arrays import l2_normalize
 from utils.graph import affinity, affinity_graph, knn, nearest_neighbors
-from utils.graph.affinity_graph import neighbors_of
+from utils.graph.affinity_graph import auto_k
 from utils.graph.device_graph import affinity_on_device
 
 
@@ -74,8 +74,8 @@ def test_an_approximate_graph_has_no_loops(monkeypatch):
     """Cells that hold fewer than k: what is missing is no neighbour of any kernel."""
     near, far = np.eye(40)[:1] + 1e-3 * clustered(3000, 40), clustered(60, 40, seed=1)
     x = np.concatenate([near, far]).astype(np.float32)
-    monkeypatch.setattr("utils.graph.nearest_neighbors.PROBES", 1)
-    found = nearest_neighbors.search_neighbors(unit_length(x), 51, "approx")[1]
+    monkeypatch.setattr("utils.graph.nearest_neighbors.MAX_PROBES", 1)
+    found = nearest_neighbors.search_neighbors(l2_normalize(x), 51, "approx")[1]
     assert (found[:, 1:] == np.arange(len(x))[:, None]).any()  # so that it is about something
     for kernel in ("cosine", "gaussian"):
         W = affinity(x, 50, 3, search="approx", kernel=kernel)
@@ -84,7 +84,7 @@ def test_an_approximate_graph_has_no_loops(monkeypatch):
 
 def test_k_by_the_number_of_images():
     numbers = {2: 5, 1437: 5, 4000: 5, 5600: 6, 20_000: 20, 50_000: 50, 10**6: 50}
-    assert {n: neighbors_of(n) for n in numbers} == numbers
+    assert {n: auto_k(n) for n in numbers} == numbers
     x = clustered(70)
     np.testing.assert_array_equal(affinity(x, "auto").toarray(), affinity(x, 5).toarray())
 
@@ -94,7 +94,7 @@ def test_balanced_classes_have_the_masses_that_are_wanted(prior):
     rng = np.random.default_rng(0)
     Z = (rng.gamma(0.3, size=(200, 4)) * [8, 1, 1, 0.1]).astype(np.float32)
     Z[17] = 0  # no label reaches it
-    found = balanced(Z, np.array(prior))
+    found = balance_classes(Z, np.array(prior))
     assert not found[17].any() and found.dtype == np.float32
     rows = np.delete(found, 17, axis=0).astype(float)
     mass = (rows / rows.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -108,11 +108,11 @@ def test_a_balance_that_cannot_be():
     more than its share: it keeps what it shares."""
     Z = np.zeros((10, 3), np.float32)
     Z[:7, 0], Z[7:, 2] = 1, 1
-    assert balanced(Z, np.array([1, 0, 1])) is None
-    assert balanced(Z, np.array([7, 0, 3])) is not None
-    assert not balanced(np.zeros_like(Z), np.array([1, 1, 1])).any()
+    assert balance_classes(Z, np.array([1, 0, 1])) is None
+    assert balance_classes(Z, np.array([7, 0, 3])) is not None
+    assert not balance_classes(np.zeros_like(Z), np.array([1, 1, 1])).any()
     shared = np.array([[1, 0]] * 60 + [[0.99, 0.01]] * 40, np.float32)
-    assert balanced(shared, np.array([1, 1])) is None
+    assert balance_classes(shared, np.array([1, 1])) is None
 
 
 @pytest.mark.parametrize("balance", ["uniform", "labels"])
@@ -127,7 +127,7 @@ def test_propagation_where_a_balance_cannot_be(balance):
     labels = np.full(170, -1)
     labels[[3, 125, 165]] = [0, 0, 1]
     plain, found = (propagate(x, labels, 2, k=8, balance=wanted) for wanted in ("none", balance))
-    assert found.unbalanced and not plain.unbalanced
+    assert found.balance_failed and not plain.balance_failed
     for one, other in zip(plain[:3], found[:3], strict=True):
         np.testing.assert_array_equal(one, other)
     assert (found.labels[120:135] == 0).all() and (found.labels[155:] == 1).all()
@@ -167,6 +167,6 @@ def test_neighbours_of_a_view_that_lasts_are_searched_once(monkeypatch):
     x[0] = x[1]  # it is another view now
     again = affinity(x, 6)
     assert len(searched) == 5 and (again != affinity(x.numpy().copy(), 6)).nnz == 0
-    held = len(affinity_graph._KEPT)
+    held = len(affinity_graph._GRAPH_CACHE)
     del x
-    assert len(affinity_graph._KEPT) < held
+    assert len(affinity_graph._GRAPH_CACHE) < held

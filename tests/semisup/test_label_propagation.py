@@ -11,18 +11,18 @@ import scipy.stats
 import torch
 
 from data import batches as batches_module
-from data.pool import Pool, supervised_targets
-from data.state import State, from_plain, to_plain
+from data.pool import Pool, targets_from_labels
+from data.state import State, from_dict, to_dict
 from semisup import label_propagation, lp
 from semisup.label_propagation import (
-    MODES,
+    PSEUDO_LABEL_MODES,
     Propagation,
     certainty,
     class_balance,
     propagate,
-    propagated_targets,
+    targets_from_propagation,
 )
-from semisup.lp import streams
+from semisup.lp import epoch_batches
 from tests.utils.test_graph import clustered
 from utils.errors import UserError
 from utils.graph import affinity
@@ -44,7 +44,9 @@ def test_golden(golden, name):
     unlabeled = labels < 0
     assert (found.labels == file["lp_pseudo_labels"])[unlabeled].mean() >= 0.999
     np.testing.assert_allclose(found.weights, file["lp_weights"], atol=0.01)
-    targets = propagated_targets(found, pool_of(labels), rng(), mode="full", class_weighted=True)
+    targets = targets_from_propagation(
+        found, pool_of(labels), rng(), mode="full", class_weighted=True
+    )
     np.testing.assert_allclose(targets.class_weights, file["lp_class_weights"], atol=1e-4)
 
 
@@ -83,17 +85,17 @@ def test_a_renewal_is_a_propagation_and_its_targets():
     some = graph | targets | {"mode": "uniform", "loss_type": "kl", "by_weight": True}
     defaults = {"k": 50, "gamma": 3, "alpha": 0.99, "search": "auto", "mode": "prob"}
     for options, said in ((some, some), ({}, defaults | {"percent": 0.5})):
-        found = lp.renew(pool=pool, rng=rng(), **given, **options)
+        found = lp.update_targets(pool=pool, rng=rng(), **given, **options)
         rest = {name: value for name, value in said.items() if name not in graph}
         wanted = propagate(x, known, 6, **{name: said[name] for name in graph})
-        wanted = propagated_targets(wanted, pool, rng(), **rest)
+        wanted = targets_from_propagation(wanted, pool, rng(), **rest)
         for name, value in vars(wanted).items():
             np.testing.assert_array_equal(getattr(found, name), value)
 
 
 def test_when_a_propagation_is_due():
-    assert [epoch for epoch in range(7) if lp.due(0, epoch, step=3)] == [0, 3, 6]
-    assert all(lp.due(1, epoch) for epoch in range(3))
+    assert [epoch for epoch in range(7) if lp.update_due(0, epoch, step=3)] == [0, 3, 6]
+    assert all(lp.update_due(1, epoch) for epoch in range(3))
 
 
 def test_unbalanced_labels_weigh_as_much_a_class():
@@ -120,8 +122,8 @@ def test_labeled_images_keep_their_label_and_weight():
         and (found.weights >= 0).all()
         and (found.weights <= 1).all()
     )
-    for mode in MODES:
-        targets = propagated_targets(found, pool_of(labels), rng(), mode=mode, percent=0.3)
+    for mode in PSEUDO_LABEL_MODES:
+        targets = targets_from_propagation(found, pool_of(labels), rng(), mode=mode, percent=0.3)
         np.testing.assert_array_equal(targets.labels[:30], labels[:30])
         assert (targets.weights[:30] == 1).all()
 
@@ -145,7 +147,7 @@ def unreachable():
     return x, labels
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", PSEUDO_LABEL_MODES)
 @pytest.mark.parametrize("loss_type", ["ce", "kl"])
 def test_what_no_label_reaches_is_never_drawn(mode, loss_type):
     x, labels = unreachable()
@@ -154,10 +156,12 @@ def test_what_no_label_reaches_is_never_drawn(mode, loss_type):
     assert (found.weights[:40] > 0).all()
     for seed in range(20):
         options = {"mode": mode, "percent": 1.0, "loss_type": loss_type}
-        targets = propagated_targets(found, pool_of(labels), rng(seed), **options)
+        targets = targets_from_propagation(found, pool_of(labels), rng(seed), **options)
         assert (targets.labels[40:] == -1).all() and (targets.weights[40:] == 0).all()
         sizes = {"batch_size": 8, "labeled_batch_size": 3}
-        assert np.concatenate(streams(targets, pool_of(labels), rng(seed), **sizes)).max() < 40
+        assert (
+            np.concatenate(epoch_batches(targets, pool_of(labels), rng(seed), **sizes)).max() < 40
+        )
 
 
 def found_with(weights, labels=None):
@@ -188,9 +192,9 @@ def test_each_mode_uses_the_right_number(percent):
     known = np.full(100, -1)
     known[:10] = 0
     found = found_with(rng().random(100) + 0.01)
-    wanted = {mode: round(90 * percent) for mode in MODES} | {"full": 90}
+    wanted = {mode: round(90 * percent) for mode in PSEUDO_LABEL_MODES} | {"full": 90}
     for mode, count in wanted.items():
-        targets = propagated_targets(found, pool_of(known), rng(), mode=mode, percent=percent)
+        targets = targets_from_propagation(found, pool_of(known), rng(), mode=mode, percent=percent)
         assert ((targets.labels >= 0) & (known < 0)).sum() == count
 
 
@@ -200,18 +204,20 @@ def test_a_percentage_is_of_all_unlabeled_images():
     found = found_with(np.where(np.arange(100) < 60, 0.5, 0))
     for mode in ("certain", "prob", "uniform"):
         for percent, count in ((0.5, 45), (0.8, 50)):
-            targets = propagated_targets(found, pool_of(known), rng(), mode=mode, percent=percent)
+            targets = targets_from_propagation(
+                found, pool_of(known), rng(), mode=mode, percent=percent
+            )
             assert (targets.labels[10:] >= 0).sum() == count
 
 
 def test_certain_uses_the_largest_weights_and_tau_cuts():
     known = np.array([0] + [-1] * 9)
     weights = np.array([1, 0.1, 0.9, 0.5, 0.9, 0.2, 0.8, 0.3, 0.4, 0.0])
-    certain = propagated_targets(
+    certain = targets_from_propagation(
         found_with(weights), pool_of(known), rng(), mode="certain", percent=0.33
     )
     assert np.flatnonzero(certain.labels >= 0).tolist() == [0, 2, 4, 6]
-    cut = propagated_targets(found_with(weights), pool_of(known), rng(), mode="full", tau=0.5)
+    cut = targets_from_propagation(found_with(weights), pool_of(known), rng(), mode="full", tau=0.5)
     assert np.flatnonzero(cut.labels >= 0).tolist() == [0, 2, 3, 4, 6]
 
 
@@ -222,7 +228,7 @@ def test_draws_follow_the_weights(mode):
     known, found = np.full(8, -1), found_with(weights)
     counts, draw = np.zeros(8), rng(3)
     for _ in range(20000):
-        targets = propagated_targets(found, pool_of(known), draw, mode=mode, percent=1 / 8)
+        targets = targets_from_propagation(found, pool_of(known), draw, mode=mode, percent=1 / 8)
         counts[targets.labels >= 0] += 1
     usable = weights > 0
     assert counts[~usable].sum() == 0 and counts.sum() == 20000
@@ -239,21 +245,23 @@ def test_options_of_the_targets():
             [[0.5, 0.25, 0.25], [0.8, 0.1, 0.1], [0.2, 0.6, 0.2], [0.4, 0.3, 0.3]], np.float32
         ),
     )
-    targets = propagated_targets(found, pool_of(known), rng(), mode="full")
-    assert targets.weights.tolist() == [1, 0.5, 0.25, 0.125] and targets.scores is None
+    targets = targets_from_propagation(found, pool_of(known), rng(), mode="full")
+    assert targets.weights.tolist() == [1, 0.5, 0.25, 0.125] and targets.soft_labels is None
     assert targets.class_weights.tolist() == [1, 1, 1]
-    half = propagated_targets(found, pool_of(known), rng())
+    half = targets_from_propagation(found, pool_of(known), rng())
     assert (half.labels[1:] >= 0).sum() == 2  # round(3 / 2), as it is by default
-    plain_ = propagated_targets(found, pool_of(known), rng(), mode="full", weighted=False)
+    plain_ = targets_from_propagation(found, pool_of(known), rng(), mode="full", weighted=False)
     assert plain_.weights.tolist() == [1, 1, 1, 1]
-    soft = propagated_targets(found, pool_of(known), rng(), mode="full", loss_type="kl")
-    np.testing.assert_array_equal(soft.scores[0], [0, 0, 1])
-    np.testing.assert_array_equal(soft.scores[1:], found.scores[1:])
+    soft = targets_from_propagation(found, pool_of(known), rng(), mode="full", loss_type="kl")
+    np.testing.assert_array_equal(soft.soft_labels[0], [0, 0, 1])
+    np.testing.assert_array_equal(soft.soft_labels[1:], found.scores[1:])
     assert found.scores[0].tolist() == [0.5, 0.25, 0.25]  # what was found stays as it was
-    balanced = propagated_targets(found, pool_of(known), rng(), mode="full", class_weighted=True)
+    balanced = targets_from_propagation(
+        found, pool_of(known), rng(), mode="full", class_weighted=True
+    )
     np.testing.assert_allclose(balanced.class_weights, [4 / 3 / 2, 4 / 3, 4 / 3])
     with pytest.raises(ValueError, match="unknown mode"):
-        propagated_targets(found, pool_of(known), rng(), mode="best")
+        targets_from_propagation(found, pool_of(known), rng(), mode="best")
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 10, 49, 100])
@@ -279,9 +287,9 @@ def test_nothing_but_the_known_labels_enters():
     other = np.where(np.arange(100) < 20, one, (one + 1) % 5)
     answers = []
     for oracle in (one, other):
-        pool = Pool.empty(100).reveal(np.arange(20), oracle[:20])
+        pool = Pool.make_unlabeled(100).reveal_labels(np.arange(20), oracle[:20])
         found = propagate(x, pool.labels, 5, k=8)
-        answers.append(propagated_targets(found, pool, rng(), class_weighted=True))
+        answers.append(targets_from_propagation(found, pool, rng(), class_weighted=True))
     for name, value in vars(answers[0]).items():
         np.testing.assert_array_equal(value, getattr(answers[1], name))
 
@@ -302,10 +310,10 @@ def test_two_streams(by_weight, weighted, steps):
     known[[5, 50, 95]] = [0, 1, 2]
     weights = np.where(np.arange(100) % 2, 1.0, 0.25)
     pool, options = pool_of(known), {"mode": "full", "by_weight": by_weight, "weighted": weighted}
-    targets = propagated_targets(found_with(weights), pool, rng(), **options)
+    targets = targets_from_propagation(found_with(weights), pool, rng(), **options)
     assert (set(targets.weights) == {0.25, 1}) == weighted
     sizes = {"batch_size": 30, "labeled_batch_size": 10}
-    batches = streams(targets, pool, rng(), steps=steps, **sizes)
+    batches = epoch_batches(targets, pool, rng(), steps=steps, **sizes)
     assert len(batches) == (steps or 5)  # 97 pseudo-labeled images, 20 a batch
     for batch in batches:
         assert (known[batch[:10]] >= 0).all() and (known[batch[10:]] < 0).all()
@@ -315,7 +323,7 @@ def test_two_streams(by_weight, weighted, steps):
     if not by_weight and not steps:
         assert sorted(drawn.tolist()) == np.flatnonzero(known < 0).tolist()
     if by_weight:
-        many = streams(targets, pool, rng(), steps=500, **sizes)
+        many = epoch_batches(targets, pool, rng(), steps=500, **sizes)
         drawn = np.concatenate([batch[10:] for batch in many])
         assert (weights[drawn] == 1).mean() == pytest.approx(47 / (47 + 50 * 0.25), abs=0.02)
 
@@ -325,58 +333,58 @@ def test_few_pseudo_labels_come_once_a_batch(by_weight):
     """Five of them do not fill the 20 places of a batch, drawn with replacement or not."""
     known = np.array([0, 1, 2] + [-1] * 5)
     options = {"mode": "full", "by_weight": by_weight}
-    targets = propagated_targets(found_with(np.ones(8)), pool_of(known), rng(), **options)
+    targets = targets_from_propagation(found_with(np.ones(8)), pool_of(known), rng(), **options)
     sizes = {"batch_size": 30, "labeled_batch_size": 10, "steps": 3}
-    batches = streams(targets, pool_of(known), rng(), **sizes)
+    batches = epoch_batches(targets, pool_of(known), rng(), **sizes)
     assert [len(batch) for batch in batches] == [15] * 3
 
 
 def test_a_pass_in_batches_of_32():
     """As `batch_size` and `steps` are where they are not given."""
     pool = pool_of(np.array([0] * 11 + [-1] * 89))
-    targets = propagated_targets(found_with(np.ones(100)), pool, rng(), mode="full")
-    batches = streams(targets, pool, rng(), labeled_batch_size=10)
+    targets = targets_from_propagation(found_with(np.ones(100)), pool, rng(), mode="full")
+    batches = epoch_batches(targets, pool, rng(), labeled_batch_size=10)
     assert [len(batch) for batch in batches] == [28, 28, 28, 28, 27]
 
 
 @pytest.mark.parametrize("listed, fits", [(1840, True), (1839, False)])
 def test_what_an_epoch_takes_is_known_before_it(monkeypatch, listed, fits):
     """97 images, 20 a batch beside 10 labeled: 5 batches of 30 indices of 8 bytes, and 128 more."""
-    monkeypatch.setattr(batches_module, "LISTED", listed)
+    monkeypatch.setattr(batches_module, "MAX_BATCH_LIST_BYTES", listed)
     sizes = {"batch_size": 30, "labeled_batch_size": 10, "steps_per_epoch": 0}
     args = SimpleNamespace(**sizes, knn="auto", dataset="toy")
     with nullcontext() if fits else pytest.raises(UserError, match="ask for fewer steps"):
-        lp.ROW.fits(args, SimpleNamespace(images=range(97)))
+        lp.ALGORITHM.fits(args, SimpleNamespace(images=range(97)))
 
 
 def test_no_pseudo_labels_leaves_the_labeled_stream():
     known = np.full(10, -1)
     known[:4] = 0
-    targets, sizes = supervised_targets(pool_of(known), 3), {"labeled_batch_size": 50}
+    targets, sizes = targets_from_labels(pool_of(known), 3), {"labeled_batch_size": 50}
     for steps, count in ((0, 1), (3, 3)):
         sizes |= {"batch_size": 128, "steps": steps}
-        batches = streams(targets, pool_of(known), rng(), **sizes)
+        batches = epoch_batches(targets, pool_of(known), rng(), **sizes)
         assert [sorted(batch.tolist()) for batch in batches] == [[0, 1, 2, 3]] * count
 
 
 def test_a_state_that_waits_survives_a_checkpoint():
-    state = from_plain(to_plain(State.asking(np.array([2, 0]), 4)))
-    assert state.targets is None and state.asked.tolist() == [2, 0] and state.carried == {}
+    state = from_dict(to_dict(State.initial(np.array([2, 0]), 4)))
+    assert state.targets is None and state.queried.tolist() == [2, 0] and state.carry_over == {}
 
 
 def test_the_state_survives_a_checkpoint():
     known = np.array([1, -1, -1, -1])
     for options in ({"loss_type": "ce"}, {"loss_type": "kl"}, {"by_weight": True}):
         found = found_with([1, 0.5, 0.2, 0])
-        targets = propagated_targets(found, pool_of(known), rng(), **options)
+        targets = targets_from_propagation(found, pool_of(known), rng(), **options)
         carried = {"predicted": np.array([1, -1, 0, 2])}
-        state = State(pool_of(known), cycle=3, epoch=2, targets=targets, carried=carried)
+        state = State(pool_of(known), cycle=3, epoch=2, targets=targets, carry_over=carried)
         buffer = io.BytesIO()
-        torch.save(to_plain(state), buffer)
+        torch.save(to_dict(state), buffer)
         buffer.seek(0)
-        again = from_plain(torch.load(buffer, weights_only=True))
+        again = from_dict(torch.load(buffer, weights_only=True))
         np.testing.assert_array_equal(again.pool.labels, known)
-        np.testing.assert_array_equal(again.carried["predicted"], carried["predicted"])
-        assert (again.cycle, again.epoch, again.asked, again.judged) == (3, 2, None, False)
+        np.testing.assert_array_equal(again.carry_over["predicted"], carried["predicted"])
+        assert (again.cycle, again.epoch, again.queried, again.evaluated) == (3, 2, None, False)
         for name, value in vars(targets).items():
             np.testing.assert_array_equal(getattr(again.targets, name), value)

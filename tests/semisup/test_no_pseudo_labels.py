@@ -6,8 +6,8 @@ import torch
 
 import main_al
 from al_methods import select
-from semisup.label_propagation import MODES, propagate, propagated_targets
-from semisup.lp import streams
+from semisup.label_propagation import PSEUDO_LABEL_MODES, propagate, targets_from_propagation
+from semisup.lp import epoch_batches
 from tests.al_methods.test_acquisition import situation
 from tests.semisup.test_label_propagation import pool_of, rng
 from tests.utils.test_graph import clustered
@@ -77,7 +77,7 @@ def test_ceal_when_it_is_sure_of_none(tmp_path):
     assert log.count("jlp: no label reaches an unlabeled image") == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", PSEUDO_LABEL_MODES)
 @pytest.mark.parametrize("class_weighted", [False, True])
 @pytest.mark.parametrize("by_weight", [False, True])
 @pytest.mark.parametrize("situation", [*NO_LABELS, "no image"])
@@ -88,13 +88,13 @@ def test_the_targets_are_the_labels(mode, class_weighted, by_weight, situation):
     graph = {"k": 5, **NO_LABELS.get(situation, {})}
     found, pool = propagate(clustered(40), labels, 4, **graph), pool_of(labels)
     options = {"mode": mode, "class_weighted": class_weighted, "by_weight": by_weight}
-    targets = propagated_targets(found, pool, rng(), **options)
+    targets = targets_from_propagation(found, pool, rng(), **options)
     np.testing.assert_array_equal(targets.labels, labels)
     np.testing.assert_array_equal(targets.weights, labels >= 0)
     members = np.bincount(labels[labels >= 0])
     wanted = members.sum() / 4 / members if class_weighted else np.ones(4)
     np.testing.assert_allclose(targets.class_weights, wanted)
-    batches = streams(targets, pool, rng(), batch_size=8, labeled_batch_size=3)
+    batches = epoch_batches(targets, pool, rng(), batch_size=8, labeled_batch_size=3)
     assert sorted(np.concatenate(batches)) == np.flatnonzero(labels >= 0).tolist()
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_mode_is_refused_all_the_same():
     labels = np.arange(40) % 4
     found = propagate(clustered(40), labels, 4, k=5)
     with pytest.raises(ValueError, match="unknown mode 'best': one of full"):
-        propagated_targets(found, pool_of(labels), rng(), mode="best")
+        targets_from_propagation(found, pool_of(labels), rng(), mode="best")
 
 
 @pytest.mark.parametrize("options", NO_LABELS.values())

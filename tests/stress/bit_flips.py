@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from experiment.checkpoint import Checkpoints, load_checkpoint, older_of
+from experiment.checkpoint import Checkpoints, load_checkpoint, previous_checkpoint_path
 from tests.stress.kills import finish, same
 from utils.console import log
 
@@ -26,7 +26,7 @@ def flips(number: int, seed: int, runs: int = 5) -> str:
         checkpoints = Checkpoints(root / "killed" / "run" / "checkpoint.pt", lambda state: None)
         for turn in range(number):
             newer, older = (path.read_bytes() for path in paths(checkpoints))
-            before = load_checkpoint(older_of(checkpoints.path))
+            before = load_checkpoint(previous_checkpoint_path(checkpoints.path))
             spoil(checkpoints.path, rng.randrange(8 * len(newer)))
             if turn < runs:
                 finish(root / "killed", kind)
@@ -35,7 +35,7 @@ def flips(number: int, seed: int, runs: int = 5) -> str:
                 assert told.count("is damaged: going on from the checkpoint before") == turn + 1
             else:
                 with warnings() as told:
-                    assert equal(checkpoints.last(), before), "not the older one"
+                    assert equal(checkpoints.load_latest(), before), "not the older one"
                 assert len(told) == 1 and "is damaged" in told[0]
             for path, content in zip(paths(checkpoints), (newer, older), strict=True):
                 path.write_bytes(content)
@@ -53,7 +53,7 @@ def warnings():
 
 
 def paths(checkpoints: Checkpoints) -> tuple[Path, Path]:
-    return checkpoints.path, older_of(checkpoints.path)
+    return checkpoints.path, previous_checkpoint_path(checkpoints.path)
 
 
 def spoil(path: Path, bit: int) -> None:

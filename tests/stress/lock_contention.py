@@ -26,7 +26,7 @@ from pathlib import Path
 
 from utils import lease
 from utils.errors import UserError
-from utils.lease import InUse, Lease
+from utils.lease import FolderInUse, Lease
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPIRES = 2.0  # seconds, of hosts that are told dead by time
@@ -101,8 +101,8 @@ def take_turns(folder: str, name: str, rounds: str, hosts: str) -> None:
 
 def pretend(host: str) -> None:
     """Be on another host, which is told dead soon."""
-    lease.here = lambda: {"host": host, "boot": host, "pids": 0}
-    lease.EXPIRES, lease.RENEW = EXPIRES, EXPIRES / 16
+    lease.host_info = lambda: {"host": host, "boot": host, "pids": 0}
+    lease.EXPIRY_SECONDS, lease.RENEWAL_SECONDS = EXPIRES, EXPIRES / 16
 
 
 def die() -> None:
@@ -124,7 +124,7 @@ def one_round(folder: Path, name: str, fate: str, rng: random.Random) -> None:
             fcntl.flock(witness, fcntl.LOCK_UN)
             sleep_all(EXPIRES * rng.choice([0.6, 0.95, 1.05, 1.5]))
         try:
-            held.require()
+            held.require_held()
             write("end")
         except UserError:
             write("lost")
@@ -142,7 +142,7 @@ def obtained(folder: Path, rng: random.Random) -> Lease:
     while True:
         try:
             return Lease(folder, "folder")
-        except InUse:
+        except FolderInUse:
             time.sleep(rng.expovariate(200))
 
 

@@ -13,35 +13,37 @@ import time
 import pytest
 
 import sweep
-from experiment.config import declared
+from experiment.config import option_schema
 from sweeps import plan, runner, yaml_file
-from sweeps.plan import Ended
-from sweeps.progress import Progress
-from sweeps.values import names
+from sweeps.plan import RunOutcome
+from sweeps.progress import ProgressLine
+from sweeps.values import options_by_name
 from tests.commands.test_main_al import MAIN, assert_same_run
 from tests.conftest import ROOT
 from tests.stress.cluster import cluster_kills
 from tests.utils.test_signals import hear
 from tests.waiting import below, held, wait_for
 from utils.errors import UserError
-from utils.lease import InUse, Lease
-from utils.options.schema import build_parser, parse
+from utils.lease import FolderInUse, Lease
+from utils.options.schema import build_parser, parse_options
 
 SWEEP = ROOT / "sweep.py"
-PARSER = build_parser(declared(), prog="main_al.py", description="", epilog="")
+PARSER = build_parser(option_schema(), prog="main_al.py", description="", epilog="")
 
 
 def parsed(*words):
     """All options, as main_al.py has them of these words."""
-    return parse(PARSER, declared(), [str(word) for word in words])
+    return parse_options(PARSER, option_schema(), [str(word) for word in words])
 
 
 METHODS = ("random", "uncertainty_entropy", "coreset", "jlp")
 
 
 def planned(path, **given):
-    common, axes = yaml_file.read(path, names(declared())) if path else ({}, [])
-    return plan.product(common, axes, plan.from_command_line(given))
+    common, axes = (
+        yaml_file.read_sweep_file(path, options_by_name(option_schema())) if path else ({}, [])
+    )
+    return plan.expand_grid(common, axes, plan.axes_from_command_line(given))
 
 
 @pytest.fixture
@@ -69,11 +71,11 @@ def test_options_with_several_values():
         None, al_method=["random", "coreset"], split=["0-2", "7"], add_lp=["False", "True"]
     )
     words = itertools.product(("random", "coreset"), (0, 1, 2, 7), (False, True))
-    assert [run.words for run in runs] == [
+    assert [run.argv for run in runs] == [
         ("--al-method", method, "--split", str(split), "--add-lp", str(lp))
         for method, split, lp in words
     ]
-    assert all(run.args == parsed(*run.words) for run in runs)
+    assert all(run.args == parsed(*run.argv) for run in runs)
     assert [run.args.add_ceal for run in planned(None, add_ceal=[])] == [True]
     (literal,) = planned(None, out=["0-4"])  # where it takes any text, no range
     assert literal.args.out == "0-4"
@@ -301,24 +303,24 @@ class Answers:
 
     def ended(self, timeout):
         found, self.running = self.running, []
-        return [Ended(run, *self.answers.pop(0)) for run in found]
+        return [RunOutcome(run, *self.answers.pop(0)) for run in found]
 
 
 def test_what_another_process_works_at_is_tried_again(tmp_path, monkeypatch, capsys):
     (run,) = planned(None, run_dir=[str(tmp_path / "run")])
-    with Lease(tmp_path / "run", "run folder"), pytest.raises(InUse) as caught:
+    with Lease(tmp_path / "run", "run folder"), pytest.raises(FolderInUse) as caught:
         Lease(tmp_path / "run", "run folder")
-    monkeypatch.setattr(runner, "AGAIN", 0)
+    monkeypatch.setattr(runner, "RETRY_SECONDS", 0)
     refused = (2, f"log\nmain_al.py: error: {caught.value}\n")
     pool = Answers(refused, refused, (0, "done\n"))
-    assert runner.Drive(pool, [run], Progress(1)).all() == (0, 0) and not pool.answers
-    assert not run.log.exists() and capsys.readouterr().err == ""
-    assert runner.Drive(Answers((-9, "")), [run], Progress(1)).all() == (1, 0)
-    assert "status -9" in capsys.readouterr().err and run.log.exists()
-    assert runner.sorted_out([run], retry_failed=False) == ([], [run])
-    assert runner.sorted_out([run], retry_failed=True) == ([run], [])
-    assert runner.Drive(Answers((0, "")), [run], Progress(1)).all() == (0, 0)
-    assert not run.log.exists()
+    assert runner.SweepRunner(pool, [run], ProgressLine(1)).run_all() == (0, 0) and not pool.answers
+    assert not run.log_path.exists() and capsys.readouterr().err == ""
+    assert runner.SweepRunner(Answers((-9, "")), [run], ProgressLine(1)).run_all() == (1, 0)
+    assert "status -9" in capsys.readouterr().err and run.log_path.exists()
+    assert runner.select_pending_runs([run], retry_failed=False) == ([], [run])
+    assert runner.select_pending_runs([run], retry_failed=True) == ([run], [])
+    assert runner.SweepRunner(Answers((0, "")), [run], ProgressLine(1)).run_all() == (0, 0)
+    assert not run.log_path.exists()
 
 
 def test_slurm(command, tmp_path):

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 import main_al
-from data.augment import ImageBatches
+from data.augment import ImageStore
 from tests.training.test_training import linear_model
 from tests.utils.test_graph import clustered
 from training.epoch import train_epoch
 from training.finite import NotFinite
 from training.learner import create_optimizer
 from training.losses import Batch
-from training.network_outputs import Outputs, evaluate, extract
+from training.network_outputs import NetworkOutputs, evaluate_accuracy, extract_outputs
 from utils.diffusion import NotConverged, diffuse
 from utils.graph import affinity
 
@@ -69,7 +69,7 @@ def epoch(losses, rate=0.1, **more):
     loss = lambda network, views: network(views[0].images)[0].sum() * 0 + next(values)  # noqa: E731
     optimizer = create_optimizer(model, lr=1, momentum=0, nesterov=False, weight_decay=0.1)
     batches = [(Batch(torch.zeros(2, 1, 2, 2), None, None),)] * len(losses)
-    return train_epoch(model, optimizer, batches, loss, rate=lambda _: rate, **more)
+    return train_epoch(model, optimizer, batches, loss, lr_schedule=lambda _: rate, **more)
 
 
 @pytest.mark.parametrize(
@@ -107,17 +107,19 @@ def test_images_are_counted_and_named():
     pixels = torch.full((20, 1, 2, 2), 100, dtype=torch.uint8)
     pixels[[3, 5, 8]] = 0
     pixels[[7, 9, 12, 15]] = 255
-    images = ImageBatches(pixels, [0], [1])
-    for look in (extract, lambda *given: evaluate(*given, np.zeros(20, np.int64))):
+    images = ImageStore(pixels, [0], [1])
+    for look in (extract_outputs, lambda *given: evaluate_accuracy(*given, np.zeros(20, np.int64))):
         with pytest.raises(
             NotFinite, match=r"^evaluation: .* for 7 of 20 .*\(index 3, 5, 7, 8, 9, "
         ):
             look(Fragile(), images)
     with pytest.raises(NotFinite, match=r"there: .* for 2 of 4 .*\(index 15, 3\): less$"):
-        extract(Fragile(), images.subset(np.array([0, 15, 3, 1])), where="there", advice="less")
+        extract_outputs(
+            Fragile(), images.subset(np.array([0, 15, 3, 1])), location="there", advice="less"
+        )
     with pytest.raises(NotFinite, match=r"^cycle 3, evaluation: .* for 7 of 20 images"):
-        Outputs(Fragile(), images, seed=1, cycle=2).of(["features"])
-    features, _ = extract(Fragile(), images.subset(np.array([0, 1])))
+        NetworkOutputs(Fragile(), images, seed=1, cycle=2).get_tensors(["features"])
+    features, _ = extract_outputs(Fragile(), images.subset(np.array([0, 1])))
     assert features.flatten().tolist() == [1, 1]
 
 

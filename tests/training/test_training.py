@@ -9,21 +9,26 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from data.augment import ImageBatches
+from data.augment import ImageStore
 from experiment.checkpoint import load_checkpoint, save_checkpoint
 from models import create_model
 from models.layers.dropout import HalfDropout
 from models.layers.winograd import WinogradConv2d
-from models.network import Network, linear
+from models.network import Network, linear_head
 from training import learner as learner_module
 from training.epoch import train_epoch
-from training.learner import Learner, compiled, create_optimizer
+from training.learner import Learner, compile_model, create_optimizer
 from training.losses import Batch, WeightedLoss, image_losses
 from training.lr_schedule import learning_rate
-from training.network_outputs import NEEDS, Outputs, evaluate, extract
+from training.network_outputs import (
+    OUTPUT_FUNCTIONS,
+    NetworkOutputs,
+    evaluate_accuracy,
+    extract_outputs,
+)
 from utils.errors import UserError
-from utils.ranking import top
-from utils.seeding import derive, stream
+from utils.ranking import top_candidates
+from utils.seeding import derive_seed, rng_for
 
 
 def linear_model():
@@ -48,7 +53,7 @@ def test_weighted_step_is_the_formula():
     loss = -(weights * probs[torch.arange(5), labels].log()).sum() / 5
     gradients = torch.autograd.grad(loss, list(model.parameters()))
     batches = [(Batch(images, labels, weights),)]
-    given = train_epoch(model, optimizer, batches, WeightedLoss(3), rate=lambda _: 0.1)
+    given = train_epoch(model, optimizer, batches, WeightedLoss(3), lr_schedule=lambda _: 0.1)
     assert given == pytest.approx(loss.item(), rel=1e-6)
     for old, gradient, new in zip(before, gradients, model.parameters(), strict=True):
         torch.testing.assert_close(new, old - 0.1 * gradient)
@@ -68,7 +73,7 @@ def test_rates_within_an_epoch():
     optimizer = create_optimizer(model, lr=1, momentum=0, nesterov=False, weight_decay=0)
     batches = [(Batch(torch.randn(2, 1, 2, 2), torch.tensor([0, 1]), torch.ones(2)),)] * 4
     rate = lambda done: seen.append(done) or 0.1  # noqa: E731
-    train_epoch(model, optimizer, batches, WeightedLoss(3), rate=rate)
+    train_epoch(model, optimizer, batches, WeightedLoss(3), lr_schedule=rate)
     assert seen == [i / 4 for i in range(4)]
 
 
@@ -94,7 +99,7 @@ def steps(some, count):
         images = torch.randn(2, 1, 2, 2, generator=generator)
         batches = [(Batch(images, torch.tensor([0, 1]), torch.ones(2)),)]
         train_epoch(
-            some.network, some.optimizer, batches, some.loss, rate=lambda _: 0.1,
+            some.network, some.optimizer, batches, some.loss, lr_schedule=lambda _: 0.1,
             after_step=some.after_step,
         )  # fmt: skip
 
@@ -108,9 +113,9 @@ def test_averaged_weights_are_the_recursion():
         steps(one, 1)
         now = list(one.model.parameters())
         average = [decay * a + (1 - decay) * p.detach() for a, p in zip(average, now, strict=True)]
-    for wanted, found in zip(average, one.judge.module.parameters(), strict=True):
+    for wanted, found in zip(average, one.eval_model.module.parameters(), strict=True):
         torch.testing.assert_close(found, wanted)
-    assert learner(ema=0).judge is not one.judge and learner(ema=0).averaged is None
+    assert learner(ema=0).eval_model is not one.eval_model and learner(ema=0).ema_model is None
 
 
 def test_a_learner_goes_on_with_all_that_it_had():
@@ -126,7 +131,7 @@ def test_a_learner_goes_on_with_all_that_it_had():
     for part in ("model", "averaged", "loss"):
         assert all(torch.equal(a[part][name], b[part][name]) for name in a[part])
     assert float(whole.loss.steps) == 9
-    whole.begin()
+    whole.reset()
     assert float(whole.loss.steps) == 0 and not whole.optimizer.state
 
 
@@ -152,19 +157,28 @@ def test_outputs_are_computed_once_when_asked_for(monkeypatch):
         return {"features": torch.zeros(3), "probs": torch.ones(3)}
 
     for name, function in (("features", one_pass), ("probs", one_pass), ("s", stochastic)):
-        monkeypatch.setitem(NEEDS, name, function)
-    monkeypatch.setitem(NEEDS, "stochastic", stochastic)
-    outputs = Outputs(None, range(3), seed=1, cycle=2)
-    assert outputs.of(()) == {} and calls == []
-    assert set(outputs.of(("probs",))) == {"probs"} and set(outputs.of(("features", "probs")))
-    first = outputs.of(("stochastic",))["stochastic"]
-    assert calls == ["pass", "stochastic"] and outputs.of(("stochastic",))["stochastic"] is first
+        monkeypatch.setitem(OUTPUT_FUNCTIONS, name, function)
+    monkeypatch.setitem(OUTPUT_FUNCTIONS, "stochastic", stochastic)
+    outputs = NetworkOutputs(None, range(3), seed=1, cycle=2)
+    assert outputs.get_tensors(()) == {} and calls == []
+    assert set(outputs.get_tensors(("probs",))) == {"probs"} and set(
+        outputs.get_tensors(("features", "probs"))
+    )
+    first = outputs.get_tensors(("stochastic",))["stochastic"]
+    assert (
+        calls == ["pass", "stochastic"]
+        and outputs.get_tensors(("stochastic",))["stochastic"] is first
+    )
     torch.manual_seed(5)
-    again = Outputs(None, range(3), seed=1, cycle=2).of(("stochastic",))["stochastic"]
-    other = Outputs(None, range(3), seed=1, cycle=3).of(("stochastic",))["stochastic"]
+    again = NetworkOutputs(None, range(3), seed=1, cycle=2).get_tensors(("stochastic",))[
+        "stochastic"
+    ]
+    other = NetworkOutputs(None, range(3), seed=1, cycle=3).get_tensors(("stochastic",))[
+        "stochastic"
+    ]
     assert torch.equal(again, first) and not torch.equal(other, first)
     with pytest.raises(KeyError):
-        outputs.of(("nonsense",))
+        outputs.get_tensors(("nonsense",))
 
 
 def test_ramp_up():
@@ -178,15 +192,15 @@ def test_divergence_is_told():
     optimizer = create_optimizer(model, lr=1, momentum=0, nesterov=False, weight_decay=0)
     batch = (Batch(torch.full((2, 1, 2, 2), 1e38), torch.tensor([0, 1]), torch.ones(2)),)
     with pytest.raises(UserError, match="smaller --lr"):
-        train_epoch(model, optimizer, [batch] * 3, WeightedLoss(3), rate=lambda _: 1e30)
+        train_epoch(model, optimizer, [batch] * 3, WeightedLoss(3), lr_schedule=lambda _: 1e30)
 
 
 def test_extract_and_evaluate():
     pixels = torch.randint(256, (70, 1, 8, 8), dtype=torch.uint8)
-    images = ImageBatches(pixels, [0.5], [0.5], max_shift=1)
+    images = ImageStore(pixels, [0.5], [0.5], max_shift=1)
     model = create_model("small_cnn", 10, 1).train()
-    features, probs = extract(model, images, batch_size=16)
-    whole = extract(model, images, batch_size=70)
+    features, probs = extract_outputs(model, images, batch_size=16)
+    whole = extract_outputs(model, images, batch_size=70)
     assert features.shape == (70, 64) and probs.shape == (70, 10)
     torch.testing.assert_close(features, whole[0])
     torch.testing.assert_close(probs.sum(dim=1), torch.ones(70))
@@ -194,7 +208,7 @@ def test_extract_and_evaluate():
     labels = np.where(
         np.arange(70) < 35, ranks[:, 0], np.where(np.arange(70) < 56, ranks[:, 4], ranks[:, 5])
     )
-    assert evaluate(model, images, labels) == (50.0, 80.0)
+    assert evaluate_accuracy(model, images, labels) == (50.0, 80.0)
 
 
 def test_compile_falls_back(monkeypatch):
@@ -206,7 +220,7 @@ def test_compile_falls_back(monkeypatch):
     said = []
     monkeypatch.setattr(torch, "compile", broken)
     monkeypatch.setattr(learner_module.log, "warning", lambda *words: said.append(words))
-    assert compiled(model, images) is model
+    assert compile_model(model, images) is model
     assert said == [("--compile has no effect here: %s", "no compiler")]
 
 
@@ -215,9 +229,9 @@ def test_compile_computes_the_same():
     """A network with every layer written for speed, in training and in evaluation."""
     torch.manual_seed(0)
     body = nn.Sequential(WinogradConv2d(128, 128, 3, padding=1), HalfDropout(), nn.Flatten())
-    model = Network(body, 128 * 36, linear, 4)
+    model = Network(body, 128 * 36, linear_head, 4)
     images = torch.randn(3, 128, 6, 6)
-    fast = compiled(model, images)
+    fast = compile_model(model, images)
     assert fast is not model
     torch.testing.assert_close(fast.eval()(images), model.eval()(images), atol=1e-5, rtol=0)
     logits, features = fast.train()(images)
@@ -228,20 +242,22 @@ def test_compile_computes_the_same():
 
 def test_streams_are_independent_and_repeat():
     keys = [(s, p, c, e) for s in (0, 1) for p in ("a", "b") for c in (0, 1) for e in (0, 1)]
-    draws = {key: tuple(stream(*key).integers(2**40, size=3)) for key in keys}
+    draws = {key: tuple(rng_for(*key).integers(2**40, size=3)) for key in keys}
     assert len(set(draws.values())) == 16
-    assert draws[keys[5]] == tuple(stream(*keys[5]).integers(2**40, size=3))
-    assert derive(1, "a") == derive(1, "a", 0, 0) != derive(1, "b")
+    assert draws[keys[5]] == tuple(rng_for(*keys[5]).integers(2**40, size=3))
+    assert derive_seed(1, "a") == derive_seed(1, "a", 0, 0) != derive_seed(1, "b")
 
 
 def test_top():
     scores = np.array([1.0, 3, 2, 3, 9])
-    assert top(scores, 3, np.array([0, 1, 2, 3])).tolist() == [1, 3, 2]
+    assert top_candidates(scores, 3, np.array([0, 1, 2, 3])).tolist() == [1, 3, 2]
     with pytest.raises(ValueError, match="not a number"):
-        top(np.array([np.nan, 1]), 1, np.arange(2))
-    assert top(np.array([np.nan, 1]), 1, np.array([1])).tolist() == [1]  # only candidates count
+        top_candidates(np.array([np.nan, 1]), 1, np.arange(2))
+    assert top_candidates(np.array([np.nan, 1]), 1, np.array([1])).tolist() == [
+        1
+    ]  # only candidates count
     with pytest.raises(ValueError, match="5 picks"):
-        top(scores, 5, np.arange(4))
+        top_candidates(scores, 5, np.arange(4))
 
 
 def test_checkpoints_are_checked(tmp_path):

@@ -12,16 +12,16 @@ import torch
 from sklearn.metrics import normalized_mutual_info_score
 
 from data import DATASETS
-from data.augment import ImageBatches, channel_statistics
+from data.augment import ImageStore, channel_statistics
 from experiment import pretrained_cache
-from experiment.identity import identity
-from experiment.pretrained_cache import pretrained_backbone
+from experiment.identity import make_identity
+from experiment.pretrained_cache import load_or_pretrain_backbone
 from models import ARCHS, create_model
-from training.network_outputs import extract
+from training.network_outputs import extract_outputs
 from unsup import PRETRAINERS, deepcluster
-from unsup.deepcluster import cluster_streams, pretrain
+from unsup.deepcluster import pretrain, sample_cluster_batches
 from utils.errors import UserError
-from utils.kmeans import cluster
+from utils.kmeans import assign_clusters
 
 SETTINGS = {"clusters": 20, "epochs": 4, "lr": 0.05, "batch_size": 64, "seed": 1, "num_classes": 10}
 ROW = PRETRAINERS["deepcluster"]
@@ -29,12 +29,12 @@ ROW = PRETRAINERS["deepcluster"]
 
 def who(data="0123", **options):
     """The identity of weights."""
-    return identity({"dataset": "digits", "arch": "small_cnn", **SETTINGS, **options}, data)
+    return make_identity({"dataset": "digits", "arch": "small_cnn", **SETTINGS, **options}, data)
 
 
 def digits(count=300):
     train, _ = DATASETS["digits"].load("")
-    images = ImageBatches(train.pixels[:count], *channel_statistics(train.pixels), 1)
+    images = ImageStore(train.pixels[:count], *channel_statistics(train.pixels), 1)
     return images, train.labels[:count]
 
 
@@ -45,7 +45,7 @@ def network(arch="small_cnn", size=8, **more):
 
 def test_sampling_is_uniform_over_the_clusters():
     assigned = np.array([0] * 900 + [1] * 90 + [2] * 10)
-    streams = cluster_streams(assigned, 64, np.random.default_rng(0))
+    streams = sample_cluster_batches(assigned, 64, np.random.default_rng(0))
     assert max(map(len, streams)) <= 64
     counts = np.bincount(assigned[np.concatenate(streams)])
     assert counts.sum() == 1000 and np.abs(counts - 1000 / 3).max() < 60  # four standard errors
@@ -56,7 +56,9 @@ def test_the_clusters_come_to_agree_with_the_hidden_classes(monkeypatch):
     images, hidden = digits(1437)
     assert "labels" not in inspect.signature(pretrain).parameters
     found = []
-    monkeypatch.setattr(deepcluster, "cluster", lambda *a: found.append(cluster(*a)) or found[-1])
+    monkeypatch.setattr(
+        deepcluster, "assign_clusters", lambda *a: found.append(assign_clusters(*a)) or found[-1]
+    )
     options = SETTINGS | {"clusters": 50, "epochs": 20, "lr": 1.0, "batch_size": 32}
     rows = pretrain(network(), images, **options)
     nmi = [normalized_mutual_info_score(hidden, assigned) for assigned in found]
@@ -67,11 +69,11 @@ def test_the_clusters_come_to_agree_with_the_hidden_classes(monkeypatch):
     assert rows[4]["nmi"] == pytest.approx(expected) and rows[-1]["nmi"] > rows[1]["nmi"]
 
 
-@pytest.mark.parametrize("arch", [name for name, row in ARCHS.items() if not row.vectors])
+@pytest.mark.parametrize("arch", [name for name, row in ARCHS.items() if not row.takes_features])
 @pytest.mark.parametrize("sobel", [False, True])
 def test_every_network(arch, sobel):
     pixels = digits(40)[0].pixels.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    images = ImageBatches(pixels, [0.5], [0.5], 1)
+    images = ImageStore(pixels, [0.5], [0.5], 1)
     model = network(arch, 16, sobel=sobel)
     before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
     options = SETTINGS | {"clusters": 8, "epochs": 2, "batch_size": 20}
@@ -110,7 +112,7 @@ def copy_of(state):
 def features_of(backbone, images):
     model = network()
     model.backbone.load_state_dict(backbone)
-    return extract(model, images)[0]
+    return extract_outputs(model, images)[0]
 
 
 def cached(root, images, row=ROW, **options):
@@ -118,7 +120,7 @@ def cached(root, images, row=ROW, **options):
     more = {name: options.pop(name) for name in ("anew", "checkpoint_epochs") if name in options}
     settings = SETTINGS | options
     model = network()
-    return pretrained_backbone(root, model, images, row, who(**options), **more, **settings)
+    return load_or_pretrain_backbone(root, model, images, row, who(**options), **more, **settings)
 
 
 def counted(calls, **more):
@@ -142,7 +144,7 @@ def test_the_cache(tmp_path):
     assert len(calls) == 1 and not torch.equal(features_of(different, images), features)
     anew = cached(tmp_path, images, row, anew=True)
     assert len(calls) == 2 and torch.equal(features_of(anew, images), features)
-    names = sorted(path.name for path in pretrained_cache.folder_of(tmp_path, who()).iterdir())
+    names = sorted(path.name for path in pretrained_cache.cache_folder(tmp_path, who()).iterdir())
     assert names == [".lease", "config.json", "pretraining.csv", "weights.pt"]
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
@@ -153,9 +155,9 @@ def test_the_cache_holds_what_its_identity_says(tmp_path):
     """Weights learned on other pixels, or copied from another folder, are not handed out."""
     images, _ = digits()
     cached(tmp_path, images)
-    folder = pretrained_cache.folder_of(tmp_path, who())
-    assert pretrained_cache.folder_of(tmp_path, who(data="4567")) != folder
-    other = pretrained_cache.folder_of(tmp_path, who(lr=0.01))
+    folder = pretrained_cache.cache_folder(tmp_path, who())
+    assert pretrained_cache.cache_folder(tmp_path, who(data="4567")) != folder
+    other = pretrained_cache.cache_folder(tmp_path, who(lr=0.01))
     shutil.copytree(folder, other)
     with pytest.raises(UserError, match=r"weights\.pt was made with lr = 0\.05, not 0\.01"):
         cached(tmp_path, images, lr=0.01)

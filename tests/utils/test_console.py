@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.commands.test_main_al import MAIN, SHORT, rows
-from utils.console import Bar, duration
+from utils.console import EpochProgressBar, format_duration
 
 WORDS = " ".join(map(str, (*SHORT, "--device", "cpu")))
 
@@ -65,12 +65,12 @@ def test_without_a_terminal_a_line_a_minute(tmp_path):
 
 
 def test_time_left():
-    with Bar(range(10, 20), "cycle 3: train") as shown:
-        assert shown.words() == "cycle 3: train, epoch 11 of 20"
+    with EpochProgressBar(range(10, 20), "cycle 3: train") as shown:
+        assert shown.progress_text() == "cycle 3: train, epoch 11 of 20"
         for epoch in shown:
             if epoch == 14:
-                shown.begin -= 80
-                assert shown.words().startswith("cycle 3: train, epoch 15 of 20, about 2.")
-        assert shown.words().endswith("epoch 20 of 20, about 0 s left")
-    said = [duration(seconds) for seconds in (0, 89, 90, 5399, 5400, 7200)]
+                shown.start_time -= 80
+                assert shown.progress_text().startswith("cycle 3: train, epoch 15 of 20, about 2.")
+        assert shown.progress_text().endswith("epoch 20 of 20, about 0 s left")
+    said = [format_duration(seconds) for seconds in (0, 89, 90, 5399, 5400, 7200)]
     assert said == ["0 s", "89 s", "1.5 min", "90.0 min", "1.5 h", "2.0 h"]

@@ -8,18 +8,18 @@ import torch
 from al_methods import coreset, select
 from semisup.label_propagation import propagate
 from utils import diffusion
-from utils.arrays import unit_length
-from utils.diffusion import NotConverged, diffuse, orthonormal
+from utils.arrays import l2_normalize
+from utils.diffusion import NotConverged, diffuse, orthonormalize
 from utils.graph import affinity, knn
 from utils.graph import nearest_neighbors as neighbors_module
 from utils.graph.device_graph import affinity_on_device
-from utils.graph.nearest_neighbors import exact_neighbors, recall, search_neighbors
+from utils.graph.nearest_neighbors import estimate_recall, exact_neighbors, search_neighbors
 
 
 def clustered(n=300, d=8, centers=6, seed=0):
     rng = np.random.default_rng(seed)
     means = rng.normal(size=(centers, d))
-    return unit_length(means[rng.integers(centers, size=n)] + 0.4 * rng.normal(size=(n, d)))
+    return l2_normalize(means[rng.integers(centers, size=n)] + 0.4 * rng.normal(size=(n, d)))
 
 
 def test_knn_is_brute_force_with_duplicates():
@@ -59,7 +59,7 @@ def test_knn_refuses(k):
 
 @pytest.mark.parametrize("products", [2100, 299])
 def test_exact_neighbours_in_blocks(monkeypatch, recwarn, products):
-    monkeypatch.setattr(neighbors_module, "PRODUCTS", products)
+    monkeypatch.setattr(neighbors_module, "MAX_PRODUCTS", products)
     x = clustered().astype(np.float32)
     similarities, found = search_neighbors(x, 9, "exact")  # 7 rows at a time, or one
     products = x @ x.T
@@ -175,7 +175,7 @@ def test_columns_that_depend_on_each_other():
     Y = np.eye(300, 10) + rng.normal(size=(300, 10)) * [[0] * 5 + [1] * 5]
     Y = np.hstack([Y, Y[:, :3], Y @ rng.normal(size=(10, 5)), Y[:, :4] * 1e9, Y[:, 6:] + 1e-5])
     Y = np.hstack([Y, np.eye(300)[:, [299, 0, 299]], np.zeros((300, 2))]).astype(np.float32)
-    assert Y.shape[1] <= diffusion.BLOCK
+    assert Y.shape[1] <= diffusion.MAX_BLOCK_COLUMNS
     Z = diffuse(W, Y)
     dense = np.linalg.solve(np.eye(300) - 0.99 * W.toarray().astype(np.float64), Y)
     lengths = np.maximum(np.linalg.norm(dense, axis=0), 1e-30)
@@ -202,7 +202,7 @@ def test_orthonormal_has_the_rank_of_its_columns(gap, rank):
     S = np.hstack([S, S[:, :3], S @ rng.normal(size=(6, 5)), S[:, :1], np.zeros((300, 2))])
     S[:, 14] += gap * rng.normal(size=300)
     S = torch.from_numpy((S / np.maximum(np.linalg.norm(S, axis=0), 1)).astype(np.float32))
-    Q, T = orthonormal(S)
+    Q, T = orthonormalize(S)
     assert Q.shape == (300, rank) and T.shape == (rank, 17)
     assert Q.dtype == torch.float32 and T.dtype == torch.float64
     torch.testing.assert_close(Q.T @ Q, torch.eye(rank), atol=1e-5, rtol=0)
@@ -212,7 +212,7 @@ def test_orthonormal_has_the_rank_of_its_columns(gap, rank):
 def test_columns_of_noise_have_no_direction():
     """Beside columns of length one, as `conjugate_gradient` makes them, 1e-9 is nothing."""
     for S in (torch.zeros(300, 3), torch.full((300, 3), 1e-9)):
-        Q, T = orthonormal(S)
+        Q, T = orthonormalize(S)
         assert Q.shape == (300, 0) and T.shape == (0, 3)
 
 
@@ -304,8 +304,8 @@ def test_reordering_rows_changes_nothing(monkeypatch):
     W = affinity(clustered(), k=10)
     Y = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
     plain = diffuse(W, Y)
-    monkeypatch.setattr(diffusion, "REORDERED", 0)
-    assert diffusion.Diffusion(W).order is not None
+    monkeypatch.setattr(diffusion, "MIN_IMAGES_TO_REORDER", 0)
+    assert diffusion.DiffusionSolver(W).row_order is not None
     np.testing.assert_allclose(diffuse(W, Y), plain, atol=1e-4)
     np.testing.assert_allclose(diffuse(W, Y[:, 0]), plain[:, 0], atol=1e-4)
 
@@ -382,7 +382,7 @@ def test_approximate_neighbours(caplog):
     assert (neighbors != np.arange(4000)[:, None]).all() and (np.diff(similarities) <= 0).all()
     found = np.mean([np.isin(a, b).mean() for a, b in zip(right, neighbors, strict=True)])
     assert found > 0.95
-    measured = recall(x, search_neighbors(x, 21, "approx")[1])
+    measured = estimate_recall(x, search_neighbors(x, 21, "approx")[1])
     assert measured == pytest.approx(found, abs=0.02)
     np.testing.assert_array_equal(knn(x, 20, "auto")[0], exact)
     with pytest.raises(ValueError, match="unknown search"):
@@ -394,35 +394,35 @@ def test_recall_is_the_part_that_was_found():
     x = np.random.default_rng(0).normal(size=(150, 8)).astype(np.float32)
     x *= np.linspace(1, 9, 150, dtype=np.float32)[:, None]
     found = np.argsort(-x @ x.T, axis=1, kind="stable")[:, :4]
-    assert recall(x, found) == 1
+    assert estimate_recall(x, found) == 1
     for row in (0, -1):
         spoilt = found.copy()
         spoilt[row, 2:] = -1
-        assert recall(x, spoilt) == pytest.approx(1 - 0.5 / 150, abs=1e-6)
+        assert estimate_recall(x, spoilt) == pytest.approx(1 - 0.5 / 150, abs=1e-6)
 
 
 @pytest.mark.parametrize("images, cells", [(8, 1), (1000, 33), (4000, 83)])
 def test_cells_grow_slower_than_images(images, cells):
-    index = neighbors_module.inverted_file(clustered(images).astype(np.float32))
+    index = neighbors_module.build_ivf_index(clustered(images).astype(np.float32))
     assert (index.nlist, index.nprobe, index.ntotal) == (cells, min(cells, 32), images)
 
 
 def test_auto_approximates_only_where_there_are_many(monkeypatch):
     """One cell probed, so that what is approximate shows; and searched by the batch."""
-    monkeypatch.setattr(neighbors_module, "PROBES", 1)
+    monkeypatch.setattr(neighbors_module, "MAX_PROBES", 1)
     x = clustered(1000, 16, 40).astype(np.float32)
     exact, approximate = (search_neighbors(x, 20, search)[1] for search in ("exact", "approx"))
     assert (exact != approximate).any()
     for limit, expected in ((1000, exact), (999, approximate)):
-        monkeypatch.setattr(neighbors_module, "EXACT_UP_TO", limit)
+        monkeypatch.setattr(neighbors_module, "MAX_EXACT_IMAGES", limit)
         np.testing.assert_array_equal(search_neighbors(x, 20, "auto")[1], expected)
-    monkeypatch.setattr(neighbors_module, "BATCH", 300)
+    monkeypatch.setattr(neighbors_module, "SEARCH_BATCH_SIZE", 300)
     np.testing.assert_array_equal(search_neighbors(x, 20, "approx")[1], approximate)
 
 
 def test_cells_that_hold_too_few(monkeypatch):
     """With one cell probed an image may find fewer than k: the rest are edges of no strength."""
-    monkeypatch.setattr(neighbors_module, "PROBES", 1)
+    monkeypatch.setattr(neighbors_module, "MAX_PROBES", 1)
     x = clustered(200, 8, 20).astype(np.float32)
     similarities, found = search_neighbors(x, 51, "approx")
     rows = np.arange(200)[:, None]

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
 from utils import kmeans
-from utils.kmeans import cluster, refill, spread_out
+from utils.kmeans import assign_clusters, refill_empty_clusters, scalable_kmeans_init
 
 
 def normal(*shape, seed=0):
@@ -25,21 +25,21 @@ def test_kmeans(quick):
     centers = np.eye(5, dtype=np.float32) * 10
     hidden = rng.integers(5, size=400)
     x = centers[hidden] + rng.normal(size=(400, 5)).astype(np.float32) * 0.1
-    assigned = cluster(x, 5, seed=3, quick=quick)
+    assigned = assign_clusters(x, 5, seed=3, fast_iterations=quick)
     assert normalized_mutual_info_score(hidden, assigned) == pytest.approx(1)
-    np.testing.assert_array_equal(assigned, cluster(x, 5, seed=3, quick=quick))
+    np.testing.assert_array_equal(assigned, assign_clusters(x, 5, seed=3, fast_iterations=quick))
     with pytest.raises(ValueError, match="500 clusters of 400"):
-        cluster(x, 500, seed=0)
+        assign_clusters(x, 500, seed=0)
 
 
 @pytest.mark.parametrize("count", [2, 7, 30])
 def test_no_cluster_is_empty(count):
     same = np.ones((30, 4), dtype=np.float32)  # all alike: k-means alone leaves one cluster
     for quick in (None, (0, 1), (1, 1), (2, 0)):
-        found = cluster(same, count, seed=0, quick=quick)
+        found = assign_clusters(same, count, seed=0, fast_iterations=quick)
         assert np.bincount(found, minlength=count).min() >= 1
     x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    refilled = refill(x, np.zeros(30, dtype=np.int64), count)
+    refilled = refill_empty_clusters(x, np.zeros(30, dtype=np.int64), count)
     assert np.bincount(refilled, minlength=count).min() >= 1
 
 
@@ -47,7 +47,7 @@ def test_refilling_splits_the_largest_along_its_spread():
     x = np.concatenate([np.zeros((6, 2)), np.full((6, 2), 5), np.full((3, 2), -50)]).astype(
         np.float32
     )
-    refilled = refill(x, np.array([0] * 12 + [1] * 3), 3)
+    refilled = refill_empty_clusters(x, np.array([0] * 12 + [1] * 3), 3)
     halves = refilled[:6], refilled[6:12]
     assert {len(set(half)) for half in halves} == {1} and halves[0][0] != halves[1][0]
     assert (refilled[12:] == 1).all()
@@ -57,14 +57,14 @@ def test_the_outermost_half_leaves():
     """Eight images on a line far from zero, one of them far out; no image is as far on the other
     side, and the images' order is not theirs on the line."""
     x = np.array([[103, 1], [101, 0], [109, 0], [100, 0], [104, 2], [102, 0], [105, 1], [101, 3]])
-    refilled = refill(x.astype(np.float32), np.zeros(8, dtype=np.int64), 2)
+    refilled = refill_empty_clusters(x.astype(np.float32), np.zeros(8, dtype=np.int64), 2)
     assert np.flatnonzero(refilled).tolist() == [0, 2, 4, 6]
 
 
 @pytest.mark.parametrize("quick", [None, (0, 2), (2, 0)])
 def test_the_seed_is_that_of_the_start(quick):
     x = np.random.default_rng(0).normal(size=(400, 5)).astype(np.float32)
-    one, again, other = (cluster(x, 20, seed, quick=quick) for seed in (3, 3, 4))
+    one, again, other = (assign_clusters(x, 20, seed, fast_iterations=quick) for seed in (3, 3, 4))
     assert (one == again).all() and (one != other).any()
 
 
@@ -76,11 +76,15 @@ def test_quick_clusters_are_nearly_as_good():
         x = normal(4000, 8, seed=seed)
         for start in range(3):
             sums += [
-                inertia(x, cluster(x, 20, start, quick=some)) for some in (None, (0, 4), (2, 0))
+                inertia(x, assign_clusters(x, 20, start, fast_iterations=some))
+                for some in (None, (0, 4), (2, 0))
             ]
     whole, quick, quicker = sums
     assert quick < quicker < 1.05 * whole and quick < 1.01 * whole
-    np.testing.assert_array_equal(cluster(x, 20, 1, quick=(0, 4)), cluster(x, 20, 1, quick=(0, 4)))
+    np.testing.assert_array_equal(
+        assign_clusters(x, 20, 1, fast_iterations=(0, 4)),
+        assign_clusters(x, 20, 1, fast_iterations=(0, 4)),
+    )
 
 
 def test_spread_out_centres_are_one_a_clump_and_the_means_of_their_rows(monkeypatch):
@@ -89,9 +93,9 @@ def test_spread_out_centres_are_one_a_clump_and_the_means_of_their_rows(monkeypa
     hidden = np.repeat(np.arange(12), [1940, *[5] * 8, 6, 7, 7])
     x = 300 * normal(12, 6)[hidden] + normal(2000, 6, seed=1)
     means = np.stack([x[hidden == one].mean(axis=0) for one in range(12)])
-    monkeypatch.setattr(kmeans, "ROUNDS", 5)
+    monkeypatch.setattr(kmeans, "SAMPLING_ROUNDS", 5)
     for seed in range(5):
-        found = spread_out(x, 12, np.random.default_rng(seed))
+        found = scalable_kmeans_init(x, 12, np.random.default_rng(seed))
         apart = np.linalg.norm(found[:, None] - means, axis=2)
         assert found.dtype == np.float32
         assert sorted(apart.argmin(axis=1)) == list(range(12)) and apart.min(axis=1).max() < 1e-3
@@ -100,7 +104,7 @@ def test_spread_out_centres_are_one_a_clump_and_the_means_of_their_rows(monkeypa
 def test_spread_out_of_duplicates():
     """Three places: three centres are theirs, the others have no row."""
     places = np.eye(3, dtype=np.float32)
-    found = spread_out(places[np.arange(60) % 3], 9, np.random.default_rng(0))
+    found = scalable_kmeans_init(places[np.arange(60) % 3], 9, np.random.default_rng(0))
     assert {tuple(centre) for centre in found.tolist()} == {*map(tuple, places.tolist()), (0, 0, 0)}
     assert np.isfinite(found).all()
 
@@ -125,7 +129,7 @@ def one_by_one(points, weights, count, rng):
 @pytest.mark.parametrize("count", [1, 2, 9, 40])
 def test_greedy_choice_among_the_candidates(count):
     points, weights = normal(40, 5, seed=2), np.arange(1, 41, dtype=np.float32)
-    assigned = kmeans._greedy(points, weights, count, np.random.default_rng(7))
+    assigned = kmeans._greedy_kmeans_plusplus(points, weights, count, np.random.default_rng(7))
     expected = one_by_one(points.astype(float), weights, count, np.random.default_rng(7))
     np.testing.assert_array_equal(assigned, expected)
 
@@ -133,27 +137,29 @@ def test_greedy_choice_among_the_candidates(count):
 def test_iterations_on_half_of_the_rows(monkeypatch):
     """Two on half of them, drawn without replacement, then none: all rows go to the nearest of the
     centres that these led to."""
-    x, seen, train = normal(301, 3), [], kmeans._trained
+    x, seen, train = normal(301, 3), [], kmeans._train_kmeans
 
     def watched(features, count, seed, iterations, start):
         seen.append((features, iterations, start))
         return train(features, count, seed, iterations, start)
 
-    monkeypatch.setattr(kmeans, "_trained", watched)
-    assigned = cluster(x, 8, 1, quick=(2, 0))
+    monkeypatch.setattr(kmeans, "_train_kmeans", watched)
+    assigned = assign_clusters(x, 8, 1, fast_iterations=(2, 0))
     (half, before, start), (rows, after, centres) = seen
     assert (before, after, len(half)) == (2, 0, 150) and rows is x
     assert len({*map(bytes, half)} & {*map(bytes, x)}) == 150
     np.testing.assert_array_equal(centres, train(half, 8, 1, 2, start).centroids)
     apart = np.square(x[:, None] - centres).sum(axis=2)
     np.testing.assert_array_equal(assigned, apart.argmin(axis=1))
-    cluster(x[:9], 8, 1, quick=(1, 1))
+    assign_clusters(x[:9], 8, 1, fast_iterations=(1, 1))
     assert [len(given[0]) for given in seen[2:]] == [8, 9]  # half would be fewer than the clusters
 
 
 def test_beyond_what_fits_k_means_starts_as_faiss_does(monkeypatch):
     x = normal(300, 3)
-    monkeypatch.setattr(kmeans, "GREEDY", 7)
-    monkeypatch.setattr(kmeans, "ITERATIONS", 2)
-    np.testing.assert_array_equal(cluster(x, 8, 1, quick=(2, 0)), cluster(x, 8, 1))
-    assert (cluster(x, 7, 1, quick=(2, 0)) != cluster(x, 7, 1)).any()
+    monkeypatch.setattr(kmeans, "MAX_GREEDY_CLUSTERS", 7)
+    monkeypatch.setattr(kmeans, "DEFAULT_ITERATIONS", 2)
+    np.testing.assert_array_equal(
+        assign_clusters(x, 8, 1, fast_iterations=(2, 0)), assign_clusters(x, 8, 1)
+    )
+    assert (assign_clusters(x, 7, 1, fast_iterations=(2, 0)) != assign_clusters(x, 7, 1)).any()

@@ -8,44 +8,46 @@ import pytest
 import torch
 
 import main_al
-from data.active_dataset import BUDGET, PROBLEM, load_problem
-from data.batches import BATCHES, used_images
+from data.active_dataset import BUDGET, PROBLEM, load_active_dataset
+from data.batches import BATCHES, batches_of_used_images
 from experiment import experiment
 from models import HEAD, NETWORK, create_model
 from tests import generated_docs
 from tests.conftest import ROOT
 from training.learner import LEARNER, OPTIMIZER, Learner, create_optimizer
 from training.lr_schedule import SCHEDULE, learning_rate
-from training.network_outputs import NEEDS
+from training.network_outputs import OUTPUT_FUNCTIONS
 from utils.errors import UserError
-from utils.options.converters import natural
+from utils.options.converters import non_negative_integer
 from utils.options.option import Choice, Option, Part, Row, keywords
 from utils.options.schema import (
     Declared,
     build_parser,
-    completed,
+    fill_defaults,
     identity_options,
-    refuse_unread,
-    sections,
+    options_by_section,
+    refuse_unused_options,
 )
 
 READERS = (
-    (PROBLEM, load_problem),
-    (BUDGET, load_problem),
+    (PROBLEM, load_active_dataset),
+    (BUDGET, load_active_dataset),
     (NETWORK, create_model),
     (HEAD, create_model),
     (SCHEDULE, learning_rate),
-    (BATCHES, used_images),
+    (BATCHES, batches_of_used_images),
     (OPTIMIZER, create_optimizer),
     (LEARNER, Learner),
 )
-OPTIONS = [option for some in sections(experiment.declared()).values() for option in some]
+OPTIONS = [
+    option for some in options_by_section(experiment.option_schema()).values() for option in some
+]
 
 
 def parsed(words: str):
-    parser = build_parser(experiment.declared(), prog="main_al.py", description="", epilog="")
+    parser = build_parser(experiment.option_schema(), prog="main_al.py", description="", epilog="")
     given = vars(parser.parse_args(words.split()))
-    return completed(experiment.declared(), given), given
+    return fill_defaults(experiment.option_schema(), given), given
 
 
 COMMANDS = ("main_al.py", "experiment.py", "oracle.py")
@@ -70,7 +72,11 @@ def read_by_hand() -> set[str]:
 def functions_of(row: Row) -> list:
     values = [getattr(row, name) for name in vars(row) if name not in ("check", "fits")]
     needs = getattr(row, "needs", ())
-    values += [] if callable(needs) else [NEEDS[name] for name in needs if name in NEEDS]
+    values += (
+        []
+        if callable(needs)
+        else [OUTPUT_FUNCTIONS[name] for name in needs if name in OUTPUT_FUNCTIONS]
+    )
     readers = [function for part, function in READERS if part is row]
     return [value for value in values if callable(value)] + readers
 
@@ -78,7 +84,7 @@ def functions_of(row: Row) -> list:
 def test_a_declared_keyword_and_default_are_the_functions_own():
     """And what is no keyword argument is read by the commands themselves."""
     by_hand = read_by_hand()
-    for _, row in experiment.declared().readers():
+    for _, row in experiment.option_schema().components_by_title():
         taking = [inspect.signature(f).parameters for f in functions_of(row)]
         for option in row.options:
             found = [p[option.keyword] for p in taking if option.keyword in p]
@@ -92,7 +98,7 @@ def test_a_declared_keyword_and_default_are_the_functions_own():
 def test_every_keyword_argument_with_a_default_is_an_option():
     """What a row's functions take beside what they are given has been declared."""
     given = {"amp", "resume", "after_epoch", "rng", "num_classes"}
-    for _, row in experiment.declared().readers():
+    for _, row in experiment.option_schema().components_by_title():
         if isinstance(row, Part):
             continue
         for function in functions_of(row):
@@ -158,7 +164,7 @@ def test_defaults_that_follow(words, expected):
 
 def test_the_identity_is_what_the_active_parts_read():
     def names(words):
-        return set(identity_options(experiment.declared(), parsed(words)[0]))
+        return set(identity_options(experiment.option_schema(), parsed(words)[0]))
 
     plain = names("")
     assert "lp_k" not in plain and "add_lp" not in plain and "seed" in plain
@@ -175,7 +181,7 @@ def test_the_identity_is_what_the_active_parts_read():
 
 
 def test_an_option_of_a_row_that_is_not_chosen_is_refused():
-    declared = experiment.declared()
+    declared = experiment.option_schema()
     for option in OPTIONS:
         readers = [row for choice in declared.choices for row in choice.rows.values()]
         shared = any(option in part.options for part in declared.parts)
@@ -183,13 +189,15 @@ def test_an_option_of_a_row_that_is_not_chosen_is_refused():
             continue
         args, _ = parsed("--al-method random")
         with pytest.raises(UserError, match=f"{option.flag} is read only with --"):
-            refuse_unread(declared, args, {option.name: "anything"})
+            refuse_unused_options(declared, args, {option.name: "anything"})
 
 
 def test_what_a_declaration_can_say():
     """A guest program: conditions, later options, sections, better defaults beside another row."""
-    depth = Option("depth", 1, "", kind=natural, later=True)
-    width = Option("width", 2, "", kind=natural, when=(lambda a: a.depth > 1, "--depth above 1"))
+    depth = Option("depth", 1, "", kind=non_negative_integer, later=True)
+    width = Option(
+        "width", 2, "", kind=non_negative_integer, when=(lambda a: a.depth > 1, "--depth above 1")
+    )
     one = {"a": Row(options=(depth,)), "b": Row(defaults={"width": 7})}
     two = {"c": Row(options=(width,), beside={"b": {"width": 9}}), "d": Row(beside={"b": {}})}
     pick = Option("pick", "a", ""), Option("second", "c", "")
@@ -201,18 +209,18 @@ def test_what_a_declaration_can_say():
         ),
         repeats=(lambda a: False, "more cycles"),
     )
-    assert list(sections(declared)) == ["top", "one", "two"]
-    assert completed(declared, {}).width == 2
-    assert completed(declared, {"pick": "b"}).width == 9
-    assert completed(declared, {"pick": "b", "second": "d"}).width == 7
-    assert completed(declared, {"pick": "b", "width": 3}).width == 3
+    assert list(options_by_section(declared)) == ["top", "one", "two"]
+    assert fill_defaults(declared, {}).width == 2
+    assert fill_defaults(declared, {"pick": "b"}).width == 9
+    assert fill_defaults(declared, {"pick": "b", "second": "d"}).width == 7
+    assert fill_defaults(declared, {"pick": "b", "width": 3}).width == 3
     for given, words in (
         ({"pick": "b", "depth": 3}, "--depth is read only with --pick a"),
         ({"depth": 3}, "--depth is read only with more cycles"),
         ({"width": 3}, "--width is read only with --depth above 1"),
     ):
         with pytest.raises(UserError, match=words):
-            refuse_unread(declared, completed(declared, given), given)
+            refuse_unused_options(declared, fill_defaults(declared, given), given)
 
 
 SHORT = "--al-budget 10 --al-nb-cycles 2 --epochs 2 --device cpu"

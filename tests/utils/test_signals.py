@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands.test_main_al import MAIN, assert_same_run
 from tests.waiting import below, wait_for
-from utils.signals import Stopped, stoppable, uninterrupted
+from utils.signals import StoppedBySignal, defer_signals, raise_on_signal
 
 LONG = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 400, "--device", "cpu")
 PRE = ("--add-unsupervised-pretraining", "--pretraining-epochs", 12)
@@ -108,14 +108,14 @@ def test_what_is_ignored_stays_ignored(tmp_path):
 
 def test_a_write_is_finished_first(heard):
     done = []
-    with pytest.raises(Stopped) as caught, stoppable(), uninterrupted():
-        with uninterrupted():
+    with pytest.raises(StoppedBySignal) as caught, raise_on_signal(), defer_signals():
+        with defer_signals():
             signal.raise_signal(signal.SIGTERM)
             done.append("inner")
         done.append("outer")
-    assert done == ["inner", "outer"] and caught.value.status == 143
-    with pytest.raises(Stopped) as caught, stoppable():
+    assert done == ["inner", "outer"] and caught.value.exit_code == 143
+    with pytest.raises(StoppedBySignal) as caught, raise_on_signal():
         signal.raise_signal(signal.SIGINT)
         done.append("never")
-    assert len(done) == 2 and caught.value.status == 130
+    assert len(done) == 2 and caught.value.exit_code == 130
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -29,41 +29,41 @@ def assert_exact(x, k, found):
 @pytest.mark.parametrize("n, k", [(128, 1), (129, 16), (300, 9), (391, 13), (640, 5)])
 def test_neighbours_from_half_of_the_products(monkeypatch, n, k, kept):
     """Blocks even and odd in number, with and without padding, and those that are settled early."""
-    monkeypatch.setattr(symmetric_neighbors, "BLOCK", 64)
-    monkeypatch.setattr(symmetric_neighbors, "CELL", 16)
-    monkeypatch.setattr(symmetric_neighbors, "KEPT", kept)
+    monkeypatch.setattr(symmetric_neighbors, "BLOCK_ROWS", 64)
+    monkeypatch.setattr(symmetric_neighbors, "IMAGES_PER_CELL", 16)
+    monkeypatch.setattr(symmetric_neighbors, "BUFFER_FACTOR", kept)
     x = features(n)
-    assert_exact(x, k, symmetric_neighbors.symmetric_neighbors(x, k))
+    assert_exact(x, k, symmetric_neighbors.search_symmetric(x, k))
 
 
 def test_every_image_the_same(monkeypatch):
-    monkeypatch.setattr(symmetric_neighbors, "BLOCK", 64)
+    monkeypatch.setattr(symmetric_neighbors, "BLOCK_ROWS", 64)
     x = torch.ones(600, 4)
-    assert_exact(x, 7, symmetric_neighbors.symmetric_neighbors(x, 7))
+    assert_exact(x, 7, symmetric_neighbors.search_symmetric(x, 7))
 
 
 def test_each_product_is_made_once(monkeypatch):
-    monkeypatch.setattr(symmetric_neighbors, "BLOCK", 64)
-    pairs, compare = [], symmetric_neighbors._Blocks.compare
+    monkeypatch.setattr(symmetric_neighbors, "BLOCK_ROWS", 64)
+    pairs, compare = [], symmetric_neighbors._BlockSearch.compare_blocks
     monkeypatch.setattr(
-        symmetric_neighbors._Blocks,
+        symmetric_neighbors._BlockSearch,
         "compare",
         lambda self, *pair: pairs.append(frozenset(pair)) or compare(self, *pair),
     )
     for n, blocks in ((350, 5), (400, 6)):
         pairs.clear()
-        symmetric_neighbors.symmetric_neighbors(features(n), 3)
+        symmetric_neighbors.search_symmetric(features(n), 3)
         assert len(pairs) == len(set(pairs)) == blocks * (blocks + 1) // 2
 
 
 def test_where_it_is_searched_so(monkeypatch):
     """Many images, few neighbours, one thread or two, float32."""
-    monkeypatch.setattr(symmetric_neighbors, "BLOCK", 64)
+    monkeypatch.setattr(symmetric_neighbors, "BLOCK_ROWS", 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     x, asked = features(600), []
-    search = symmetric_neighbors.symmetric_neighbors
+    search = symmetric_neighbors.search_symmetric
     monkeypatch.setattr(
-        symmetric_neighbors, "symmetric_neighbors", lambda *given: asked.append(1) or search(*given)
+        symmetric_neighbors, "search_symmetric", lambda *given: asked.append(1) or search(*given)
     )
     assert_exact(x, 16, nearest_neighbors.exact_neighbors(x, 16))
     assert asked == [1]
@@ -77,13 +77,13 @@ def test_where_it_is_searched_so(monkeypatch):
 
 def test_threads_change_nothing(monkeypatch):
     """Not even which of equal neighbours are found, nor how many threads torch has afterwards."""
-    monkeypatch.setattr(symmetric_neighbors, "BLOCK", 64)
+    monkeypatch.setattr(symmetric_neighbors, "BLOCK_ROWS", 64)
     x, before = features(600, copies=100), torch.get_num_threads()
     found = []
     try:
         for threads in (1, 2, 2, 2):
             torch.set_num_threads(threads)
-            found.append(symmetric_neighbors.symmetric_neighbors(x, 9))
+            found.append(symmetric_neighbors.search_symmetric(x, 9))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -93,7 +93,7 @@ def test_threads_change_nothing(monkeypatch):
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8, 12])
 def test_pairs_are_disjoint(count):
-    lists = list(symmetric_neighbors.disjoint_pairs(count))
+    lists = list(symmetric_neighbors.round_robin_pairs(count))
     for pairs in lists:
         blocks = [block for pair in pairs for block in set(pair)]
         assert len(blocks) == len(set(blocks))

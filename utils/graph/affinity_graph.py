@@ -21,14 +21,14 @@ import numpy as np
 import scipy.sparse
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from utils.arrays import as_numpy, read_only, unit_length
-from utils.graph.device_graph import TINY, affinity_on_device, factors_of, views_of
+from utils.arrays import as_numpy, as_read_only, l2_normalize
+from utils.graph.device_graph import EPSILON, affinity_on_device, as_graph_views, view_scales
 from utils.graph.nearest_neighbors import search_neighbors
 from utils.torch_faiss import torch
 
 KERNELS = ("cosine", "gaussian")
-_KEPT = WeakTensorKeyDictionary()  # graphs by tensor, as long as that lives
-LEAST_K, PAPERS_K, IMAGES_A_NEIGHBOR = 5, 50, 1000  # of k = "auto"
+_GRAPH_CACHE = WeakTensorKeyDictionary()  # graphs by tensor, as long as that lives
+MIN_AUTO_K, MAX_AUTO_K, IMAGES_PER_NEIGHBOR = 5, 50, 1000  # of k = "auto"
 
 
 def knn(features, k: int, search: str = "exact") -> tuple[np.ndarray, np.ndarray]:
@@ -63,20 +63,27 @@ def affinity(
     search: as in `knn`; kernel: of KERNELS; weights: of the views, all one unless given.  An
     isolated row stays zero.  k is cut to N-1, where the graph is complete; "auto" is `neighbors_of`
     N.  Features on a GPU stay there: the search is exact and W a torch CSR tensor."""
-    views = views_of(features)
+    views = as_graph_views(features)
     n = len(views[0])
-    k = min(neighbors_of(n) if k == "auto" else k, n - 1)
+    k = min(auto_k(n) if k == "auto" else k, n - 1)
     if isinstance(views[0], torch.Tensor) and views[0].is_cuda:
         return affinity_on_device(views, k, gamma, kernel, weights)
     how = (k, gamma, search, kernel)
     if len(views) == 1:
-        return _kept(views[0], "W", *how, make=lambda: normalised([edges_of(views[0], *how)], n, k))
-    edges = [_kept(x, "A", *how, make=lambda x=x: edges_of(x, *how)) for x in views]
-    factors = factors_of([a.sum(dtype=np.float64) for a, _ in edges], weights)
-    return normalised([(a * f, at) for (a, at), f in zip(edges, factors, strict=True)], n, k)
+        return _get_or_make(
+            views[0],
+            "W",
+            *how,
+            make=lambda: normalize_affinity([affinity_edges(views[0], *how)], n, k),
+        )
+    edges = [_get_or_make(x, "A", *how, make=lambda x=x: affinity_edges(x, *how)) for x in views]
+    factors = view_scales([a.sum(dtype=np.float64) for a, _ in edges], weights)
+    return normalize_affinity(
+        [(a * f, at) for (a, at), f in zip(edges, factors, strict=True)], n, k
+    )
 
 
-def normalised(edges: list, n: int, k: int) -> scipy.sparse.csr_matrix:
+def normalize_affinity(edges: list, n: int, k: int) -> scipy.sparse.csr_matrix:
     """W of the sum of views, each the entries of its A and where they are, as of `edges_of`."""
     # Row sums of A + Aᵀ; normalising A before the sum touches fewer entries than after it.
     degrees = np.zeros(n)
@@ -97,33 +104,33 @@ def normalised(edges: list, n: int, k: int) -> scipy.sparse.csr_matrix:
     return w
 
 
-def _kept(features, *key, make: Callable):
+def _get_or_make(features, *key, make: Callable):
     """What `make` makes of features, once for a tensor that is given again and again, as those are
     that last for a whole run; and then nobody can write to it."""
     if not isinstance(features, torch.Tensor):
         return make()
     version = None if features.is_inference() else features._version
-    kept, key = _KEPT.setdefault(features, {}), (version, *key)
+    kept, key = _GRAPH_CACHE.setdefault(features, {}), (version, *key)
     if key not in kept:
         found = make()
         if isinstance(found, tuple):
-            found = tuple(map(read_only, found))
+            found = tuple(map(as_read_only, found))
         else:
             found.data.flags.writeable = False
         kept[key] = found
     return kept[key]
 
 
-def edges_of(features, k: int, gamma: float, search: str, kernel: str):
+def affinity_edges(features, k: int, gamma: float, search: str, kernel: str):
     """A of one view: its entries (N, k) and where they are, the neighbours (N, k)."""
-    x = unit_length(as_numpy(features, np.float32))
+    x = l2_normalize(as_numpy(features, np.float32))
     similarities, neighbors = knn(x, k, search)
     if kernel == "gaussian":
         # Rows of zeros have no direction, and who is its own neighbour stands for one not found.
         none = ~x.any(axis=1)
         none = none[:, None] | none[neighbors] | (neighbors == np.arange(len(x))[:, None])
         apart = np.maximum(2 - 2 * similarities, 0)  # squared
-        reach = np.maximum(np.sqrt(apart[:, -1]), TINY)  # σ
+        reach = np.maximum(np.sqrt(apart[:, -1]), EPSILON)  # σ
         strengths = np.exp(-apart / (reach[:, None] * reach[neighbors]))
         return np.where(none, np.float32(0), strengths), neighbors
     with np.errstate(over="ignore"):
@@ -132,6 +139,6 @@ def edges_of(features, k: int, gamma: float, search: str, kernel: str):
     return strengths, neighbors
 
 
-def neighbors_of(images: int) -> int:
+def auto_k(images: int) -> int:
     """k = "auto": the paper's 50 at its 50,000 images, fewer where a class has few."""
-    return min(max(round(images / IMAGES_A_NEIGHBOR), LEAST_K), PAPERS_K)
+    return min(max(round(images / IMAGES_PER_NEIGHBOR), MIN_AUTO_K), MAX_AUTO_K)

@@ -1,15 +1,22 @@
 """The options of the graph and its diffusion, for every row that builds one."""
 
 from utils.errors import UserError
-from utils.graph.affinity_graph import KERNELS, LEAST_K, PAPERS_K
-from utils.graph.nearest_neighbors import EXACT_UP_TO, SEARCHES
-from utils.options.converters import above_zero, fraction, one_of, otherwise, positive, some_of
+from utils.graph.affinity_graph import KERNELS, MAX_AUTO_K, MIN_AUTO_K
+from utils.graph.nearest_neighbors import MAX_EXACT_IMAGES, SEARCH_MODES
+from utils.options.converters import (
+    comma_separated,
+    fraction_below_one,
+    one_of,
+    positive_float,
+    positive_integer,
+    type_or_word,
+)
 from utils.options.option import Option
 
-TITLE = "graph (of label propagation and jLP)"
+GRAPH_SECTION = "graph (of label propagation and jLP)"
 
 
-def fits_device(args, problem) -> None:
+def check_knn_device(args, problem) -> None:
     """Raises UserError for a search that the device of the images does not have."""
     if args.knn == "approx" and problem.images.device.type == "cuda":
         raise UserError(
@@ -17,9 +24,9 @@ def fits_device(args, problem) -> None:
         )
 
 
-SEEN = ("features", "pretrained_features", "pixels")  # what a graph can be of
-GRAPHS_NEED = (*SEEN, *(f"{view}_agreement" for view in SEEN))
-WEIGHTS = ("equal", "agreement")
+VIEW_SOURCES = ("features", "pretrained_features", "pixels")  # what a graph can be of
+ALL_GRAPH_NEEDS = (*VIEW_SOURCES, *(f"{view}_agreement" for view in VIEW_SOURCES))
+VIEW_WEIGHTINGS = ("equal", "agreement")
 
 
 def graph_needs(*, views: str = "features", view_weights: str = "equal") -> tuple[str, ...]:
@@ -29,7 +36,7 @@ def graph_needs(*, views: str = "features", view_weights: str = "equal") -> tupl
     return names + tuple(f"{view}_agreement" for view in names if weighed)
 
 
-def shown(seen: dict, views: str) -> dict:
+def graph_inputs(seen: dict, views: str) -> dict:
     """What the graph is of, as keyword arguments of utils.graph.affinity; seen: by name, what
     graph_needs asks for."""
     names = views.split(",")
@@ -43,20 +50,20 @@ VIEWS = (
         "features",
         "what the graph is of, several with commas between them: the network's features as it is, "
         "those after pre-training and before any label, pixels",
-        kind=some_of(SEEN),
+        kind=comma_separated(VIEW_SOURCES),
         keyword="views",
         added=True,
-        section=TITLE,
+        section=GRAPH_SECTION,
     ),
     Option(
         "lp_view_weights",
         "equal",
         "how much each of several counts: as much as the others, or as far as neighbours stay "
         "neighbours in it when images are augmented",
-        kind=one_of(WEIGHTS),
+        kind=one_of(VIEW_WEIGHTINGS),
         keyword="view_weights",
         added=True,
-        section=TITLE,
+        section=GRAPH_SECTION,
         when=(lambda args: "," in args.lp_views, "several --lp-views"),
     ),
 )
@@ -64,11 +71,11 @@ GRAPH = (
     Option(
         "lp_k",
         50,
-        f"neighbours of an image; auto: a thousandth of the images, from {LEAST_K} to {PAPERS_K}",
-        kind=otherwise(positive, auto="auto"),
+        f"neighbours of an image; auto: a thousandth of the images, from {MIN_AUTO_K} to {MAX_AUTO_K}",
+        kind=type_or_word(positive_integer, auto="auto"),
         keyword="k",
         metavar="N",
-        section=TITLE,
+        section=GRAPH_SECTION,
     ),
     Option(
         "lp_affinity",
@@ -77,25 +84,32 @@ GRAPH = (
         kind=one_of(KERNELS),
         keyword="kernel",
         added=True,
-        section=TITLE,
+        section=GRAPH_SECTION,
     ),
     Option(
         "lp_gamma",
         3.0,
         "exponent of the similarities",
-        kind=above_zero,
+        kind=positive_float,
         keyword="gamma",
-        section=TITLE,
+        section=GRAPH_SECTION,
         when=(lambda args: args.lp_affinity == "cosine", "--lp-affinity cosine"),
     ),
-    Option("lp_alpha", 0.99, "α of the diffusion", kind=fraction, keyword="alpha", section=TITLE),
+    Option(
+        "lp_alpha",
+        0.99,
+        "α of the diffusion",
+        kind=fraction_below_one,
+        keyword="alpha",
+        section=GRAPH_SECTION,
+    ),
     Option(
         "knn",
         "auto",
         "search of neighbours",
-        kind=one_of(SEARCHES),
+        kind=one_of(SEARCH_MODES),
         keyword="search",
-        shown=f"auto: exact up to {EXACT_UP_TO:,} images",
-        section=TITLE,
+        shown=f"auto: exact up to {MAX_EXACT_IMAGES:,} images",
+        section=GRAPH_SECTION,
     ),
 )

@@ -14,15 +14,17 @@ from utils.torch_faiss import faiss, gpu_resources, torch
 
 log = logging.getLogger("al.graph")
 
-SEARCHES = ("auto", "exact", "approx")
-EXACT_UP_TO = 100_000  # images, for "auto"
-PROBES = 32  # cells that an image is compared with
-BATCH = 65_536  # images searched at a time
-PRODUCTS = 2**25  # inner products held at a time, 128 MiB
-ROWS = 1024  # images multiplied at a time: fewer are slow, the products of more leave the cache
-GROUP = 8  # products, at most, whose largest is looked at first
-LANES = 16  # floats that a processor loads at a time
-SAMPLE = 200  # images whose exact neighbours measure the recall
+SEARCH_MODES = ("auto", "exact", "approx")
+MAX_EXACT_IMAGES = 100_000  # images, for "auto"
+MAX_PROBES = 32  # cells that an image is compared with
+SEARCH_BATCH_SIZE = 65_536  # images searched at a time
+MAX_PRODUCTS = 2**25  # inner products held at a time, 128 MiB
+MAX_BLOCK_ROWS = (
+    1024  # images multiplied at a time: fewer are slow, the products of more leave the cache
+)
+MAX_GROUP_SIZE = 8  # products, at most, whose largest is looked at first
+SIMD_LANES = 16  # floats that a processor loads at a time
+RECALL_SAMPLE_SIZE = 200  # images whose exact neighbours measure the recall
 
 
 def search_neighbors(x: np.ndarray, k: int, search: str) -> tuple[np.ndarray, np.ndarray]:
@@ -30,28 +32,28 @@ def search_neighbors(x: np.ndarray, k: int, search: str) -> tuple[np.ndarray, np
 
     x: (N, d) float32 -> similarities (N, k), descending, and indices (N, k) int64.  search: one of
     SEARCHES (ValueError otherwise); an approximate one logs its recall."""
-    if search not in SEARCHES:
-        raise ValueError(f"unknown search {search!r}: one of {', '.join(SEARCHES)}")
-    if search == "exact" or (search == "auto" and len(x) <= EXACT_UP_TO):
+    if search not in SEARCH_MODES:
+        raise ValueError(f"unknown search {search!r}: one of {', '.join(SEARCH_MODES)}")
+    if search == "exact" or (search == "auto" and len(x) <= MAX_EXACT_IMAGES):
         similarities, indices = exact_neighbors(torch.from_numpy(x), k)
         return similarities.numpy(), indices.numpy()
-    index = inverted_file(x)
+    index = build_ivf_index(x)
     similarities = np.empty((len(x), k), dtype=np.float32)
     indices = np.empty((len(x), k), dtype=np.int64)
     # Cell by cell, so that one image's cells are in the cache for the next: twice as fast.
     _, cells = index.quantizer.search(x, 1)
     order = np.argsort(cells[:, 0], kind="stable")
-    for start in range(0, len(x), BATCH):
-        some = order[start : start + BATCH]
+    for start in range(0, len(x), SEARCH_BATCH_SIZE):
+        some = order[start : start + SEARCH_BATCH_SIZE]
         similarities[some], indices[some] = index.search(x[some], k)
-    log.info("approximate neighbours: recall %.4f at %d", recall(x, indices), k)
+    log.info("approximate neighbours: recall %.4f at %d", estimate_recall(x, indices), k)
     missing = indices < 0  # the probed cells held fewer than k
     similarities[missing] = 0
     indices[missing] = np.nonzero(missing)[0]
     return similarities, indices
 
 
-def inverted_file(x: np.ndarray):
+def build_ivf_index(x: np.ndarray):
     """A faiss index that holds x: N^⅔ / 3 cells, so that cells grow too, but slower than N."""
     cells = max(int(len(x) ** (2 / 3) / 3), 1)
     index = faiss.index_factory(x.shape[1], f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
@@ -59,13 +61,13 @@ def inverted_file(x: np.ndarray):
     index.cp.min_points_per_centroid = 1
     index.train(x)
     index.add(x)
-    index.nprobe = min(PROBES, cells)
+    index.nprobe = min(MAX_PROBES, cells)
     return index
 
 
-def recall(x: np.ndarray, indices: np.ndarray) -> float:
+def estimate_recall(x: np.ndarray, indices: np.ndarray) -> float:
     """The part of the exact neighbours that was found, on SAMPLE images spread over all."""
-    chosen = np.linspace(0, len(x) - 1, min(SAMPLE, len(x))).astype(np.int64)
+    chosen = np.linspace(0, len(x) - 1, min(RECALL_SAMPLE_SIZE, len(x))).astype(np.int64)
     _, exact = faiss.knn(x[chosen], x, indices.shape[1], metric=faiss.METRIC_INNER_PRODUCT)
     found = [np.isin(a, b).mean() for a, b in zip(exact, indices[chosen], strict=True)]
     return float(np.mean(found))
@@ -82,24 +84,24 @@ def exact_neighbors(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor
         with torch.cuda.device(device):  # faiss waits for torch's work on the current one alone
             return faiss.knn_gpu(resources, x, x, k, metric=metric, device=device)
     x = x.detach()
-    if symmetric_neighbors.pays(x, k):
-        return symmetric_neighbors.symmetric_neighbors(x, k)
+    if symmetric_neighbors.is_faster(x, k):
+        return symmetric_neighbors.search_symmetric(x, k)
     similarities = x.new_empty(len(x), k)
     indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     # Groups of √(N / k) would leave topk the least: their maxima are as many as what k groups hold.
-    size = max(min(math.isqrt(len(x) // k), GROUP), 1)
-    width = -(-len(x) // (size * LANES)) * LANES
-    rows = min(max(PRODUCTS // len(x), 1), ROWS, len(x))
+    size = max(min(math.isqrt(len(x) // k), MAX_GROUP_SIZE), 1)
+    width = -(-len(x) // (size * SIMD_LANES)) * SIMD_LANES
+    rows = min(max(MAX_PRODUCTS // len(x), 1), MAX_BLOCK_ROWS, len(x))
     products = x.new_full((rows, size * width), -torch.inf)
     for start in range(0, len(x), rows):
         part = slice(start, min(start + rows, len(x)))
         found = products[: part.stop - part.start]
         torch.mm(x[part], x.T, out=found[:, : len(x)])
-        similarities[part], indices[part] = largest(found, k, size)
+        similarities[part], indices[part] = topk_in_groups(found, k, size)
     return similarities, indices
 
 
-def largest(values: torch.Tensor, k: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def topk_in_groups(values: torch.Tensor, k: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The k largest of each row (m, n), descending, and where they are.  size: of the groups of
     columns that they are sought in, n / size apart.
 

@@ -12,24 +12,27 @@ from collections.abc import Callable
 
 import numpy as np
 
-from utils.seeding import stream
+from utils.seeding import rng_for
 from utils.torch_faiss import torch
 
-IMAGES, K, BATCH = 2000, 10, 512  # looked at, neighbours, at a time
+MAX_IMAGES, NUM_NEIGHBORS, BATCH_SIZE = 2000, 10, 512  # looked at, neighbours, at a time
 
 
 @torch.inference_mode()
-def agreement(features_of: Callable, images, seed: int) -> torch.Tensor:
+def neighbor_agreement(features_of: Callable, images, seed: int) -> torch.Tensor:
     """A number in [0, 1]; 1 of fewer than three images, which can only agree.
 
     features_of: a batch (B, c, H, W) -> (B, d); images: data.augment.ImageBatches."""
-    chosen = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(np.int64)
+    chosen = np.linspace(0, len(images) - 1, min(MAX_IMAGES, len(images))).astype(np.int64)
     if len(chosen) < 3:
         return torch.ones(())
     # Of few images a half: among all others any two views agree.
-    parts, k = np.array_split(chosen, -(-len(chosen) // BATCH)), min(K, (len(chosen) - 1) // 2)
-    rng, near, tell = stream(seed, "agreement"), [], []
-    for view in (images.plain, lambda part: images.strong(part, rng)):
+    parts, k = (
+        np.array_split(chosen, -(-len(chosen) // BATCH_SIZE)),
+        min(NUM_NEIGHBORS, (len(chosen) - 1) // 2),
+    )
+    rng, near, tell = rng_for(seed, "agreement"), [], []
+    for view in (images.plain_batch, lambda part: images.strong_batch(part, rng)):
         x = torch.cat([features_of(view(part)).float() for part in parts])
         x = torch.nn.functional.normalize(x)
         similar = (x @ x.T).fill_diagonal_(-torch.inf)

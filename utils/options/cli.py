@@ -5,15 +5,15 @@ import difflib
 import os
 import sys
 
-from utils.console import one_line, say
+from utils.console import print_line, to_one_line
 from utils.errors import UserError
 
 
-class OneLineParser(argparse.ArgumentParser):
+class OneLineErrorParser(argparse.ArgumentParser):
     """argparse, with errors of one line: the option and what would be right."""
 
     def error(self, message: str):
-        sys.exit(complain(message.removeprefix("argument "), program=self.prog))
+        sys.exit(print_error(message.removeprefix("argument "), program=self.prog))
 
     def parse_args(self, args=None, namespace=None):
         parsed, unknown = self.parse_known_args(args, namespace)
@@ -25,10 +25,10 @@ class OneLineParser(argparse.ArgumentParser):
         return parsed
 
 
-def complain(error, program: str | None = None) -> int:
+def print_error(error, program: str | None = None) -> int:
     """One line on standard error, or one for each argument of a UserError that has several; returns
     the exit status: the error's own, else 2."""
     program = program or os.path.basename(sys.argv[0])
     for words in error.args if isinstance(error, UserError) else [error]:
-        say(f"{program}: error: {one_line(str(words))}", "stderr")
-    return getattr(error, "status", 2)
+        print_line(f"{program}: error: {to_one_line(str(words))}", "stderr")
+    return getattr(error, "exit_code", 2)
