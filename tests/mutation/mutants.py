@@ -1,10 +1,10 @@
 """Do the tests notice small faults?  python -m tests.mutation.mutants [FILE ...]
 
-mutmut puts one fault at a time into the files that settings.py names and runs the tests that
-pass through the function.  Exit status 1 where less than 90 % are noticed, or where one that is not
-has no line in tests/mutation/mutants.md, which says why it breaks nothing that is promised.
+mutmut puts one fault at a time into the files that settings.py lists and runs the tests that pass
+through the changed function.  The exit status is 1 if fewer than 90 % of the faults are noticed,
+or if an unnoticed one has no line in mutants.md that explains why it is harmless.
 
-Also a plugin of the pytest that mutmut runs (`-p tests.mutation.mutants`).
+This module is also a plugin of the pytest that mutmut runs (`-p tests.mutation.mutants`).
 """
 
 import argparse
@@ -16,14 +16,15 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutation.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMED = ROOT / "tests" / "mutation" / "mutants.md"
+EXPLANATIONS = ROOT / "tests" / "mutation" / "mutants.md"
 LINE = re.compile(r"\* `(?P<where>[\w.…]+)` `(?P<change>.+)`: (?P<why>.+)")
-LEAST = 0.9
+MIN_NOTICED = 0.9
 GRAPH = ("acquisition", "fake_cuda", "golden", "graph", "label_propagation")
 TESTS = {  # which test_*.py are run for which modules; others pass through them and take long
     "al_methods": (*GRAPH, "coverage_methods", "uncertainty_methods", "no_pseudo_labels"),
@@ -45,28 +46,28 @@ TESTS = {  # which test_*.py are run for which modules; others pass through them
     "utils.lease": ("lease",),
     "utils.processes": ("lease",),
 }
-HUNG = -signal.SIGXCPU  # it was stopped: noticed, if the machine was not too busy
-UNNOTICED = (0, 5, 33, None)  # the tests passed; none passes through the function; not run
+HUNG = -signal.SIGXCPU  # stopped after its time limit: noticed, unless the machine was too busy
+UNNOTICED = (0, 5, 33, None)  # tests passed; no test passes through the function; not run
 
 
 def pytest_configure(config) -> None:
-    """Processes that tests start take no part in mutmut's record of who calls what: they have
-    another working folder, where it does not find its settings."""
+    """Keep processes that tests start out of mutmut's record of which test calls what: mutmut
+    does not find its settings in their working folders."""
     if os.environ.get("MUTANT_UNDER_TEST") in ("stats", "fail"):
         del os.environ["MUTANT_UNDER_TEST"]
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Of the tests that mutmut chose for a fault, those of TESTS."""
+    """Of the tests that mutmut chose for a fault, keep those that TESTS lists."""
     fault = os.environ.get("MUTANT_UNDER_TEST", "")
     if "__mutmut_" in fault:
         files = TESTS[max((name for name in TESTS if fault.startswith(f"{name}.")), key=len)]
         items[:] = [item for item in items if item.path.stem.removeprefix("test_") in files]
 
 
-def change_of(mutant: str, path: str) -> str:
-    """The function, dotted, and the lines that the fault leaves there; "-" and the lines that it
-    takes away where it leaves none."""
+def describe_change(mutant: str, path: str) -> str:
+    """The dotted function and the lines as the fault leaves them, or "-" and the lines that it
+    removes if it leaves none."""
     from mutmut.mutation.diff_apply import get_diff_for_mutant
 
     lines = defaultdict(list)
@@ -76,64 +77,64 @@ def change_of(mutant: str, path: str) -> str:
     return " ".join([where, *(lines["+"] or ["-", *lines["-"]])])
 
 
-def named() -> list[re.Pattern]:
-    """What tests/mutation/mutants.md names, to be found in a function and its change; "…" is any text."""
-    found = map(LINE.match, NAMED.read_text().splitlines())
-    keys = [f"{line['where']} {line['change']}" for line in found if line]
+def explained_changes() -> list[re.Pattern[str]]:
+    """Patterns of the changes that mutants.md explains; "…" stands for any text."""
+    matches = map(LINE.match, EXPLANATIONS.read_text().splitlines())
+    keys = [f"{match['where']} {match['change']}" for match in matches if match]
     return [re.compile(re.escape(key).replace("…", ".*")) for key in keys]
 
 
-def results(path: str) -> dict[str, int | None]:
-    """Exit status of the tests by fault."""
+def exit_codes(path: str) -> dict[str, int | None]:
+    """The exit status of the tests for each fault of a file."""
     from mutmut.mutation.data import SourceFileMutationData
 
-    found = SourceFileMutationData(path=path)
-    found.load()
-    return found.exit_code_by_key
+    record = SourceFileMutationData(path=path)
+    record.load()
+    return record.exit_code_by_key
 
 
-def judge(paths: list[str]) -> bool:
-    """Print a line a file and a line a fault that is neither noticed nor named; is all well?"""
-    known, well, sums = named(), True, defaultdict(int)
-    print(f"{'file':<34} {'faults':>6} {'noticed':>7} {'hung':>5} {'not':>4} {'named':>5}")
+def report(paths: Sequence[str]) -> bool:
+    """Print one line per file and one per unexplained fault -> whether all is well."""
+    explained, all_explained, sums = explained_changes(), True, [0, 0, 0, 0]
+    print(f"{'file':<34} {'faults':>6} {'noticed':>7} {'hung':>5} {'not':>4} {'explained':>9}")
     for path in paths:
-        exits = results(path)
-        missed = [change_of(name, path) for name, status in exits.items() if status in UNNOTICED]
-        unnamed = [change for change in missed if not any(key.fullmatch(change) for key in known)]
-        hung = list(exits.values()).count(HUNG)
-        counts = (len(exits), hung, len(missed), len(missed) - len(unnamed))
-        well &= not unnamed
-        for column, count in enumerate(counts):
-            sums[column] += count
-        show(path, counts)
-        for change in unnamed:
+        codes = exit_codes(path)
+        missed = [describe_change(name, path) for name, code in codes.items() if code in UNNOTICED]
+        surprising = [
+            change for change in missed if not any(key.fullmatch(change) for key in explained)
+        ]
+        hung = list(codes.values()).count(HUNG)
+        counts = [len(codes), hung, len(missed), len(missed) - len(surprising)]
+        all_explained &= not surprising
+        sums = [total + count for total, count in zip(sums, counts, strict=True)]
+        print_row(path, counts)
+        for change in surprising:
             print(f"    {change}")
-    show("all", [sums[column] for column in range(4)])
-    return well and sums[2] <= (1 - LEAST) * sums[0]
+    print_row("all", sums)
+    return all_explained and sums[2] <= (1 - MIN_NOTICED) * sums[0]
 
 
-def show(what: str, counts) -> None:
-    faults, hung, missed, told = counts
-    part = 100 * (1 - missed / max(faults, 1))
-    print(f"{what:<34} {faults:>6} {part:>5.1f} % {hung:>5} {missed:>4} {told:>5}")
+def print_row(name: str, counts: Sequence[int]) -> None:
+    faults, hung, missed, explained = counts
+    noticed = 100 * (1 - missed / max(faults, 1))
+    print(f"{name:<34} {faults:>6} {noticed:>5.1f} % {hung:>5} {missed:>4} {explained:>9}")
 
 
 def main() -> int:
     os.chdir(ROOT)
-    import tests.mutation.__main__  # noqa: F401  gives mutmut the settings
+    import tests.mutation.__main__  # noqa: F401  hands mutmut its settings
 
     mutated = SETTINGS["only_mutate"]
     if missing := [path for path in mutated if not Path(path).exists()]:
-        sys.exit(f"tests/mutation/settings.py: no file {', '.join(missing)}")
+        sys.exit(f"tests/mutation/settings.py lists missing files: {', '.join(missing)}")
     parser = argparse.ArgumentParser(
-        prog="tests.mutation.mutants", description=__doc__.splitlines()[0]
+        prog="tests.mutation.mutants", description="Do the tests notice small faults?"
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="default: all")
     paths = parser.parse_args().files
     if unknown := set(paths) - set(mutated):
-        parser.error(
-            f"{', '.join(sorted(unknown))}: not in only_mutate of tests/mutation/settings.py"
-        )
+        names = ", ".join(sorted(unknown))
+        parser.error(f"{names}: not in only_mutate of tests/mutation/settings.py")
     modules = [path.removesuffix(".py").removesuffix("/__init__") for path in paths]
     patterns = [f"{module.replace('/', '.')}.x*" for module in modules]
     shutil.rmtree("mutants", ignore_errors=True)
@@ -142,7 +143,7 @@ def main() -> int:
     done = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
     if done.returncode:
         return done.returncode
-    well = judge(paths or mutated)
+    well = report(paths or mutated)
     print(f"{time.monotonic() - begin:.0f} s")
     return not well
 
