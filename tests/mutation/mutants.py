@@ -120,6 +120,17 @@ def print_row(name: str, counts: Sequence[int]) -> None:
     print(f"{name:<34} {faults:>6} {noticed:>5.1f} % {hung:>5} {missed:>4} {explained:>9}")
 
 
+def deselected_tests() -> list[str]:
+    words = SETTINGS["pytest_add_cli_args"]
+    return [word.removeprefix("--deselect=") for word in words if word.startswith("--deselect=")]
+
+
+def exists(test: str) -> bool:
+    """Whether there is a test FILE::FUNCTION; pytest itself ignores an unknown name."""
+    path, _, function = test.partition("::")
+    return f"def {function}(" in (ROOT / path).read_text()
+
+
 def main() -> int:
     os.chdir(ROOT)
     import tests.mutation.__main__  # noqa: F401  hands mutmut its settings
@@ -127,6 +138,8 @@ def main() -> int:
     mutated = SETTINGS["only_mutate"]
     if missing := [path for path in mutated if not Path(path).exists()]:
         sys.exit(f"tests/mutation/settings.py lists missing files: {', '.join(missing)}")
+    if missing := [test for test in deselected_tests() if not exists(test)]:
+        sys.exit(f"tests/mutation/settings.py lists missing tests: {', '.join(missing)}")
     parser = argparse.ArgumentParser(
         prog="tests.mutation.mutants", description="Do the tests notice small faults?"
     )
