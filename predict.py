@@ -15,9 +15,9 @@ import torch
 from data import export
 from data.augment import ImageStore
 from data.image_decoding import UnreadableImage, decode_image
-from experiment import experiment
+from experiment import setup
 from experiment.checkpoint import load_checkpoint
-from experiment.config import option_schema
+from experiment.config import SCHEMA
 from experiment.environment import resolve_device
 from experiment.finished_runs import read_run_config
 from reports.output_files import path_ending_in
@@ -26,12 +26,11 @@ from training.network_outputs import extract_outputs
 from utils.console import make_streams_safe, print_line, to_one_line
 from utils.errors import UserError
 from utils.files import os_errors_refused, render_csv, write_atomically
-from utils.graph import affinity
-from utils.graph.graph_options import GRAPH
+from utils.graph.graph_options import GraphOptions, affinity_settings
 from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text
-from utils.options.option import keywords
-from utils.options.schema import fill_defaults, options_by_section
+from utils.options.option import OptionValues
+from utils.options.schema import fill_defaults
 
 PROGRAM = "predict.py"
 PREDICTION_COLUMNS = ("index", "path", "class", "probability", "given")
@@ -83,7 +82,7 @@ class FinishedRun(NamedTuple):
     """A finished run, as it lies in its folder."""
 
     folder: Path
-    options: object  # all, of utils.options.schema
+    options: OptionValues
     data_fingerprint: str  # the fingerprint
     checkpoint: dict  # the last checkpoint
     device: torch.device
@@ -114,16 +113,13 @@ def load_finished_run(folder: Path, device: str) -> FinishedRun:
         raise UserError(f"{folder} is no run's folder: one that holds config.json is right")
     if "finished" not in config:
         raise UserError(f"{folder} is not finished: give the command of the run again")
-    names = {
-        option.name for some in options_by_section(option_schema()).values() for option in some
-    }
+    names = {option.name for option in SCHEMA.options()}
     given = {name: value for name, value in config.items() if name in names}
     given |= {"device": device, "amp": False}
     where = resolve_device(device)
     saved = load_checkpoint(folder / "checkpoint.pt")
-    return FinishedRun(
-        folder, fill_defaults(option_schema(), given), config["identity"]["data"], saved, where
-    )
+    options = fill_defaults(SCHEMA, given)
+    return FinishedRun(folder, options, config["identity"]["data"], saved, where)
 
 
 def load_network(run: FinishedRun, image_facts) -> torch.nn.Module:
@@ -134,16 +130,17 @@ def load_network(run: FinishedRun, image_facts) -> torch.nn.Module:
     if averaged := run.checkpoint.get("averaged"):
         within = {name: value for name, value in averaged.items() if name.startswith("module.")}
         weights = {name.removeprefix("module."): value for name, value in within.items()}
-    network = experiment.network_factory(run.options, image_facts)()
+    network = setup.network_factory(run.options, image_facts)()
     network.load_state_dict(weights)
     return network.to(run.device).eval()
 
 
 def predict_pool(run: FinishedRun, args) -> list[dict]:
     """A row a training image, with the class that was given where one was."""
+    options = run.options
     if args.data_root:
-        run.options.data_root = args.data_root
-    problem = experiment.open_dataset(run.options)
+        options = options.replace(data_root=args.data_root)
+    problem = setup.open_dataset(options)
     if problem.fingerprint != run.data_fingerprint:
         raise UserError(
             f"{run.folder} was made on other data (fingerprint {run.data_fingerprint}, not "
@@ -158,8 +155,9 @@ def predict_pool(run: FinishedRun, args) -> list[dict]:
     )
     rows = prediction_rows(problem.dataset_indices, paths, probs, known, problem.class_names)
     if args.pseudo:
-        graph = keywords(run.options, GRAPH, propagate, affinity)
-        found = propagate(features, known, problem.num_classes, **graph)
+        graph = run.options.of(GraphOptions)
+        settings = affinity_settings(graph) | {"alpha": graph.lp_alpha}
+        found = propagate(features, known, problem.num_classes, **settings)
         for row, label, weight in zip(rows, found.labels, found.weights, strict=True):
             pseudo = problem.class_names[label] if label >= 0 else None
             row |= dict(zip(PSEUDO_LABEL_COLUMNS, (pseudo, f"{weight:.4f}"), strict=True))

@@ -1,6 +1,8 @@
 """Acquisition: which images to label next.  One method a file, one row each in METHODS."""
 
 import inspect
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,22 +24,29 @@ from al_methods import (
     uherding,
 )
 from al_methods.spec import Method
-from training.network_outputs import MC_PASSES
 from utils.arrays import as_numpy, as_read_only
-from utils.graph.graph_options import ALL_GRAPH_NEEDS, GRAPH, check_knn_device
+from utils.graph.graph_options import ALL_GRAPH_NEEDS
 from utils.options.converters import one_of
-from utils.options.option import Choice, Option, Part, asked
+from utils.options.option import (
+    OptionGroup,
+    OptionValues,
+    group_parameters,
+    option,
+    options_of,
+    resolve_needs,
+)
+from utils.options.schema import Registry
 
 METHODS = {
     "random": Method(random_sampling.pick, needs_no_labels=True),
     "uncertainty_entropy": Method(entropy.pick, needs=("probs",)),
     "least_confidence": Method(least_confidence.pick, needs=("probs",)),
     "margin": Method(margin.pick, needs=("probs",)),
-    "bald": Method(bald.pick, needs=("stochastic_probs",), options=(MC_PASSES,)),
+    "bald": Method(bald.pick, needs=("stochastic_probs",)),
     "badge": Method(badge.pick, needs=("probs", "features")),
     "dropquery": Method(dropquery.pick, needs=("dropped_classes", "features", "probs")),
     "coreset": Method(coreset.pick, needs=("features",)),
-    "jlp": Method(jlp.pick, needs=("features",), options=GRAPH, fits=check_knn_device),
+    "jlp": Method(jlp.pick, needs=("features",)),
     "lp_coverage": lp_coverage.METHOD,
     "typiclust": typiclust.METHOD,
     "probcover": probcover.METHOD,
@@ -55,34 +64,33 @@ INITIAL_CHOICES = (
 )
 
 
-AL_METHOD = Part(
-    "active learning",
-    options=(
-        Option("al_method", "random", "acquisition method", kind=one_of(METHODS)),
-        Option(
-            "initial",
-            INITIAL_BALANCED,
-            "the first labels: as many of each class, drawn and kept in a split's file; given: all "
-            "that the data have, where a person gives the others; or chosen by a method that needs "
-            "none",
-            kind=one_of(INITIAL_CHOICES),
-            added=True,
-        ),
-    ),
+@dataclass(frozen=True)
+class MethodOptions(OptionGroup):
+    """Which images are queried, at the start and later."""
+
+    section = "active learning"
+    al_method: str = option(
+        "random", "Acquisition method: which images to label next.", type=one_of(METHODS)
+    )
+    initial: str = option(
+        INITIAL_BALANCED,
+        "How the first labels are chosen. balanced: the same number per class, saved as a split "
+        "file. given: use all labels already in the data; a person labels the rest. Otherwise a "
+        "method that needs no labels.",
+        type=one_of(INITIAL_CHOICES),
+    )
+
+
+def initial_method_name(options: OptionValues) -> str | None:
+    """The method that chooses the first labels; None where a split or the data give them."""
+    return None if options.initial in (INITIAL_BALANCED, INITIAL_GIVEN) else options.initial
+
+
+REGISTRY = Registry(
+    METHODS, lambda options: options.al_method, "--al-method {}", after_first_cycle=True
 )
-CHOICE = Choice(
-    "active learning", METHODS, lambda args: args.al_method, "--al-method {}", later=True
-)
-
-
-def initial_method_name(args) -> str | None:
-    """The method that chooses the first labels; None where they are a split's, or given."""
-    return None if args.initial in (INITIAL_BALANCED, INITIAL_GIVEN) else args.initial
-
-
-FIRST_CHOICE = Choice(
-    "active learning",
-    {name: row for name, row in METHODS.items() if row.needs_no_labels},
+INITIAL_REGISTRY = Registry(
+    {name: method for name, method in METHODS.items() if method.needs_no_labels},
     initial_method_name,
     "--initial {}",
 )
@@ -94,31 +102,55 @@ def select(
     """The `budget` images to label next, distinct and unlabeled, in order of choice.
 
     features: (N, d) and probs: (N, C) over the whole training set, only where the method needs
-    them; labels: (N,) int64, -1 where unknown; rng: numpy Generator; more: what else the method
-    needs, N rows each, and its options; num_classes: for methods that take it -> (budget,) int64
-    indices into the training set.  What only other methods need is not looked at;
-    `pretrained_features` stand in for `features` where the method had rather have them, and does
-    not ask for both.  Raises ValueError for an unknown method, a missing or non-finite input, an
-    option that the method does not read, and a budget outside 1 .. number of unlabeled images."""
+    them.
+    labels: (N,) int64, -1 where unknown.
+    rng: numpy Generator.
+    num_classes: for methods that use it.
+    more: the method's other inputs, N rows each, and its options by name, lp_k=10 or k=10.
+    -> (budget,) int64, indices into the training set.
+
+    Inputs that the method does not need are ignored.  If the method prefers pretrained_features
+    and they are given, they replace features, unless it needs both.  Raises ValueError for an
+    unknown method, a missing or non-finite input, an option that the method does not read, and a
+    budget outside 1 .. number of unlabeled images."""
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: one of {', '.join(METHODS)}")
-    row = METHODS[method]
+    entry = METHODS[method]
     labels = as_read_only(as_numpy(labels, np.int64))
     unlabeled = int((labels < 0).sum())
     if not 1 <= budget <= unlabeled:
         raise ValueError(f"budget must be between 1 and {unlabeled} unlabeled images, not {budget}")
-    given = {"features": features, "probs": probs, **more}
-    needs = asked(row.needs, more)
-    stand_ins = {name: given.get(other) for name, other in row.substitutes_for(needs).items()}
-    given |= {name: array for name, array in stand_ins.items() if array is not None}
-    inputs = {name: _validate_input(method, name, given.get(name), len(labels)) for name in needs}
-    options = {name: value for name, value in more.items() if name not in method_input_names()}
-    if "num_classes" in inspect.signature(row.pick).parameters:
+    known = method_input_names()
+    groups = _make_groups(method, {name: v for name, v in more.items() if name not in known})
+    arrays = {"features": features, "probs": probs, **more}
+    needs = resolve_needs(entry.needs, groups)
+    for name, other in entry.substitutes_for(needs).items():
+        if arrays.get(other) is not None:
+            arrays[name] = arrays[other]
+    inputs = {name: _validate_input(method, name, arrays.get(name), len(labels)) for name in needs}
+    parameters = inspect.signature(entry.pick).parameters
+    if "num_classes" in parameters:
         inputs["num_classes"] = num_classes
-    unread = set(options) - {option.keyword for option in row.options}
-    if unread:
+    own = {name: group for name, group in groups.items() if name in parameters}
+    return entry.pick(labels=labels, budget=int(budget), rng=rng, **inputs, **own)
+
+
+def _make_groups(method: str, values: dict[str, Any]) -> dict[str, OptionGroup]:
+    """The groups of options that a method takes, with these values, by the parameter's name.
+
+    Raises ValueError for an option that the method does not read."""
+    functions = METHODS[method].functions()
+    classes = {name: group for f in functions for name, group in group_parameters(f).items()}
+    names = {one.name for group in classes.values() for one in options_of(group)}
+    values = {name if name in names else f"lp_{name}": value for name, value in values.items()}
+    if unread := set(values) - names:
         raise ValueError(f"{method} does not read {', '.join(sorted(unread))}")
-    return row.pick(labels=labels, budget=int(budget), rng=rng, **inputs, **options)
+    return {
+        name: group(
+            **{one.name: values[one.name] for one in options_of(group) if one.name in values}
+        )
+        for name, group in classes.items()
+    }
 
 
 def method_input_names() -> set[str]:

@@ -21,6 +21,7 @@ import torch
 from utils.arrays import as_numpy
 from utils.diffusion import MAX_BLOCK_COLUMNS, DiffusionSolver
 from utils.graph import affinity
+from utils.graph.graph_options import GraphOptions, affinity_settings
 from utils.ranking import top_candidates
 
 log = logging.getLogger("al.jlp")
@@ -33,17 +34,11 @@ def pick(
     features: torch.Tensor,
     labels: np.ndarray,
     budget: int,
+    graph: GraphOptions,
     rng=None,
-    k: int | str = 50,
-    gamma: float = 3,
-    alpha: float = 0.99,
-    search: str = "auto",
-    kernel: str = "cosine",
 ) -> np.ndarray:
-    """features: (N, d); labels: (N,) int64, -1 where unknown -> (budget,) int64, in order.
-
-    k, gamma, search, kernel: of the graph (utils.graph.affinity); alpha: of the diffusion."""
-    system = DiffusionSolver(affinity(features, k, gamma, search, kernel), alpha)
+    """features: (N, d); labels: (N,) int64, -1 where unknown -> (budget,) int64, in order."""
+    system = DiffusionSolver(affinity(features, **affinity_settings(graph)), graph.lp_alpha)
     unlabeled = labels < 0
     f = as_numpy(system.solve((~unlabeled).astype(np.float32)), np.float64)  # (N,)
     if not f[unlabeled].any():

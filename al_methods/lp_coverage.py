@@ -33,7 +33,13 @@ from al_methods.spec import Method
 from utils.arrays import as_numpy
 from utils.diffusion import MAX_BLOCK_COLUMNS, DiffusionSolver, as_torch_csr, make_torch_csr
 from utils.graph import affinity
-from utils.graph.graph_options import GRAPH, VIEWS, check_knn_device, graph_inputs, graph_needs
+from utils.graph.graph_options import (
+    GraphOptions,
+    GraphViewOptions,
+    affinity_settings,
+    graph_inputs,
+    graph_needs,
+)
 
 log = logging.getLogger("al.lp_coverage")
 
@@ -51,23 +57,15 @@ def pick(
     *,
     labels: np.ndarray,
     budget: int,
+    views: GraphViewOptions,
+    graph: GraphOptions,
     rng=None,
-    graph_views: str = "features",
-    view_weights: str = "equal",
-    k: int | str = 50,
-    gamma: float = 3,
-    alpha: float = 0.99,
-    search: str = "auto",
-    kernel: str = "cosine",
     **outputs: torch.Tensor,
 ) -> np.ndarray:
-    """labels: (N,) int64, -1 where unknown, all of them perhaps; seen: what graph_needs asks for,
-    by name, (N, d) each; views, view_weights: of it -> (budget,) int64, in order.
-
-    k, gamma, search, kernel: of the graph (utils.graph.affinity); alpha: of the diffusion."""
-    graph = graph_inputs(outputs, graph_views)
-    W = affinity(k=k, gamma=gamma, search=search, kernel=kernel, **graph)
-    system = DiffusionSolver(W, alpha)
+    """labels: (N,) int64, -1 where unknown, possibly everywhere; outputs: what `graph_needs` names,
+    (N, d) each -> (budget,) int64, in order."""
+    W = affinity(**graph_inputs(outputs, views), **affinity_settings(graph))
+    system = DiffusionSolver(W, graph.lp_alpha)
     W = W if isinstance(W, torch.Tensor) else as_torch_csr(W)
     known = torch.as_tensor(np.flatnonzero(labels >= 0), device=W.device)
     choose = _select_dense if len(labels) <= MAX_DENSE_IMAGES else _select_by_columns
@@ -237,7 +235,5 @@ METHOD = Method(
         "features": "pretrained_features",
         "features_agreement": "pretrained_features_agreement",
     },
-    options=(*VIEWS, *GRAPH),
-    fits=check_knn_device,
     needs_no_labels=True,
 )

@@ -11,6 +11,7 @@ is the (1 − α)-quantile of these distances and no grid is searched.
 """
 
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from al_methods.spec import Method
 from utils.arrays import as_numpy
 from utils.kmeans import assign_clusters
 from utils.options.converters import positive_float
-from utils.options.option import Option
+from utils.options.option import OptionGroup, option
 
 log = logging.getLogger("al.probcover")
 
@@ -29,19 +30,32 @@ PURITY = 0.95  # α in the paper
 KMEANS_SEED = 0  # of k-means, so that δ is the same in every cycle
 
 
+@dataclass(frozen=True)
+class ProbCoverOptions(OptionGroup):
+    """The radius of ProbCover's balls."""
+
+    section = "active learning"
+    coverage_radius: float | None = option(
+        None,
+        "Radius δ of ProbCover's balls, between features of unit length.",
+        type=positive_float,
+        default_text="the largest at which 95 % of the balls are pure",
+    )
+
+
 def pick(
     *,
     pretrained_features: torch.Tensor,
     labels: np.ndarray,
     budget: int,
+    probcover: ProbCoverOptions,
     rng=None,
     num_classes: int | None = None,
-    radius: float | None = None,
 ) -> np.ndarray:
     """pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps;
-    num_classes: those seen, and at least two, unless given; radius: δ -> (budget,) int64."""
+    num_classes: those seen, and at least two, unless given -> (budget,) int64."""
     x = F.normalize(pretrained_features)
-    known = {}
+    radius, known = probcover.coverage_radius, {}
     if radius is None:
         classes = num_classes or max(2, int(labels.max()) + 1)
         assigned = assign_clusters(as_numpy(x, np.float32), min(classes, len(x)), KMEANS_SEED)
@@ -62,12 +76,4 @@ def largest_pure_radius(between: torch.Tensor) -> float:
     return float(between.sort().values[impure])
 
 
-RADIUS = Option(
-    "coverage_radius",
-    None,
-    "radius of ProbCover's balls, between features of unit length",
-    kind=positive_float,
-    keyword="radius",
-    shown="the largest whose balls are pure",
-)
-METHOD = Method(pick, needs=("pretrained_features",), options=(RADIUS,), needs_no_labels=True)
+METHOD = Method(pick, needs=("pretrained_features",), needs_no_labels=True)

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from utils.options.option import Row
+from training.network_outputs import option_groups_of
+from utils.options.option import Component, OptionGroup
 
 
 @dataclass(frozen=True)
-class Method(Row):
+class Method(Component):
     """A row of METHODS.
 
     pick: labels, budget, rng, what the method needs and its options -> picks, in order of choice;
@@ -25,3 +26,8 @@ class Method(Row):
         """`rather`, as far as it is of these needs."""
         found = {name: other for name, other in self.substitutes.items() if name in needs}
         return {} if set(found.values()) & set(needs) else found
+
+    def groups(self) -> tuple[type[OptionGroup], ...]:
+        """Those of its functions, and of what computes its needs."""
+        fixed = () if callable(self.needs) else self.needs
+        return tuple(dict.fromkeys([*super().groups(), *option_groups_of(fixed)]))

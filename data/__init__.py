@@ -1,9 +1,12 @@
 """Data sets, splits, the label state, augmentation and batches.  One row a data set in DATASETS."""
 
+from dataclasses import dataclass
+
 from data import arrays, cifar, digits, features, folder, mnist, svhn
 from data.spec import DatasetSpec, Images
 from utils.options.converters import one_of
-from utils.options.option import Choice, Option, Part
+from utils.options.option import OptionGroup, option
+from utils.options.schema import Registry
 
 DATASETS = {
     "digits": digits.SPEC,
@@ -17,9 +20,20 @@ DATASETS = {
     "features": features.SPEC,
 }
 
-DATASET = Part(
-    "data", options=(Option("dataset", "digits", "what to learn", kind=one_of(DATASETS)),)
-)
-CHOICE = Choice("data", DATASETS, lambda args: args.dataset, "--dataset {}")
+
+@dataclass(frozen=True)
+class DatasetOptions(OptionGroup):
+    """Which data set to read."""
+
+    section = "data"
+    dataset: str = option(
+        "digits",
+        "Data set to learn. folder, arrays and features read your own data from --data-root.",
+        type=one_of(DATASETS),
+    )
+
+
+REGISTRY = Registry(DATASETS, lambda options: options.dataset, "--dataset {}")
+
 
 __all__ = ["DATASETS", "DatasetSpec", "Images"]

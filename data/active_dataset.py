@@ -14,94 +14,94 @@ from data.memmap import make_image_store
 from data.spec import DatasetSpec, LoadedDataset
 from utils.errors import UserError
 from utils.options.converters import make_number_type, non_empty_text, positive_integer
-from utils.options.option import Option, Part
+from utils.options.option import Condition, OptionGroup, OptionValues, option
 
 VALIDATION_IMAGES_PER_CLASS = 50  # a class, with --use-val-set
 
 
-def _check(args) -> None:
-    if args.initial_size is not None and args.initial_size < 2:
-        raise UserError("--initial-size must be at least 2 (default: --al-budget), for batch norm")
+def default_data_root() -> str:
+    """Where the data sets are unless --data-root says otherwise."""
+    return os.environ.get("AL_DATA_ROOT") or "./downloads"
 
 
-def _fits(args, problem: "ActiveDataset") -> None:
-    images = len(problem.images)
-    first = len(problem.initial_indices) if args.initial_size is None else args.initial_size
-    if first < 2:
-        raise UserError(
-            f"--initial given finds {first} labels of training images in {args.dataset}: two are "
-            "the least, for batch norm"
-        )
-    wanted = first + (args.al_nb_cycles - 1) * args.al_budget
-    if wanted > images:
-        raise UserError(
-            f"--al-budget {args.al_budget} over --al-nb-cycles {args.al_nb_cycles} needs {wanted} "
-            f"labels, {args.dataset} has {images} training images: ask for less of either"
-        )
+@dataclass(frozen=True)
+class DataOptions(OptionGroup):
+    """Where the data are, and which of their splits is used."""
+
+    section = "data"
+    data_root: str = option(
+        None,
+        "Folder of the data sets; for your own data, the folder or file itself.",
+        type=non_empty_text,
+        metavar="FOLDER",
+        default_text="$AL_DATA_ROOT, else ./downloads",
+        identity=False,
+        default_from=lambda options: default_data_root(),
+    )
+    split: int = option(
+        0,
+        "Number of the split: which images are labeled at the start.",
+        type=make_number_type(int, at_least=0, below=2**32),  # a seed of numpy's RandomState
+        metavar="N",
+    )
 
 
-DATA_ROOT = Option(
-    "data_root",
-    None,
-    "where the data sets are; of one's own data the folder or file itself",
-    kind=non_empty_text,
-    metavar="FOLDER",
-    shown="$AL_DATA_ROOT, else ./downloads",
-    identity=False,
-    derive=lambda args: os.environ.get("AL_DATA_ROOT") or "./downloads",
-)
+@dataclass(frozen=True)
+class ValidationOptions(OptionGroup):
+    """Whether a validation set is split off."""
 
-PROBLEM = Part(
-    "data",
-    options=(
-        DATA_ROOT,
-        Option(
-            "split",
-            0,
-            "number of the initial split",
-            kind=make_number_type(int, at_least=0, below=2**32),  # a seed of numpy's RandomState
-            metavar="N",
+    section = "training"
+    use_val_set: bool = option(
+        False,
+        f"Hold {VALIDATION_IMAGES_PER_CLASS} images per class out of training and report the "
+        "accuracy on them as well.",
+    )
+
+
+@dataclass(frozen=True)
+class BudgetOptions(OptionGroup):
+    """How many labels are queried, and when."""
+
+    section = "active learning"
+    al_budget: int = option(
+        100, "Number of images to label per cycle.", type=positive_integer, metavar="N"
+    )
+    al_nb_cycles: int = option(
+        10, "Number of training cycles.", type=positive_integer, metavar="N", identity=False
+    )
+    initial_size: int | None = option(
+        None,
+        "Number of labels in the first cycle.",
+        type=make_number_type(int, at_least=2),
+        metavar="N",
+        default_text="the budget",
+        default_from=lambda options: None if options.initial == "given" else options.al_budget,
+        read_if=Condition(
+            lambda options: options.initial != "given", "--initial balanced or a method"
         ),
-        Option(
-            "use_val_set",
-            False,
-            f"hold {VALIDATION_IMAGES_PER_CLASS} images a class out of training and report on them too",
-            kind=bool,
-            keyword="validation",
-            section="training",
-        ),
-    ),
-)
+    )
 
-BUDGET = Part(
-    "active learning",
-    options=(
-        Option(
-            "al_budget", 100, "images to label in each cycle", kind=positive_integer, metavar="N"
-        ),
-        Option(
-            "al_nb_cycles",
-            10,
-            "training cycles",
-            kind=positive_integer,
-            metavar="N",
-            identity=False,
-        ),
-        Option(
-            "initial_size",
-            None,
-            "labels in cycle 0",
-            kind=make_number_type(int, at_least=2),
-            keyword="size",
-            metavar="N",
-            shown="the budget",
-            derive=lambda args: None if args.initial == "given" else args.al_budget,
-            when=(lambda args: args.initial != "given", "--initial balanced or a method"),
-        ),
-    ),
-    check=_check,
-    fits=_fits,
-)
+    def check(self, options: OptionValues) -> None:
+        if self.initial_size is not None and self.initial_size < 2:
+            raise UserError(
+                "--initial-size must be at least 2 (default: --al-budget), for batch normalisation"
+            )
+
+    def check_data(self, options: OptionValues, dataset: "ActiveDataset") -> None:
+        images = len(dataset.images)
+        first = len(dataset.initial_indices) if self.initial_size is None else self.initial_size
+        if first < 2:
+            raise UserError(
+                f"--initial given finds {first} labels of training images in --dataset "
+                f"{options.dataset}: at least two are needed, for batch normalisation"
+            )
+        needed = first + (self.al_nb_cycles - 1) * self.al_budget
+        if needed > images:
+            raise UserError(
+                f"--al-budget {self.al_budget} over --al-nb-cycles {self.al_nb_cycles} needs "
+                f"{needed} labels, --dataset {options.dataset} has {images} training images: "
+                "lower either"
+            )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from data import npy_files
 from data.custom import (
     DEFAULT_OPTIONS,
-    FLIP,
+    FlipOptions,
     check_classes,
     count_classes,
     infer_spec_fields,
@@ -22,7 +22,7 @@ from data.spec import DatasetSpec, LoadedDataset
 from utils.errors import UserError
 
 
-def load(root: str, *, flip: bool | str = "auto") -> LoadedDataset:
+def load(root: str, *, flip: FlipOptions) -> LoadedDataset:
     """Raises UserError naming the first image or label that is not what it has to be."""
     arrays, where = npy_files.load_arrays(root, "images", "arrays")
     train = _check_part(arrays["images"], arrays["labels"], where, allow_unknown=True)
@@ -35,8 +35,8 @@ def load(root: str, *, flip: bool | str = "auto") -> LoadedDataset:
         train, test = _subset(train, ~out), _subset(train, out)
     classes = tuple(map(str, range(count_classes(train.labels, test.labels, where))))
     check_classes(train.labels, test.labels, classes, where)
-    flip, said = resolve_flip(train.pixels, flip)
-    found = infer_spec_fields(train, test, classes, flip, where)
+    flips, said = resolve_flip(train.pixels, flip.flip)
+    found = infer_spec_fields(train, test, classes, flips, where)
     return LoadedDataset(train, test, found, classes, warnings=said)
 
 
@@ -83,4 +83,4 @@ def _subset(part: Images, chosen: np.ndarray) -> Images:
     )
 
 
-SPEC = DatasetSpec(load, list_files=npy_files.list_files, options=(FLIP,), defaults=DEFAULT_OPTIONS)
+SPEC = DatasetSpec(load, list_files=npy_files.list_files, defaults=DEFAULT_OPTIONS)

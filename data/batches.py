@@ -1,5 +1,8 @@
 """Which images form the batches of an epoch: streams of index arrays."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -8,7 +11,7 @@ from data.pool import Pool, Targets
 from training.losses import Batch
 from utils.errors import UserError
 from utils.options.converters import non_negative_integer, positive_integer
-from utils.options.option import Option, Part
+from utils.options.option import OptionGroup, OptionValues, option
 
 MAX_BATCH_LIST_BYTES = (
     2**30
@@ -25,35 +28,29 @@ def check_batch_list_size(batches: int, size: int, words: str) -> None:
         )
 
 
-def _fits(args, problem) -> None:
-    steps, size = args.steps_per_epoch, min(args.batch_size, len(problem.images))
-    check_batch_list_size(
-        steps, size, f"--steps-per-epoch {steps} of --batch-size {args.batch_size}"
+@dataclass(frozen=True)
+class BatchOptions(OptionGroup):
+    """The size and number of batches."""
+
+    section = "training"
+    batch_size: int = option(
+        32,
+        "Number of images per training batch.",
+        type=positive_integer,
+        flags=("-b", "--b", "--batch-size"),
+        metavar="N",
+    )
+    steps_per_epoch: int = option(
+        0,
+        "Number of steps per epoch; 0: one pass over the images.",
+        type=non_negative_integer,
+        metavar="N",
     )
 
-
-BATCHES = Part(
-    "training",
-    options=(
-        Option(
-            "batch_size",
-            32,
-            "batch size",
-            kind=positive_integer,
-            flags=("-b", "--b", "--batch-size"),
-            metavar="N",
-        ),
-        Option(
-            "steps_per_epoch",
-            0,
-            "0: one pass; else that many steps",
-            kind=non_negative_integer,
-            keyword="steps",
-            metavar="N",
-        ),
-    ),
-    fits=_fits,
-)
+    def check_data(self, options: OptionValues, dataset: Any) -> None:
+        size = min(self.batch_size, len(dataset.images))
+        given = f"--steps-per-epoch {self.steps_per_epoch} of --batch-size {self.batch_size}"
+        check_batch_list_size(self.steps_per_epoch, size, given)
 
 
 def make_shuffled_batches(
@@ -76,10 +73,11 @@ def cycle_indices(indices: np.ndarray, count: int, rng) -> np.ndarray:
 
 
 def batches_of_used_images(
-    targets: Targets, pool: Pool, rng: np.random.Generator, *, batch_size: int = 32, steps: int = 0
+    targets: Targets, pool: Pool, rng: np.random.Generator, *, batch: BatchOptions
 ) -> list[np.ndarray]:
-    """One stream over all images that the targets use."""
-    return make_shuffled_batches(np.flatnonzero(targets.labels >= 0), batch_size, rng, steps)
+    """Index arrays over all images that the targets use."""
+    used = np.flatnonzero(targets.labels >= 0)
+    return make_shuffled_batches(used, batch.batch_size, rng, batch.steps_per_epoch)
 
 
 class BatchLoader:

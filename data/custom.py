@@ -3,13 +3,14 @@ classes, and what augmentation may do when nothing is known of them."""
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from data.flip_check import MAX_FLIP_DISTANCE_RATIO, flip_distance_ratio
 from utils.errors import UserError
 from utils.options.converters import parse_boolean, type_or_word
-from utils.options.option import Option
+from utils.options.option import OptionGroup, option
 
 MAX_SHIFT_DIVISOR = (
     8  # the side of an image over the most pixels that it is shifted by, as in CIFAR and digits
@@ -17,14 +18,19 @@ MAX_SHIFT_DIVISOR = (
 TEST_FRACTION = 0.2  # of each class, where there is no test part
 DEFAULT_OPTIONS = {"arch": "sized_cnn", "lp_k": "auto"}
 
-FLIP = Option(
-    "flip",
-    "auto",
-    "mirror half of the images while training: True where a mirrored image is still its class; "
-    "auto where it could be of the data, as far as that can be told without labels",
-    kind=type_or_word(parse_boolean, auto="auto"),
-    metavar="{auto,True,False}",
-)
+
+@dataclass(frozen=True)
+class FlipOptions(OptionGroup):
+    """Whether images may be mirrored."""
+
+    section = "data"
+    flip: bool | str = option(
+        "auto",
+        "Mirror half of the images while training. True: a mirrored image keeps its class. auto: "
+        "decided from the images, without labels.",
+        type=type_or_word(parse_boolean, auto="auto"),
+        metavar="{auto,True,False}",
+    )
 
 
 def make_test_mask(names: Sequence, labels: np.ndarray) -> np.ndarray:

@@ -62,7 +62,7 @@ SPEC = DatasetSpec(
         "lp_k": 10,
         "pretraining_method": "simclr",
     },
-    beside={
+    defaults_with={
         "lp": {"epochs": 30},
         "fixmatch": {"epochs": 60, "batch_size": 8},
         "deepcluster": {

@@ -2,61 +2,59 @@
 
 data.folder_listing says how they lie in it, data.image_decoding what becomes of them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from data import decoded_cache, folder_listing
-from data.custom import DEFAULT_OPTIONS, FLIP, check_classes, infer_spec_fields, resolve_flip
+from data.custom import DEFAULT_OPTIONS, FlipOptions, check_classes, infer_spec_fields, resolve_flip
 from data.images import Images, check_labels, data_fingerprint
 from data.spec import DatasetSpec, LoadedDataset
 from utils.errors import UserError
 from utils.options.converters import make_number_type, non_empty_text
-from utils.options.option import Option
+from utils.options.option import OptionGroup, option
 
 MAX_IMAGE_SIDE = 4096
 
-IMAGE_SIZE = Option(
-    "image_size",
-    None,
-    "pixels a side to which images are cropped and resized",
-    kind=make_number_type(int, at_least=1, sanity_limit=MAX_IMAGE_SIDE),
-    metavar="S",
-    shown="the commonest, up to 64",
-)
-SKIP_CORRUPT = Option(
-    "skip_corrupt",
-    False,
-    "leave out images that cannot be read",
-    kind=bool,
-    identity=False,  # the fingerprint says what was read
-)
-CACHE = Option(
-    "cache",
-    None,
-    "where decoded images are kept",
-    kind=non_empty_text,
-    metavar="FOLDER",
-    shown="cache beside the run folders",
-    identity=False,
-    derive=lambda args: str(Path(args.run_dir).parent if args.run_dir else args.out) + "/cache",
-)
+
+@dataclass(frozen=True)
+class FolderOptions(OptionGroup):
+    """How a folder of images is read."""
+
+    section = "data"
+    image_size: int | None = option(
+        None,
+        "Side in pixels to which every image is resized and cropped.",
+        type=make_number_type(int, at_least=1, sanity_limit=MAX_IMAGE_SIDE),
+        metavar="S",
+        default_text="the most common side, up to 64",
+    )
+    skip_corrupt: bool = option(
+        False,
+        "Leave out images that cannot be read, instead of stopping.",
+        identity=False,  # the fingerprint says what was read
+    )
+    cache: str | None = option(
+        None,
+        "Folder for the decoded images.",
+        type=non_empty_text,
+        metavar="FOLDER",
+        default_text="cache beside the run folders",
+        identity=False,
+        default_from=lambda options: (
+            str(Path(options.run_dir).parent if options.run_dir else options.out) + "/cache"
+        ),
+    )
 
 
-def load(
-    root: str,
-    *,
-    image_size: int | None = None,
-    flip: bool | str = "auto",
-    skip_corrupt: bool = False,
-    cache: str | None = None,
-) -> LoadedDataset:
+def load(root: str, *, flip: FlipOptions, folder: FolderOptions) -> LoadedDataset:
     """Raises UserError for what is wrong with the folder, and for images that cannot be read, up to
     folder_listing.SHOWN of them by name."""
     found = folder_listing.list_image_folder(root)
     paths = [found.root / path for path in found.image_paths]
-    pixels, bad = decoded_cache.load_or_decode(paths, image_size, cache)
-    notices = (*found.warnings, *_report_unreadable(found, bad, skip_corrupt))
+    pixels, bad = decoded_cache.load_or_decode(paths, folder.image_size, folder.cache)
+    notices = (*found.warnings, *_report_unreadable(found, bad, folder.skip_corrupt))
     kept = np.setdiff1d(np.arange(len(paths)), list(bad))
     labels, test = found.labels[kept], found.is_test[kept]
     split = int((~test).sum())  # the images to test on come last
@@ -68,11 +66,11 @@ def load(
         parts.append(Images(decoded_cache.load_if_small(pixels.subset(own)), classes))
     train, test = parts
     check_classes(train.labels, test.labels, found.class_names, str(found.root))
-    flip, said = resolve_flip(train.pixels, flip)
+    flips, said = resolve_flip(train.pixels, flip.flip)
     return LoadedDataset(
         train,
         test,
-        infer_spec_fields(train, test, found.class_names, flip, str(found.root)),
+        infer_spec_fields(train, test, found.class_names, flips, str(found.root)),
         found.class_names,
         tuple(found.image_paths[number] for number in kept[:split]),
         (*notices, *said),
@@ -98,6 +96,5 @@ def _report_unreadable(
 SPEC = DatasetSpec(
     load,
     list_files=folder_listing.list_files,
-    options=(FLIP, IMAGE_SIZE, SKIP_CORRUPT, CACHE),
     defaults=DEFAULT_OPTIONS,
 )

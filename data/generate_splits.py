@@ -3,6 +3,7 @@
 python data/generate_splits.py --dataset cifar10 --nr-splits 10 --split-size 1000
 """
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -13,16 +14,19 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data import DATASETS, images, splits
-from data.active_dataset import DATA_ROOT
+from data.active_dataset import DataOptions, default_data_root
 from data.download import checksums
+from data.spec import DatasetSpec
 from utils.console import make_streams_safe, print_line
 from utils.errors import UserError
 from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import one_of, positive_integer
+from utils.options.option import OptionGroup, group_parameters, options_of
 from utils.options.schema import add_option
 
-# Of the rows that have some: they say what is read.
-OPTIONS = dict.fromkeys(option for spec in DATASETS.values() for option in spec.options)
+# The options of the data sets' readers, which decide what is read.
+GROUPS = tuple(dict.fromkeys(group for spec in DATASETS.values() for group in spec.groups()))
+DATA_ROOT = options_of(DataOptions)[0]
 
 
 def main(argv=None) -> int:
@@ -35,11 +39,11 @@ def main(argv=None) -> int:
     parser.add_argument(
         "--split-size", type=positive_integer, default=100, help="labels in each (default: 100)"
     )
-    for option in (DATA_ROOT, *OPTIONS):
+    for option in (DATA_ROOT, *(one for group in GROUPS for one in options_of(group))):
         add_option(parser, option)
     try:
         args = parser.parse_args(argv)
-        root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
+        root = getattr(args, "data_root", None) or default_data_root()
         spec = DATASETS[args.dataset]
         found = spec.load_and_check(root, **_dataset_kwargs(args, spec))
         fingerprint = images.data_fingerprint(found.train, found.test) if spec.is_custom else ""
@@ -55,13 +59,18 @@ def main(argv=None) -> int:
     return 0
 
 
-def _dataset_kwargs(args, spec) -> dict:
-    """The options of a data set, as keyword arguments of its reading."""
-    given = [option for option in OPTIONS if option.name in args]
-    for option in given:
-        if option not in spec.options:
-            raise UserError(f"--dataset {args.dataset} does not read {option.flag}")
-    return {option.keyword: getattr(args, option.name) for option in given}
+def _dataset_kwargs(args: argparse.Namespace, spec: DatasetSpec) -> dict[str, OptionGroup]:
+    """The options of a data set's reader, as keyword arguments.
+
+    Raises UserError for an option that this data set does not read."""
+    for group in GROUPS:
+        for option in options_of(group):
+            if option.name in args and group not in spec.groups():
+                raise UserError(f"--dataset {args.dataset} does not read {option.flag}")
+    return {
+        name: group(**{o.name: getattr(args, o.name) for o in options_of(group) if o.name in args})
+        for name, group in group_parameters(spec.load).items()
+    }
 
 
 if __name__ == "__main__":

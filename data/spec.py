@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from data.feature_vectors import Features
 from data.images import Images, check_images
-from utils.options.option import Row
+from utils.options.option import Component
 
 
 class Archive(NamedTuple):
@@ -38,7 +38,7 @@ class LoadedDataset(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DatasetSpec(Row):
+class DatasetSpec(Component):
     """A row of DATASETS.  Its defaults name the network, "arch".
 
     A row of one data set says what its images are; one of the user's own data says None, and `load`

@@ -57,13 +57,28 @@ def to_dict(state) -> dict:
     return {part.name: _to_plain_value(getattr(state, part.name)) for part in fields(state)}
 
 
+# Names that fields had in checkpoints of earlier versions.
+_EARLIER_NAMES = {
+    "asked": "queried",
+    "judged": "evaluated",
+    "carried": "carry_over",
+    "order": "labeled_order",
+    "scores": "soft_labels",
+    "odds": "sampling_weights",
+}
+
+
 def from_dict(plain: dict) -> State:
-    """The state that `to_plain` made."""
-    parts = {name: _to_numpy_value(value) for name, value in plain.items()}
+    """The state that `to_dict` made, in this version or an earlier one."""
+    parts = _current_names({name: _to_numpy_value(value) for name, value in plain.items()})
     targets = parts["targets"]
-    parts["pool"] = Pool(**parts["pool"])
-    parts["targets"] = None if targets is None else Targets(**targets)
+    parts["pool"] = Pool(**_current_names(parts["pool"]))
+    parts["targets"] = None if targets is None else Targets(**_current_names(targets))
     return State(**parts)
+
+
+def _current_names(parts: dict) -> dict:
+    return {_EARLIER_NAMES.get(name, name): value for name, value in parts.items()}
 
 
 def _to_plain_value(value):

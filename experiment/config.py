@@ -1,96 +1,143 @@
-"""All options of a run in the order of the help, and the registries that they choose from."""
+"""All options of a run in the order of --help, and the registries that a run selects from."""
+
+from dataclasses import dataclass
 
 import al_methods
 import data
 import models
 import semisup
 import unsup
-from data.active_dataset import BUDGET, PROBLEM
-from data.batches import BATCHES
-from experiment.environment import DEVICE
-from experiment.run_folder_options import FOLDER
-from labeling import oracle
-from models import HEAD, NETWORK, require_dropout, require_input_kind
-from training.learner import LEARNER, OPTIMIZER
-from training.lr_schedule import SCHEDULE
+from al_methods import MethodOptions
+from data import DatasetOptions
+from data.active_dataset import BudgetOptions, DataOptions, ValidationOptions
+from data.batches import BatchOptions
+from experiment.environment import DeviceOptions
+from experiment.run_folder import RunFolderOptions
+from labeling.oracle import OracleOptions
+from models import (
+    HeadOptions,
+    NetworkOptions,
+    SobelOptions,
+    require_dropout,
+    require_input_kind,
+)
+from training.learner import CompileOptions, EmaOptions, OptimizerOptions
+from training.lr_schedule import ScheduleOptions
 from training.network_outputs import DROPOUT_OUTPUTS
+from unsup import PretrainingOptions
 from utils.errors import UserError
-from utils.graph import graph_options
 from utils.options.converters import non_negative_integer
-from utils.options.option import Option, Part, asked, keywords
-from utils.options.schema import Declared
-
-
-def component_needs(args, component) -> tuple[str, ...]:
-    """What a row of methods or algorithms needs of the network (experiment.Experiment.outputs)."""
-    needs = getattr(component, "needs", ())
-    return asked(needs, keywords(args, component.options, needs)) if callable(needs) else needs
-
-
-def _check(args) -> None:
-    require_input_kind(args, vectors := data.DATASETS[args.dataset].has_feature_vectors)
-    if vectors:
-        _reject_image_options(args)
-    for choice, key, row in option_schema().selections(args):
-        needs, who = set(component_needs(args, row)), choice.chosen.format(key)
-        if DROPOUT_OUTPUTS & needs:
-            require_dropout(args, who)
-        if "pretrained_features" in needs and not vectors:
-            by_views = callable(row.needs)  # which of its options asks for it
-            unsup.require_pretraining(args, "--lp-views pretrained_features" if by_views else who)
-
-
-def _reject_image_options(args) -> None:
-    """Raises UserError for what needs images, where there are features in their place."""
-    has = f"--dataset {args.dataset} has features"
-    if args.add_unsupervised_pretraining:
-        raise UserError(
-            f"--add-unsupervised-pretraining needs images; {has}, which take the place of "
-            "pre-trained ones: leave it out"
-        )
-    for choice, key, row in option_schema().selections(args):
-        if "strong" in getattr(row, "augmentations", ()):
-            raise UserError(f"{choice.chosen.format(key)} needs images to augment; {has}")
-        for need in component_needs(args, row):
-            if need == "pixels" or need.endswith("_agreement"):
-                option = "--lp-views pixels" if need == "pixels" else "--lp-view-weights agreement"
-                raise UserError(f"{option} needs images; {has}")
-
-
-LOOP = Part(
-    "training",
-    options=(
-        Option("finetuning", False, "start from the last cycle's weights", kind=bool, later=True),
-    ),
-    check=_check,
+from utils.options.option import (
+    Component,
+    Condition,
+    OptionGroup,
+    OptionValues,
+    kwargs_for,
+    option,
+    resolve_needs,
 )
-SEED = Part(
-    "run",
-    options=(
-        Option(
-            "seed", 7, "of everything random but the splits", kind=non_negative_integer, metavar="N"
-        ),
-    ),
-)
+from utils.options.schema import OptionSchema
 
 
-def option_schema() -> Declared:
-    return Declared(
-        parts=(
-            *(data.DATASET, PROBLEM, al_methods.AL_METHOD, oracle.ORACLE, BUDGET, NETWORK, HEAD),
-            *(SCHEDULE, BATCHES, OPTIMIZER, LEARNER, LOOP, Part(graph_options.GRAPH_SECTION)),
-            *semisup.make_switch_groups(),
-            *(unsup.PRETRAINING, DEVICE, SEED, FOLDER),
-        ),
-        choices=(
-            *(
-                data.CHOICE,
-                models.CHOICE,
-                al_methods.CHOICE,
-                al_methods.FIRST_CHOICE,
-                semisup.CHOICE,
-                unsup.CHOICE,
-            ),
-        ),
-        repeats=(lambda args: args.al_nb_cycles > 1, "--al-nb-cycles above 1"),
+@dataclass(frozen=True)
+class LoopOptions(OptionGroup):
+    """The loop over the cycles."""
+
+    section = "training"
+    finetuning: bool = option(
+        False,
+        "Start each cycle from the weights of the previous one.",
+        after_first_cycle=True,
     )
+
+
+@dataclass(frozen=True)
+class SeedOptions(OptionGroup):
+    """Randomness."""
+
+    section = "run"
+    seed: int = option(
+        7,
+        "Random seed for weights, batches, augmentation and k-means. Splits have their own "
+        "(--split).",
+        type=non_negative_integer,
+        metavar="N",
+    )
+
+
+def component_needs(options: OptionValues, component: Component) -> tuple[str, ...]:
+    """What an acquisition method or a training algorithm needs of the network, by name
+    (experiment.Experiment.network_outputs)."""
+    needs = getattr(component, "needs", ())
+    return resolve_needs(needs, kwargs_for(options, needs) if callable(needs) else {})
+
+
+def _check_components(options: OptionValues) -> None:
+    """Raises UserError where the selected components do not go together."""
+    has_features = data.DATASETS[options.dataset].has_feature_vectors
+    require_input_kind(options, has_features)
+    if has_features:
+        _reject_image_options(options)
+    for registry, key, component in SCHEMA.selections(options):
+        needs, flag = set(component_needs(options, component)), registry.flag_for(key)
+        if DROPOUT_OUTPUTS & needs:
+            require_dropout(options, flag)
+        if "pretrained_features" in needs and not has_features:
+            from_views = callable(getattr(component, "needs", ()))  # then an option asks for it
+            unsup.require_pretraining(
+                options, "--lp-views pretrained_features" if from_views else flag
+            )
+
+
+def _reject_image_options(options: OptionValues) -> None:
+    """Raises UserError for what needs images, where the data set has features instead."""
+    has = f"--dataset {options.dataset} has features"
+    if options.add_unsupervised_pretraining:
+        raise UserError(
+            f"--add-unsupervised-pretraining needs images; {has}, which replace pre-trained ones: "
+            "leave it out"
+        )
+    for registry, key, component in SCHEMA.selections(options):
+        if "strong" in getattr(component, "augmentations", ()):
+            raise UserError(f"{registry.flag_for(key)} needs images to augment; {has}")
+        for need in component_needs(options, component):
+            if need == "pixels" or need.endswith("_agreement"):
+                flag = "--lp-views pixels" if need == "pixels" else "--lp-view-weights agreement"
+                raise UserError(f"{flag} needs images; {has}")
+
+
+SCHEMA = OptionSchema(
+    groups=(
+        DatasetOptions,
+        DataOptions,
+        MethodOptions,
+        OracleOptions,
+        BudgetOptions,
+        NetworkOptions,
+        HeadOptions,
+        ScheduleOptions,
+        BatchOptions,
+        OptimizerOptions,
+        EmaOptions,
+        LoopOptions,
+        ValidationOptions,
+        PretrainingOptions,
+        SobelOptions,
+        DeviceOptions,
+        SeedOptions,
+        RunFolderOptions,
+        CompileOptions,
+    ),
+    registries=(
+        data.REGISTRY,
+        models.REGISTRY,
+        al_methods.REGISTRY,
+        al_methods.INITIAL_REGISTRY,
+        semisup.REGISTRY,
+        unsup.REGISTRY,
+    ),
+    repeats=Condition(lambda options: options.al_nb_cycles > 1, "--al-nb-cycles above 1"),
+    checks=(semisup.check_single_algorithm, _check_components),
+    last_section="run",
+)
+SCHEMA.require_all_read()

@@ -7,20 +7,28 @@ import re
 import resource
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.options.option import Option, Part
+from utils.options.option import OptionGroup, option
 from utils.torch_faiss import faiss, torch
 
-DEVICE = Part(
-    "run",
-    options=(
-        Option("device", "auto", "auto, cpu, cuda or cuda:N", metavar="D", identity=False),
-        Option("amp", False, "bfloat16 arithmetic where it is safe, on a GPU", kind=bool),
-    ),
-)
+
+@dataclass(frozen=True)
+class DeviceOptions(OptionGroup):
+    """Where a run computes."""
+
+    section = "run"
+    device: str = option(
+        "auto",
+        "Device to compute on: auto, cpu, cuda or cuda:N. auto takes a GPU if there is one.",
+        metavar="D",
+        identity=False,
+    )
+    amp: bool = option(False, "Use bfloat16 arithmetic where it is safe; needs a GPU.")
+
 
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
 

@@ -10,9 +10,11 @@ of answers to earlier queries is refused: its images are not asked for.
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from al_methods import INITIAL_BALANCED, INITIAL_GIVEN
 from data.active_dataset import ActiveDataset
@@ -25,75 +27,73 @@ from utils.errors import UserError, WaitingForLabels
 from utils.files import make_folder, os_errors_refused, write_atomically
 from utils.fingerprints import array_digest
 from utils.options.converters import one_of
-from utils.options.option import Option, Part
+from utils.options.option import OptionGroup, OptionValues, option
 
 DATASET_ORACLE, FILE_ORACLE = "data", "file"
 QUERY_FILES = ("queries.csv", "queries.html")
 LABELS_FILE = "labels.csv"
 
 
-def _check(args) -> None:
-    if args.oracle != FILE_ORACLE:
-        if args.initial == INITIAL_GIVEN:
-            raise UserError(
-                "--initial given is for data of which a person labels the rest: add --oracle file"
-            )
-        return
-    if args.initial == INITIAL_BALANCED:
-        raise UserError(
-            "--oracle file has no labels yet that a balanced split could be drawn by: add "
-            "--initial lp_coverage, random or another, or --initial given for those there are"
-        )
-    if args.use_val_set:
-        raise UserError(
-            "--use-val-set takes its images by their labels, which --oracle file does not have: "
-            "leave it out"
-        )
+@dataclass(frozen=True)
+class OracleOptions(OptionGroup):
+    """Who labels."""
 
-
-def _fits(args, problem: ActiveDataset) -> None:
-    unknown = int((problem.oracle.labels < 0).sum())
-    if args.oracle == DATASET_ORACLE and unknown:
-        raise UserError(
-            f"--dataset {args.dataset} has {unknown} training images of unknown class, which only "
-            "a person can tell: add --oracle file, or take them out"
-        )
-
-
-ORACLE = Part(
-    "active learning",
-    options=(
-        Option(
-            "oracle",
-            DATASET_ORACLE,
-            "who labels: the data set's own labels, or a person, for whom the run stops with "
-            "status 3 and a page of images",
-            kind=one_of((DATASET_ORACLE, FILE_ORACLE)),
-            added=True,
-        ),
-    ),
-    check=_check,
-    fits=_fits,
-)
-
-
-def get_oracle_labels(experiment, state: State) -> np.ndarray:
-    """The classes (n,) of the images that `state` asks for: the data set's labels, or a person's,
-    who is not asked for those that are given to begin with.
-
-    e: experiment.Experiment.  Raises Waiting where there is no labels.csv, UserError where it does
-    not answer every query and nothing else."""
-    if experiment.args.oracle == DATASET_ORACLE or (
-        experiment.args.initial == INITIAL_GIVEN and not state.cycle
-    ):
-        return experiment.dataset.oracle.query_labels(state.queried)
-    return read_human_labels(
-        experiment.run_folder.path,
-        experiment.dataset,
-        state,
-        experiment.learner.eval_model,
-        experiment.args.amp,
+    section = "active learning"
+    oracle: str = option(
+        DATASET_ORACLE,
+        "Who labels the queried images. data: the data set's own labels. file: a person, for whom "
+        "the run writes a page of images and stops with exit status 3.",
+        type=one_of((DATASET_ORACLE, FILE_ORACLE)),
     )
+
+    def check(self, options: OptionValues) -> None:
+        if self.oracle != FILE_ORACLE:
+            if options.initial == INITIAL_GIVEN:
+                raise UserError(
+                    "--initial given is for data of which a person labels the rest: add "
+                    "--oracle file"
+                )
+            return
+        if options.initial == INITIAL_BALANCED:
+            raise UserError(
+                "--oracle file has no labels yet from which a balanced split could be drawn: add "
+                "--initial lp_coverage, random or another method, or --initial given to use the "
+                "labels in the data"
+            )
+        if options.use_val_set:
+            raise UserError(
+                "--use-val-set chooses its images by their labels, which --oracle file does not "
+                "have: leave it out"
+            )
+
+    def check_data(self, options: OptionValues, dataset: ActiveDataset) -> None:
+        unknown = int((dataset.oracle.labels < 0).sum())
+        if self.oracle == DATASET_ORACLE and unknown:
+            raise UserError(
+                f"--dataset {options.dataset} has {unknown} training images of unknown class, "
+                "which only a person can label: add --oracle file, or take them out"
+            )
+
+
+def get_oracle_labels(
+    state: State,
+    *,
+    dataset: ActiveDataset,
+    folder: Path,
+    network: torch.nn.Module,
+    options: OptionValues,
+    amp: bool,
+) -> np.ndarray:
+    """The classes (n,) of the images that `state` queries: the data set's labels, or a person's.
+    Labels that the data have from the start are not asked of the person.
+
+    folder: the run folder; network: whose predictions are shown to the person.  Raises
+    WaitingForLabels where there is no labels.csv, UserError where it does not answer exactly the
+    queries."""
+    in_data = options.initial == INITIAL_GIVEN and not state.cycle
+    if in_data or options.of(OracleOptions).oracle == DATASET_ORACLE:
+        return dataset.oracle.query_labels(state.queried)
+    return read_human_labels(folder, dataset, state, network, amp)
 
 
 def read_human_labels(

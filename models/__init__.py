@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -13,11 +14,12 @@ from models.network import Network, linear_head, weight_norm_head
 from models.resnet import resnet18
 from utils.errors import UserError
 from utils.options.converters import make_number_type, one_of
-from utils.options.option import Choice, Option, Part, Row
+from utils.options.option import Component, Condition, OptionGroup, OptionValues, option
+from utils.options.schema import Registry
 
 
 @dataclass(frozen=True)
-class Arch(Row):
+class Arch(Component):
     """A row of the registry."""
 
     make_backbone: (
@@ -83,11 +85,13 @@ def create_model(
     return Network(backbone, row.feature_dim or in_channels, row.make_head, num_classes, *more)
 
 
-def require_dropout(args, requester: str) -> None:
+def require_dropout(options: OptionValues, requester: str) -> None:
     """Raises UserError, for `who` needs it, where the network has no dropout."""
-    if not (ARCHS[args.arch].has_dropout or args.head_dropout):
+    if not (ARCHS[options.arch].has_dropout or options.head_dropout):
         alike = [
-            row for row in ARCHS.values() if row.takes_features == ARCHS[args.arch].takes_features
+            row
+            for row in ARCHS.values()
+            if row.takes_features == ARCHS[options.arch].takes_features
         ]
         having = ", ".join(
             f"{name} (images from {row.min_image_size} pixels on)"
@@ -97,75 +101,79 @@ def require_dropout(args, requester: str) -> None:
             if row in alike and row.has_dropout
         )
         raise UserError(
-            f"{requester} needs dropout, which --arch {args.arch} does not have: give its head one with "
+            f"{requester} needs dropout, which --arch {options.arch} does not have: give its head one with "
             f"--head-dropout{having and f', or use one of {having}'}"
         )
 
 
-def require_input_kind(args, has_features: bool) -> None:
+def require_input_kind(options: OptionValues, has_features: bool) -> None:
     """Raises UserError where the network takes images and the data set has features (`vectors`), or
     the reverse."""
-    if ARCHS[args.arch].takes_features != has_features:
+    if ARCHS[options.arch].takes_features != has_features:
         fitting = ", ".join(
             name for name, row in ARCHS.items() if row.takes_features == has_features
         )
         takes, has = ("images", "features") if has_features else ("features", "images")
         raise UserError(
-            f"--arch {args.arch} takes {takes}, --dataset {args.dataset} has {has}: use one of "
+            f"--arch {options.arch} takes {takes}, --dataset {options.dataset} has {has}: use one of "
             f"{fitting}"
         )
 
 
-def _fits(args, problem) -> None:
-    if problem.size < ARCHS[args.arch].min_image_size:
-        fitting = [
-            name
-            for name, row in ARCHS.items()
-            if problem.size >= row.min_image_size and not row.takes_features
-        ]
-        raise UserError(
-            f"--arch {args.arch} needs images of at least {ARCHS[args.arch].min_image_size} pixels "
-            f"a side, {args.dataset} has {problem.size}: use one of {', '.join(fitting)}"
-        )
+@dataclass(frozen=True)
+class NetworkOptions(OptionGroup):
+    """The network, without what only its head has."""
+
+    section = "network"
+    arch: str = option(
+        None,
+        "Architecture of the network.",
+        type=one_of(ARCHS),
+        flags=("--arch", "-a"),
+        default_text="the data set's",
+    )
+    isL2: bool = option(True, "Scale the features to unit length before the classifier head.")
+
+    def check_data(self, options: OptionValues, dataset: Any) -> None:
+        if dataset.size < ARCHS[self.arch].min_image_size:
+            fitting = [
+                name
+                for name, arch in ARCHS.items()
+                if dataset.size >= arch.min_image_size and not arch.takes_features
+            ]
+            raise UserError(
+                f"--arch {self.arch} needs images of at least {ARCHS[self.arch].min_image_size} "
+                f"pixels per side, --dataset {options.dataset} has {dataset.size}: use one of "
+                f"{', '.join(fitting)}"
+            )
 
 
-NETWORK = Part(
-    "network",
-    options=(
-        Option(
-            "arch",
-            None,
-            "network",
-            kind=one_of(ARCHS),
-            flags=("--arch", "-a"),
-            shown="the data set's",
+@dataclass(frozen=True)
+class SobelOptions(OptionGroup):
+    """Image gradients as the network's input."""
+
+    section = "unsupervised pre-training"
+    sobel: bool = option(
+        False,
+        "Feed Sobel image gradients to the network instead of pixels.",
+        read_if=Condition(
+            lambda options: options.add_unsupervised_pretraining, "--add-unsupervised-pretraining"
         ),
-        Option("isL2", True, "unit-length features", kind=bool, keyword="unit_length"),
-        Option(
-            "sobel",
-            False,
-            "feed image gradients to the network",
-            kind=bool,
-            section="unsupervised pre-training",
-            when=(
-                lambda args: args.add_unsupervised_pretraining,
-                "--add-unsupervised-pretraining",
-            ),
-        ),
-    ),
-    fits=_fits,
-)
-# Not NETWORK's: pre-training has a head of its own, and its weights are shared with and without.
-HEAD = Part(
-    "network",
-    options=(
-        Option(
-            "head_dropout",
-            0.0,
-            "share of the features dropped before the head in training; without it, none",
-            kind=make_number_type(float, above=0, below=1),
-            when=(lambda args: args.head_dropout > 0, "a value above 0"),
-        ),
-    ),
-)
-CHOICE = Choice("network", ARCHS, lambda args: args.arch, "--arch {}")
+    )
+
+
+@dataclass(frozen=True)
+class HeadOptions(OptionGroup):
+    """Options of the classifier head alone: pre-training has a head of its own, so that its weights
+    are shared by runs with and without them."""
+
+    section = "network"
+    head_dropout: float = option(
+        0.0,
+        "Dropout rate on the features before the classifier head; 0 disables it.",
+        type=make_number_type(float, above=0, below=1),
+        read_if=Condition(lambda options: options.head_dropout > 0, "a value above 0"),
+    )
+
+
+REGISTRY = Registry(ARCHS, lambda options: options.arch, "--arch {}")

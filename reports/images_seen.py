@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 import semisup
-from data.batches import BATCHES
 from data.pool import Pool, Targets
-from experiment.config import option_schema
+from experiment.config import SCHEMA
 from semisup import ALGORITHMS
 from utils.errors import UserError
-from utils.options.option import keywords
+from utils.options.option import kwargs_for
 from utils.options.schema import fill_defaults
 
 
@@ -23,13 +22,13 @@ def count_images_seen(config: dict, results: pd.DataFrame) -> float:
     config: config.json of a run; results: its results.csv.  In a cycle whose pseudo-labels are made
     anew there count as many in each epoch as in the last."""
     try:
-        args = fill_defaults(option_schema(), config)
+        args = fill_defaults(SCHEMA, config)
         algorithm = ALGORITHMS[semisup.algorithm_name(args)]
         if (
             len(algorithm.augmentations) > 1
         ):  # of images without even a pseudo-label, which nobody counted
             return float("nan")
-        options = keywords(args, (*BATCHES.options, *algorithm.options), algorithm.epoch_batches)
+        options = kwargs_for(args, algorithm.epoch_batches)
         pseudo = results["pseudo_labels"].fillna(0)
         counts = zip(results["labeled"].astype(int), pseudo.astype(int), strict=True)
         epochs = [_images_per_epoch(algorithm.epoch_batches, *count, options) for count in counts]

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from data import DATASETS, splits
-from data.active_dataset import data_fingerprint
-from experiment.config import option_schema
+from data.images import data_fingerprint
+from experiment.config import SCHEMA
 from utils import fingerprints
 from utils.errors import UserError
-from utils.options.option import keywords
+from utils.options.option import kwargs_for
 from utils.options.schema import fill_defaults
 
 
@@ -31,9 +31,9 @@ class RunImages(NamedTuple):
 def load_run_images(config: dict) -> RunImages:
     """What config.json of a run leads to; never an error."""
     try:
-        args = fill_defaults(option_schema(), config)
+        args = fill_defaults(SCHEMA, config)
         spec = DATASETS[args.dataset]
-        options = keywords(args, spec.options, spec.load)
+        options = kwargs_for(args, spec.load)
         train, content = _read_dataset(args.dataset, args.data_root, tuple(options.items()))
     except (UserError, OSError) as error:
         return RunImages(reason_missing=str(error))

@@ -15,20 +15,68 @@ second idea of that paper, which weighs on the predictions and not on the thresh
     τ_t(c)        τ_t p̃_t(c) / max_c p̃_t(c)
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
 
-from data.batches import check_batch_list_size, cycle_indices, make_shuffled_batches
+from data.batches import BatchOptions, check_batch_list_size, cycle_indices, make_shuffled_batches
 from data.pool import Pool, Targets, targets_from_labels
 from semisup.log_once import log_if_no_pseudo_labels
 from semisup.spec import Algorithm
 from training.losses import Batch, WeightedLoss, image_losses
 from utils.errors import UserError
 from utils.options.converters import non_negative_float, positive_fraction, positive_integer
-from utils.options.option import Option
+from utils.options.option import Condition, OptionGroup, OptionValues, option
 
 THRESHOLD_MOMENTUM = 0.999  # m
+
+
+@dataclass(frozen=True)
+class FixMatchOptions(OptionGroup):
+    """Batches and loss of FixMatch."""
+
+    section = "FixMatch"
+    add_fixmatch: bool = option(
+        False,
+        "Also train strongly augmented unlabeled images on the network's confident predictions "
+        "for weakly augmented ones (FixMatch).",
+    )
+    mu: int = option(
+        7,
+        "Number of unlabeled images per labeled image in a batch.",
+        type=positive_integer,
+        metavar="N",
+    )
+    fixmatch_threshold: float = option(
+        0.95,
+        "Smallest probability at which a prediction is used.",
+        type=positive_fraction,
+        read_if=Condition(
+            lambda options: not options.self_adaptive_threshold, "--self-adaptive-threshold False"
+        ),
+    )
+    fixmatch_weight: float = option(
+        1.0, "Weight of the loss on unlabeled images.", type=non_negative_float
+    )
+    self_adaptive_threshold: bool = option(
+        False,
+        "Replace the fixed FixMatch threshold by FreeMatch's per-class adaptive thresholds.",
+    )
+
+    def check_data(self, options: OptionValues, dataset: Any) -> None:
+        batch, images = options.of(BatchOptions), len(dataset.images)
+        if batch.batch_size > images:
+            raise UserError(
+                f"--batch-size {batch.batch_size} is more than the {images} training images of "
+                f"--dataset {options.dataset}: give a smaller one"
+            )
+        size = self.mu * batch.batch_size
+        batches = batch.steps_per_epoch or -(-images // size)
+        given = f"--mu {self.mu} times --batch-size {batch.batch_size}"
+        check_batch_list_size(batches, batch.batch_size + min(size, images), given)
 
 
 class SelfAdaptiveThreshold(nn.Module):
@@ -94,71 +142,37 @@ def epoch_batches(
     pool: Pool,
     rng: np.random.Generator,
     *,
-    batch_size: int = 32,
-    mu: int = 7,
-    steps: int = 0,
+    batch: BatchOptions,
+    fixmatch: FixMatchOptions,
 ) -> list[tuple[np.ndarray, ...]]:
-    """`batch_size` labeled images, cycled, and `mu` times as many unlabeled ones, for each of two
-    views; an epoch is one pass over the unlabeled ones, or `steps` batches."""
+    """Index arrays of --batch-size labeled images, cycled, and --mu times as many unlabeled ones,
+    once for each of their two augmentations; an epoch is one pass over the unlabeled images, or
+    --steps-per-epoch batches."""
     unlabeled = np.flatnonzero(pool.labels < 0)
+    size, steps = batch.batch_size, batch.steps_per_epoch
     if not len(unlabeled):
-        return [
-            (known,)
-            for known in make_shuffled_batches(pool.labeled_indices, batch_size, rng, steps)
-        ]
-    parts = make_shuffled_batches(unlabeled, mu * batch_size, rng, steps)
-    labeled = np.split(
-        cycle_indices(pool.labeled_indices, batch_size * len(parts), rng), len(parts)
-    )
+        labeled = make_shuffled_batches(pool.labeled_indices, size, rng, steps)
+        return [(known,) for known in labeled]
+    parts = make_shuffled_batches(unlabeled, fixmatch.mu * size, rng, steps)
+    indices = cycle_indices(pool.labeled_indices, size * len(parts), rng)
+    labeled = np.split(indices, len(parts))
     return [(known, part, part) for known, part in zip(labeled, parts, strict=True)]
 
 
-def _fits(args, problem) -> None:
-    images, size = len(problem.images), args.mu * args.batch_size
-    if args.batch_size > images:
-        raise UserError(
-            f"--batch-size {args.batch_size} is more than the {images} training images of "
-            f"{args.dataset}"
-        )
-    words = f"--mu {args.mu} times --batch-size {args.batch_size}"
-    batches = args.steps_per_epoch or -(-images // size)
-    check_batch_list_size(batches, args.batch_size + min(size, images), words)
+def make_loss(num_classes: int, *, fixmatch: FixMatchOptions) -> FixMatchLoss:
+    """The loss with a run's options."""
+    return FixMatchLoss(
+        num_classes,
+        threshold=fixmatch.fixmatch_threshold,
+        weight=fixmatch.fixmatch_weight,
+        adaptive=fixmatch.self_adaptive_threshold,
+    )
 
 
 ALGORITHM = Algorithm(
-    title="FixMatch",
-    summary="train strong views on the network's confident predictions of weak ones",
-    options=(
-        Option(
-            "mu", 7, "unlabeled images for each labeled one", kind=positive_integer, metavar="N"
-        ),
-        Option(
-            "fixmatch_threshold",
-            0.95,
-            "probability from which a prediction is used",
-            kind=positive_fraction,
-            keyword="threshold",
-            when=(lambda args: not args.self_adaptive_threshold, "--self-adaptive-threshold False"),
-        ),
-        Option(
-            "fixmatch_weight",
-            1.0,
-            "weight of the unlabeled images' loss",
-            kind=non_negative_float,
-            keyword="weight",
-        ),
-        Option(
-            "self_adaptive_threshold",
-            False,
-            "a threshold a class that follows the network, FreeMatch's",
-            kind=bool,
-            keyword="adaptive",
-        ),
-    ),
     defaults={"ema": 0.999},
-    fits=_fits,
     initial_targets=initial_targets,
     epoch_batches=epoch_batches,
     augmentations=("weak", "weak", "strong"),
-    make_loss=FixMatchLoss,
+    make_loss=make_loss,
 )

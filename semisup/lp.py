@@ -3,9 +3,13 @@
 Source: Iscen et al., CVPR 2019, section 4; the maths is in semisup.label_propagation.
 """
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
 
-from data.batches import check_batch_list_size, cycle_indices, make_shuffled_batches
+import numpy as np
+import torch
+
+from data.batches import BatchOptions, check_batch_list_size, cycle_indices, make_shuffled_batches
 from data.pool import Pool, Targets
 from semisup.label_propagation import (
     BALANCE_MODES,
@@ -16,7 +20,13 @@ from semisup.label_propagation import (
 from semisup.log_once import log_if_no_pseudo_labels, log_once
 from semisup.spec import Algorithm
 from utils.errors import UserError
-from utils.graph.graph_options import GRAPH, VIEWS, check_knn_device, graph_inputs, graph_needs
+from utils.graph.graph_options import (
+    GraphOptions,
+    GraphViewOptions,
+    affinity_settings,
+    graph_inputs,
+    graph_needs,
+)
 from utils.options.converters import (
     make_number_type,
     one_of,
@@ -24,14 +34,105 @@ from utils.options.converters import (
     positive_integer,
     type_or_word,
 )
-from utils.options.option import Option
+from utils.options.option import Condition, OptionGroup, OptionValues, option
 
 LABELED_BATCH_SIZES = {64: 10, 128: 50}  # batch size: labeled images of it, where none is given
 
 
-def update_due(cycle: int, epoch: int, *, step: int = 1) -> bool:
-    """Every `step` epochs."""
-    return epoch % step == 0
+@dataclass(frozen=True)
+class LpOptions(OptionGroup):
+    """Which propagated labels are trained on, and how."""
+
+    section = "label propagation"
+    add_lp: bool = option(
+        False,
+        "Also train on pseudo-labels from label propagation on the graph (batches of 128).",
+    )
+    lp_balance: str = option(
+        "none",
+        "Rescale the propagated labels so that the classes have given masses. uniform: all the "
+        "same. labels: as among the labels.",
+        type=type_or_word(one_of(BALANCE_MODES), true="uniform", false="none"),
+    )
+    labeled_batch_size: int | None = option(
+        None,
+        "Number of labeled images per batch.",
+        type=positive_integer,
+        metavar="N",
+        default_text=", ".join(
+            f"{few} at batch {size}" for size, few in LABELED_BATCH_SIZES.items()
+        ),
+        default_from=lambda options: LABELED_BATCH_SIZES.get(options.batch_size),
+    )
+    lp_mode: str = option(
+        "prob",
+        "Which unlabeled images are used. full: all. certain: those of largest weight. prob: drawn "
+        "in proportion to the weight. uniform: drawn uniformly.",
+        type=one_of(PSEUDO_LABEL_MODES),
+    )
+    lp_percent: float = option(
+        0.5,
+        "Fraction of the unlabeled images that is used.",
+        type=positive_fraction,
+        read_if=Condition(
+            lambda options: options.lp_mode != "full", "--lp-mode certain, prob or uniform"
+        ),
+    )
+    lp_step: int = option(
+        1, "Number of epochs between propagations.", type=positive_integer, metavar="N"
+    )
+    tau: float = option(
+        0.0,
+        "Smallest weight at which a pseudo-label is used.",
+        type=make_number_type(float, at_least=0, at_most=1),
+    )
+    loss_type: str = option(
+        "ce",
+        "Loss on pseudo-labels. ce: cross-entropy with the class. kl: divergence from the "
+        "propagated distribution.",
+        type=one_of(("ce", "kl")),
+    )
+    is_pW: bool = option(True, "Weight the pseudo-labels by their certainty.")
+    is_cW: bool = option(False, "Weight the classes inversely to their number of images.")
+    weighted_unlabeled_batch: bool = option(
+        False,
+        "Draw pseudo-labeled images in proportion to their certainty.",
+        read_if=Condition(lambda options: options.lp_mode == "full", "--lp-mode full"),
+    )
+
+    def check(self, options: OptionValues) -> None:
+        batch_size = options.of(BatchOptions).batch_size
+        if self.labeled_batch_size is None:
+            known = ", ".join(f"{few} at {size}" for size, few in LABELED_BATCH_SIZES.items())
+            raise UserError(
+                f"--labeled-batch-size is needed at --batch-size {batch_size} (known: {known})"
+            )
+        if self.labeled_batch_size >= batch_size:
+            raise UserError(
+                f"--labeled-batch-size {self.labeled_batch_size} leaves no room in --batch-size "
+                f"{batch_size}: give a smaller one"
+            )
+
+    def check_data(self, options: OptionValues, dataset: Any) -> None:
+        batch, images, labeled = (
+            options.of(BatchOptions),
+            len(dataset.images),
+            self.labeled_batch_size,
+        )
+        if labeled > images:
+            raise UserError(
+                f"--labeled-batch-size {labeled} is more than the {images} training images of "
+                f"--dataset {options.dataset}: give a smaller one"
+            )
+        room = batch.batch_size - labeled
+        batches = batch.steps_per_epoch or -(-images // room)
+        given = f"--labeled-batch-size {labeled} of --batch-size {batch.batch_size}"
+        check_batch_list_size(batches, labeled + min(room, images), given)
+
+
+def update_due(cycle: int, epoch: int, *, lp: LpOptions) -> bool:
+    """Every --lp-step epochs."""
+    return epoch % lp.lp_step == 0
 
 
 def update_targets(
@@ -40,45 +141,37 @@ def update_targets(
     num_classes: int,
     rng: np.random.Generator,
     cycle: int,
-    graph_views: str = "features",
-    k: int | str = 50,
-    gamma: float = 3,
-    alpha: float = 0.99,
-    search: str = "auto",
-    kernel: str = "cosine",
-    balance: str = "none",
-    mode: str = "prob",
-    percent: float = 0.5,
-    tau: float = 0.0,
-    weighted: bool = True,
-    class_weighted: bool = False,
-    loss_type: str = "ce",
-    by_weight: bool = False,
-    **outputs,
+    views: GraphViewOptions,
+    graph: GraphOptions,
+    lp: LpOptions,
+    **outputs: torch.Tensor,
 ) -> Targets:
-    """Propagate, and choose what to train on: `propagate` and `propagated_targets`.
+    """Propagate the labels, then choose what to train on.
 
-    seen: what graph_needs asks for, by name."""
-    graph = {"k": k, "gamma": gamma, "search": search, "kernel": kernel}
-    graph |= graph_inputs(outputs, graph_views)
-    found = propagate(
-        labels=pool.labels, num_classes=num_classes, alpha=alpha, balance=balance, **graph
+    outputs: what `graph_needs` names, (N, d) each."""
+    propagation = propagate(
+        labels=pool.labels,
+        num_classes=num_classes,
+        alpha=graph.lp_alpha,
+        balance=lp.lp_balance,
+        **graph_inputs(outputs, views),
+        **affinity_settings(graph),
     )
     targets = targets_from_propagation(
-        found,
+        propagation,
         pool,
         rng,
-        mode=mode,
-        percent=percent,
-        tau=tau,
-        weighted=weighted,
-        class_weighted=class_weighted,
-        loss_type=loss_type,
-        by_weight=by_weight,
+        mode=lp.lp_mode,
+        percent=lp.lp_percent,
+        tau=lp.tau,
+        weighted=lp.is_pW,
+        class_weighted=lp.is_cW,
+        loss_type=lp.loss_type,
+        by_weight=lp.weighted_unlabeled_batch,
     )
-    if found.balance_failed:
-        log_once(pool, "the classes cannot have the masses of --lp-balance: left as they are")
-    log_if_no_pseudo_labels(pool, targets, "the labels reach none that could be used")
+    if propagation.balance_failed:
+        log_once(pool, "--lp-balance cannot be reached with these labels: classes left as they are")
+    log_if_no_pseudo_labels(pool, targets, "the labels reach no image that could be used")
     return targets
 
 
@@ -87,131 +180,36 @@ def epoch_batches(
     pool: Pool,
     rng: np.random.Generator,
     *,
-    batch_size: int = 32,
-    labeled_batch_size: int | None = None,
-    steps: int = 0,
+    batch: BatchOptions,
+    lp: LpOptions,
 ) -> list[np.ndarray]:
-    """Every batch is `labeled_batch_size` labeled images, cycled, and the rest pseudo-labeled; an
-    epoch is one pass over the pseudo-labeled ones, or `steps` batches.
+    """Index arrays, each of --labeled-batch-size labeled images, cycled, and the rest
+    pseudo-labeled; an epoch is one pass over the pseudo-labeled ones, or --steps-per-epoch batches.
 
-    Where the targets have odds, pseudo-labeled images are drawn by them, with replacement."""
+    Where the targets have sampling weights, pseudo-labeled images are drawn with replacement."""
     used = np.flatnonzero(targets.labels >= 0)
     pseudo = used[pool.labels[used] < 0]
+    steps, labeled_size = batch.steps_per_epoch, lp.labeled_batch_size or 0
     if not len(pseudo):
-        return make_shuffled_batches(used, batch_size, rng, steps)
-    size = batch_size - labeled_batch_size
+        return make_shuffled_batches(used, batch.batch_size, rng, steps)
+    size = batch.batch_size - labeled_size
     if targets.sampling_weights is None:
         parts = make_shuffled_batches(pseudo, size, rng, steps)
     else:
-        odds = targets.sampling_weights[pseudo].astype(np.float64)
+        weights = targets.sampling_weights[pseudo].astype(np.float64)
         count = steps * min(size, len(pseudo)) or len(pseudo)
-        drawn = rng.choice(pseudo, size=count, p=odds / odds.sum())
+        drawn = rng.choice(pseudo, size=count, p=weights / weights.sum())
         parts = np.array_split(drawn, steps or -(-count // size))
-    labeled = np.split(
-        cycle_indices(pool.labeled_indices, labeled_batch_size * len(parts), rng), len(parts)
-    )
+    indices = cycle_indices(pool.labeled_indices, labeled_size * len(parts), rng)
+    labeled = np.split(indices, len(parts))
     return [np.concatenate(pair) for pair in zip(labeled, parts, strict=True)]
 
 
-def _check(args) -> None:
-    if args.labeled_batch_size is None:
-        raise UserError(
-            f"--labeled-batch-size is needed at --batch-size {args.batch_size} "
-            f"(known: {', '.join(f'{v} at {k}' for k, v in LABELED_BATCH_SIZES.items())})"
-        )
-    if args.labeled_batch_size >= args.batch_size:
-        raise UserError(
-            f"--labeled-batch-size {args.labeled_batch_size} leaves no room in --batch-size "
-            f"{args.batch_size}: give less"
-        )
-
-
-def _fits(args, problem) -> None:
-    check_knn_device(args, problem)
-    images = len(problem.images)
-    if args.labeled_batch_size > images:
-        raise UserError(
-            f"--labeled-batch-size {args.labeled_batch_size} is more than the {images} training "
-            f"images of {args.dataset}: give fewer"
-        )
-    room = args.batch_size - args.labeled_batch_size
-    batches = args.steps_per_epoch or -(-images // room)
-    size = args.labeled_batch_size + min(room, images)
-    words = f"--labeled-batch-size {args.labeled_batch_size} of --batch-size {args.batch_size}"
-    check_batch_list_size(batches, size, words)
-
-
-OPTIONS = (
-    *VIEWS,
-    Option(
-        "lp_balance",
-        "none",
-        "class masses that the propagated labels are rescaled to: all the same, or the labels'",
-        kind=type_or_word(one_of(BALANCE_MODES), true="uniform", false="none"),
-        keyword="balance",
-        added=True,
-    ),
-    Option(
-        "labeled_batch_size",
-        None,
-        "labeled images in a batch",
-        kind=positive_integer,
-        metavar="N",
-        shown=", ".join(f"{few} at batch {size}" for size, few in LABELED_BATCH_SIZES.items()),
-        derive=lambda args: LABELED_BATCH_SIZES.get(args.batch_size),
-    ),
-    Option(
-        "lp_mode",
-        "prob",
-        "which pseudo-labels are used",
-        kind=one_of(PSEUDO_LABEL_MODES),
-        keyword="mode",
-    ),
-    Option(
-        "lp_percent",
-        0.5,
-        "part of the unlabeled images used",
-        kind=positive_fraction,
-        keyword="percent",
-        when=(lambda args: args.lp_mode != "full", "--lp-mode certain, prob or uniform"),
-    ),
-    Option(
-        "lp_step",
-        1,
-        "epochs between propagations",
-        kind=positive_integer,
-        keyword="step",
-        metavar="N",
-    ),
-    Option("tau", 0.0, "least weight used", kind=make_number_type(float, at_least=0, at_most=1)),
-    Option(
-        "loss_type",
-        "ce",
-        "kl: the propagated distribution is the target",
-        kind=one_of(("ce", "kl")),
-    ),
-    Option(
-        "is_pW", True, "weight the pseudo-labels by their certainty", kind=bool, keyword="weighted"
-    ),
-    Option("is_cW", False, "class weights", kind=bool, keyword="class_weighted"),
-    Option(
-        "weighted_unlabeled_batch",
-        False,
-        "draw pseudo-labeled images by their certainty",
-        kind=bool,
-        keyword="by_weight",
-        when=(lambda args: args.lp_mode == "full", "--lp-mode full"),
-    ),
-)
-
 ALGORITHM = Algorithm(
-    title="label propagation",
-    summary="train on pseudo-labels of the graph too, in batches of 128",
-    options=(*GRAPH, *OPTIONS),
     defaults={"batch_size": 128},
-    # The features before any label are good from the start: chosen on splits 10 to 19 of digits and
-    # of 5,000 MNIST digits, with the same for both.
-    beside={
+    # Pre-trained features are good before any label.  Chosen on splits 10 to 19 of digits and of
+    # 5,000 MNIST digits, the same for both.
+    defaults_with={
         "simclr": {
             "lp_views": "pretrained_features,pixels",
             "lp_view_weights": "agreement",
@@ -220,8 +218,6 @@ ALGORITHM = Algorithm(
             "lp_mode": "full",
         }
     },
-    check=_check,
-    fits=_fits,
     update_due=update_due,
     update_targets=update_targets,
     needs=graph_needs,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from data.batches import batches_of_used_images
 from data.pool import Pool, Targets, targets_from_labels
 from training.losses import WeightedLoss
-from utils.options.option import Row
+from training.network_outputs import option_groups_of
+from utils.options.option import Component, OptionGroup
 
 
 def initial_supervised_targets(pool: Pool, num_classes: int, carry_over: dict) -> Targets:
@@ -20,7 +21,7 @@ def never_update(cycle: int, epoch: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Algorithm(Row):
+class Algorithm(Component):
     """A row of ALGORITHMS: what is trained on, and how.  Each function also takes, as keyword
     arguments, those of the row's options that it has a parameter for.
 
@@ -37,8 +38,6 @@ class Algorithm(Row):
     loss: num_classes -> the loss of a step, a module (training.losses).
     draws: what its random stream is derived from."""
 
-    title: str = ""
-    summary: str = ""
     initial_targets: Callable[..., Targets] = initial_supervised_targets
     update_due: Callable[..., bool] = never_update
     update_targets: Callable[..., Targets] | None = None
@@ -49,3 +48,11 @@ class Algorithm(Row):
     augmentations: tuple[str, ...] = ("weak",)
     make_loss: Callable = WeightedLoss
     rng_purpose: str = "targets"
+
+    def groups(self) -> tuple[type[OptionGroup], ...]:
+        """Those of its functions, and of what computes its needs."""
+        fixed = (*(() if callable(self.needs) else self.needs), *self.carry_over_needs)
+        return tuple(dict.fromkeys([*super().groups(), *option_groups_of(fixed)]))
+
+
+SUPERVISED = Algorithm()  # the labels alone: the baseline of every active-learning comparison

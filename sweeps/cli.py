@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import main_al
-from experiment.config import option_schema
+from experiment.config import SCHEMA
 from sweeps import plan, slurm, yaml_file
 from sweeps.dask_pool import DaskWorkerPool
 from sweeps.plan import PlannedRun
@@ -30,7 +30,7 @@ def run_sweep(parser: OneLineErrorParser, argv, jobs: int) -> int:
     parser: with sweep.py's own options; jobs: how many runs at once.  Raises UserError for what the
     user can mend, and Stopped for a signal."""
     own = {action.dest for action in parser._actions}
-    add_options(parser, option_schema(), multiple_values=True)
+    add_options(parser, SCHEMA, multiple_values=True)
     args = parser.parse_args(argv)
     if args.dask and (args.jobs or args.gpus):
         raise UserError(
@@ -59,9 +59,7 @@ def _plan_runs(file: str | None, given: dict[str, list[str]]) -> list[PlannedRun
     if not file and not given:
         raise UserError("give a file, or options of main_al.py with several values; see --help")
     common, axes = (
-        yaml_file.read_sweep_file(Path(file), options_by_name(option_schema()))
-        if file
-        else ({}, [])
+        yaml_file.read_sweep_file(Path(file), options_by_name(SCHEMA)) if file else ({}, [])
     )
     return plan.expand_grid(common, axes, plan.axes_from_command_line(given))
 

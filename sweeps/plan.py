@@ -5,15 +5,15 @@ import itertools
 import json
 import math
 import re
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiment import experiment
-from experiment.config import option_schema
+from experiment import setup
+from experiment.config import SCHEMA
 from sweeps.values import MAX_RUNS, options_by_name, parse_values, with_location
 from sweeps.yaml_file import Setting, SweepAxis
 from utils.errors import UserError
+from utils.options.option import OptionValues
 from utils.options.schema import identity_options, validate_options
 
 LOG_TAIL_BYTES = 100_000  # bytes of what a failed run said last
@@ -24,19 +24,19 @@ class PlannedRun:
     """A run that is wanted.  words: what main_al.py is given; args: all options, complete."""
 
     argv: tuple[str, ...]
-    args: Namespace
+    options: OptionValues
     location: str  # where it is asked for
 
     @property
     def log_path(self) -> Path:
         """Where what it said goes, if it fails."""
-        options = json.dumps(vars(self.args), sort_keys=True).encode()
+        options = json.dumps(self.options.as_dict(), sort_keys=True).encode()
         name = hashlib.sha256(options).hexdigest()[:10]
-        return Path(self.args.run_dir or self.args.out, "failed", f"{name}.log")
+        return Path(self.options.run_dir or self.options.out, "failed", f"{name}.log")
 
     def is_finished(self) -> bool:
         """Whether it is over, as far as that can be told without reading the data."""
-        return experiment.find_finished_run(self.args) is not None
+        return setup.find_finished_run(self.options) is not None
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class RunOutcome:
 
 def axes_from_command_line(given: dict[str, list[str]]) -> list[SweepAxis]:
     """given: name -> texts.  An axis an option.  Raises UserError where a value is wrong."""
-    known = options_by_name(option_schema())
+    known = options_by_name(SCHEMA)
     axes = []
     for name, texts in given.items():
         found = [one for text in texts or ["True"] for one in parse_values(known[name], text, "")]
@@ -70,15 +70,15 @@ def expand_grid(common: Setting, axes: list[SweepAxis], over: list[SweepAxis]) -
     _check_no_duplicates(axes)
     if (count := math.prod(map(len, axes))) > MAX_RUNS:
         raise UserError(f"{count} runs are more than {MAX_RUNS}: see the lists and ranges")
-    options, found = option_schema(), {}
+    found: dict[tuple, PlannedRun] = {}
     for settings in itertools.product(*axes):
         given = dict(common)
         for setting in settings:
             given |= setting
-        planned = _plan_run(options, given)
-        where = _folder_key(options, planned.args)
+        planned = _plan_run(given)
+        where = _folder_key(planned.options)
         other = found.setdefault(where, planned)
-        if words := _describe_differences(other.args, planned.args):
+        if words := _describe_differences(other.options, planned.options):
             raise with_location(planned.location, f"two runs have one folder and differ in {words}")
     return list(found.values())
 
@@ -100,19 +100,20 @@ def _check_no_duplicates(axes: list[SweepAxis]) -> None:
         for name, one in here.items():
             if name in seen:
                 raise with_location(
-                    one.location, f"{name} varies in another list already: {seen[name].place}"
+                    one.location, f"{name} varies in another list already: {seen[name].location}"
                 )
         seen |= here
 
 
-def _plan_run(options, given: Setting) -> PlannedRun:
-    place = next((one.location for one in reversed(given.values()) if one.location), "")
+def _plan_run(given: Setting) -> PlannedRun:
+    location = next((one.location for one in reversed(given.values()) if one.location), "")
     try:
-        args = validate_options(options, {name: one.value for name, one in given.items()})
+        options = validate_options(SCHEMA, {name: one.value for name, one in given.items()})
     except UserError as error:
-        raise with_location(_find_error_location(str(error), given) or place, str(error)) from None
-    words = [word for one in given.values() for word in (one.option.flag, one.text)]
-    return PlannedRun(tuple(words), args, place)
+        where = _find_error_location(str(error), given) or location
+        raise with_location(where, str(error)) from None
+    argv = [word for one in given.values() for word in (one.option.flag, one.text)]
+    return PlannedRun(tuple(argv), options, location)
 
 
 def _find_error_location(words: str, given: Setting) -> str:
@@ -124,14 +125,15 @@ def _find_error_location(words: str, given: Setting) -> str:
     return found[min(found)] if found else ""
 
 
-def _folder_key(options, args) -> tuple:
+def _folder_key(options: OptionValues) -> tuple:
     """The same for runs that have one folder."""
-    if args.run_dir:
-        return (args.run_dir,)
-    who = json.dumps(identity_options(options, args), sort_keys=True)
-    return experiment.run_folder_path(args, "*"), args.exp_name, who
+    if options.run_dir:
+        return (options.run_dir,)
+    identity = json.dumps(identity_options(SCHEMA, options), sort_keys=True)
+    return setup.run_folder_path(options, "*"), options.exp_name, identity
 
 
-def _describe_differences(before: Namespace, now: Namespace) -> str:
+def _describe_differences(before: OptionValues, now: OptionValues) -> str:
     """The options in which they differ; "" for none."""
-    return ", ".join(name for name, value in vars(now).items() if getattr(before, name) != value)
+    earlier = before.as_dict()
+    return ", ".join(name for name, value in now.as_dict().items() if earlier[name] != value)

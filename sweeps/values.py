@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.errors import UserError
-from utils.options.converters import parse_boolean
 from utils.options.option import Option
-from utils.options.schema import Declared, options_by_section
+from utils.options.schema import OptionSchema
 
 MAX_RUNS = 10_000  # runs of a sweep, and numbers of a range: more is a slip of the finger
 RANGE_PATTERN = re.compile(r"(\d{1,18})-(\d{1,18})")
 
 
 @dataclass(frozen=True)
-class OptionValue:
+class SweepValue:
     """A value of an option.  text: as main_al.py takes it; place: "study.yaml, line 4", or ""
     where it is of the command line."""
 
@@ -26,9 +25,9 @@ class OptionValue:
     location: str = ""
 
 
-def options_by_name(declared: Declared) -> dict[str, Option]:
+def options_by_name(schema: OptionSchema) -> dict[str, Option]:
     """Name -> option, under its own name and as each of its flags spells it."""
-    options = [option for some in options_by_section(declared).values() for option in some]
+    options = schema.options()
     found = {
         flag.lstrip("-").replace("-", "_"): option for option in options for flag in option.flags
     }
@@ -45,19 +44,19 @@ def find_option(known: dict[str, Option], name: str, place: str) -> Option:
     raise with_location(place, f"{name} is not an option: {hint}")
 
 
-def parse_values(option: Option, text: str, place: str) -> list[OptionValue]:
+def parse_values(option: Option, text: str, place: str) -> list[SweepValue]:
     """What a text stands for: one value, or with 0-4 five, where the option takes whole numbers.
 
     Raises UserError where it is not the option's."""
     try:
-        return [OptionValue(option, text, _convert_text(option, text), place)]
+        return [SweepValue(option, text, _convert_text(option, text), place)]
     except argparse.ArgumentTypeError as error:
         wrong = error
     try:
         if found := RANGE_PATTERN.fullmatch(text):
             first, last = (_convert_text(option, end) for end in found.groups())
             if type(first) is int and first <= last < first + MAX_RUNS:
-                return [OptionValue(option, str(n), n, place) for n in range(first, last + 1)]
+                return [SweepValue(option, str(n), n, place) for n in range(first, last + 1)]
     except argparse.ArgumentTypeError as error:
         wrong = error
     raise with_location(place, f"{option.flag}: {wrong}")
@@ -69,4 +68,4 @@ def with_location(place: str, words: str) -> UserError:
 
 
 def _convert_text(option: Option, text: str) -> Any:
-    return parse_boolean(text) if option.kind is bool else option.kind(text)
+    return option.type(text)

@@ -14,13 +14,13 @@ runs:                                            the same without a name; a list
 import itertools
 from pathlib import Path
 
-from sweeps.values import OptionValue, find_option, parse_values, with_location
+from sweeps.values import SweepValue, find_option, parse_values, with_location
 from utils import files
 from utils.errors import UserError
 from utils.options.option import Option
 
 FILE_SECTIONS = ("options", "product", "runs")
-Setting = dict[str, OptionValue]  # values that go together, by the option's name
+Setting = dict[str, SweepValue]  # values that go together, by the option's name
 SweepAxis = list[Setting]  # of which a run has one
 
 
@@ -116,7 +116,7 @@ class _SweepFileReader:
             seen[option.name] = key.value
             yield key, option, below
 
-    def _read_values(self, option: Option, node) -> list[OptionValue]:
+    def _read_values(self, option: Option, node) -> list[SweepValue]:
         nodes = node.value if node.id == "sequence" else [node]
         if not nodes or any(each.id != "scalar" for each in nodes):
             raise self.error_at(node, f"{option.name}: a value or a list of values is wanted")

@@ -1,22 +1,26 @@
-"""The parts of README.md that follow from the code: python -m tests.generated_docs writes them anew."""
+"""Documentation that follows from the code: python -m tests.generated_docs writes it."""
 
 import sys
 
-from experiment import experiment
+from experiment.config import SCHEMA
 from tests.conftest import ROOT
-from utils.options.options_table import markdown_table
+from utils.options.options_table import markdown_tables
 
-README = ROOT / "README.md"
-BEGIN, END = "<!-- options: written by `make readme` -->\n", "<!-- end of options -->\n"
+OPTIONS = ROOT / "docs" / "options.md"
+INTRODUCTION = """# Options
+
+This page lists every option of `main_al.py`, with its default and what it does: the same as
+`python main_al.py --help`.  It is written by `make docs` from the declarations in the code.  A data
+set may have better defaults of its own; `config.json` in the run folder shows what a run used.
+
+"""
 
 
-def current() -> str:
-    """README.md with its table of options as the declarations have it."""
-    before, rest = README.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    return before + BEGIN + markdown_table(experiment.option_schema()) + END + after
+def render_options() -> str:
+    """docs/options.md as the declarations have it."""
+    return INTRODUCTION + markdown_tables(SCHEMA)
 
 
 if __name__ == "__main__":
-    README.write_text(current())
+    OPTIONS.write_text(render_options())
     sys.exit(0)

@@ -39,7 +39,9 @@ from utils.torch_faiss import faiss, gpu_resources
 OF_IMAGES = [arch for arch, row in ARCHS.items() if not row.takes_features]
 LOSSES = {
     **ALGORITHMS,
-    "fixmatch adaptive": replace(ALGORITHMS["fixmatch"], make_loss=partial(FixMatchLoss, adaptive=True)),
+    "fixmatch adaptive": replace(
+        ALGORITHMS["fixmatch"], make_loss=partial(FixMatchLoss, adaptive=True)
+    ),
     "guest": guest.ROW,  # it has a buffer and two views
 }
 

@@ -1,6 +1,7 @@
 """What learns: a network, its optimizer, its averaged weights and what its loss remembers."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -9,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from utils.console import log
 from utils.errors import UserError
 from utils.options.converters import fraction_below_one, non_negative_float
-from utils.options.option import Option, Part
+from utils.options.option import OptionGroup, OptionValues, option
 
 
 def create_optimizer(
@@ -22,29 +23,49 @@ def create_optimizer(
     )
 
 
-def _check(args) -> None:
-    if args.nesterov and args.momentum == 0:
-        raise UserError("--nesterov needs a --momentum above 0")
+@dataclass(frozen=True)
+class OptimizerOptions(OptionGroup):
+    """Stochastic gradient descent."""
+
+    section = "training"
+    momentum: float = option(
+        0.9, "Momentum of stochastic gradient descent.", type=fraction_below_one
+    )
+    nesterov: bool = option(
+        True,
+        "Use Nesterov momentum in stochastic gradient descent.",
+        default_from=lambda options: options.momentum > 0,
+    )
+    weight_decay: float = option(
+        2e-4,
+        "Weight decay of stochastic gradient descent.",
+        type=non_negative_float,
+        flags=("--weight-decay", "--wd"),
+    )
+
+    def check(self, options: OptionValues) -> None:
+        if self.nesterov and self.momentum == 0:
+            raise UserError("--nesterov needs a --momentum above 0")
 
 
-OPTIMIZER = Part(
-    "training",
-    options=(
-        Option("momentum", 0.9, "momentum of SGD", kind=fraction_below_one),
-        Option(
-            "nesterov",
-            True,
-            "Nesterov momentum",
-            kind=bool,
-            derive=lambda args: args.momentum > 0,
-        ),
-        Option(
-            "weight_decay", 2e-4, "weight decay", kind=non_negative_float,
-            flags=("--weight-decay", "--wd"),
-        ),
-    ),
-    check=_check,
-)  # fmt: skip
+@dataclass(frozen=True)
+class EmaOptions(OptionGroup):
+    """Averaged weights."""
+
+    section = "training"
+    ema: float = option(
+        0.0,
+        "Decay of an exponential moving average of the weights, which is then evaluated; 0: none.",
+        type=fraction_below_one,
+    )
+
+
+@dataclass(frozen=True)
+class CompileOptions(OptionGroup):
+    """Compilation of the network."""
+
+    section = "run"
+    compile: bool = option(False, "Compile the network with torch.compile.")
 
 
 class Learner:
@@ -119,20 +140,6 @@ def ema_update(decay: float, averaged: list, current: list, steps: torch.Tensor)
     is not mostly of its first weights."""
     steps = int(steps)
     get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, steps)
-
-
-LEARNER = Part(
-    "training",
-    options=(
-        Option(
-            "ema",
-            0.0,
-            "decay of weights averaged over the steps, which are then evaluated; 0: none",
-            kind=fraction_below_one,
-        ),
-        Option("compile", False, "compile the network", kind=bool, section="run"),
-    ),
-)
 
 
 def compile_model(model: torch.nn.Module, example: torch.Tensor) -> torch.nn.Module:

@@ -2,6 +2,7 @@
 a linear ramp-up, then half a cosine."""
 
 import math
+from dataclasses import dataclass
 
 from utils.errors import UserError
 from utils.options.converters import (
@@ -10,63 +11,59 @@ from utils.options.converters import (
     positive_float,
     positive_integer,
 )
-from utils.options.option import Option, Part
+from utils.options.option import Condition, OptionGroup, OptionValues, option
 
 
-def learning_rate(
-    epoch: float,
-    *,
-    lr: float = 0.2,
-    initial_lr: float = 0.0,
-    rampup: int = 0,
-    rampdown: int = 210,
-) -> float:
-    """The rate at a fractional epoch; rampup, rampdown: in epochs."""
+@dataclass(frozen=True)
+class ScheduleOptions(OptionGroup):
+    """The length of a cycle and its learning rate."""
+
+    section = "training"
+    epochs: int = option(
+        200, "Number of training epochs per cycle.", type=positive_integer, metavar="N"
+    )
+    lr: float = option(
+        0.2,
+        "Learning rate after the ramp-up.",
+        type=positive_float,
+        flags=("--lr", "--learning-rate"),
+    )
+    initial_lr: float = option(
+        0.0,
+        "Learning rate at the start of the ramp-up.",
+        type=non_negative_float,
+        read_if=Condition(lambda options: options.lr_rampup > 0, "--lr-rampup above 0"),
+    )
+    lr_rampup: int = option(
+        0,
+        "Number of epochs over which the learning rate rises linearly to --lr.",
+        type=non_negative_integer,
+        metavar="N",
+    )
+    lr_rampdown_epochs: int = option(
+        210,
+        "Number of epochs after which the cosine ramp-down would reach zero, at least --epochs.",
+        type=positive_integer,
+        metavar="N",
+        default_text="210; with other --epochs in the same proportion",
+        default_from=lambda options: options.epochs * 21 // 20,
+    )
+
+    def check(self, options: OptionValues) -> None:
+        if self.lr_rampdown_epochs < self.epochs:
+            raise UserError(
+                f"--lr-rampdown-epochs {self.lr_rampdown_epochs} is below --epochs {self.epochs}: "
+                f"give at least {self.epochs}, or leave it out"
+            )
+        if self.lr_rampup > self.epochs:
+            raise UserError(
+                f"--lr-rampup {self.lr_rampup} is above --epochs {self.epochs}: give at most that"
+            )
+
+
+def learning_rate(epoch: float, schedule: ScheduleOptions) -> float:
+    """The learning rate at a fractional epoch."""
+    lr, rampup = schedule.lr, schedule.lr_rampup
     if epoch < rampup:
-        return initial_lr + (lr - initial_lr) * epoch / rampup
-    return lr * 0.5 * (math.cos(math.pi * epoch / rampdown) + 1)
-
-
-def _check(args) -> None:
-    if args.lr_rampdown_epochs < args.epochs:
-        raise UserError(
-            f"--lr-rampdown-epochs {args.lr_rampdown_epochs} is below --epochs {args.epochs}: "
-            f"give at least {args.epochs}, or leave it out"
-        )
-    if args.lr_rampup > args.epochs:
-        raise UserError(f"--lr-rampup {args.lr_rampup} is above --epochs {args.epochs}")
-
-
-SCHEDULE = Part(
-    "training",
-    options=(
-        Option("epochs", 200, "epochs in each cycle", kind=positive_integer, metavar="N"),
-        Option("lr", 0.2, "learning rate", kind=positive_float, flags=("--lr", "--learning-rate")),
-        Option(
-            "initial_lr",
-            0.0,
-            "rate at the start of the ramp-up",
-            kind=non_negative_float,
-            when=(lambda args: args.lr_rampup > 0, "--lr-rampup above 0"),
-        ),
-        Option(
-            "lr_rampup",
-            0,
-            "epochs of linear ramp-up to --lr",
-            kind=non_negative_integer,
-            keyword="rampup",
-            metavar="N",
-        ),
-        Option(
-            "lr_rampdown_epochs",
-            210,
-            "epochs in which the cosine ramp-down would reach zero, at least --epochs",
-            kind=positive_integer,
-            keyword="rampdown",
-            metavar="N",
-            shown="210; in this proportion to other --epochs",
-            derive=lambda args: args.epochs * 21 // 20,
-        ),
-    ),
-    check=_check,
-)
+        return schedule.initial_lr + (lr - schedule.initial_lr) * epoch / rampup
+    return lr * 0.5 * (math.cos(math.pi * epoch / schedule.lr_rampdown_epochs) + 1)

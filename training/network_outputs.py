@@ -1,8 +1,8 @@
 """What a network says of images: features, probabilities, accuracy."""
 
-import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from training.finite import DIVERGENCE_ADVICE, NotFinite, require_finite_outputs
 from utils.console import log
 from utils.graph.neighbor_stability import neighbor_agreement
 from utils.options.converters import positive_integer
-from utils.options.option import Option
+from utils.options.option import OptionGroup, OptionValues, group_parameters, kwargs_for, option
 from utils.seeding import derive_seed
 
 
@@ -61,11 +61,18 @@ def _forward_pass(network, images, amp: bool) -> dict:
     return {"features": features, "probs": probs}
 
 
-MC_PASSES = Option("mc_passes", 10, "forward passes with dropout on", kind=positive_integer)
+@dataclass(frozen=True)
+class DropoutPassOptions(OptionGroup):
+    """How often the network is evaluated with dropout."""
+
+    section = "active learning"
+    mc_passes: int = option(
+        10, "Number of forward passes with dropout, for BALD.", type=positive_integer
+    )
 
 
 @torch.inference_mode()
-def _stochastic_probs(network, images, amp: bool, *, mc_passes: int = 10) -> dict:
+def _stochastic_probs(network, images, amp: bool, *, dropout: DropoutPassOptions) -> dict:
     """Class probabilities (N, passes, C) float32 of passes that differ in what dropout leaves out.
 
     Everything is as in training, but normalisation is that of evaluation: an image's probabilities
@@ -77,7 +84,7 @@ def _stochastic_probs(network, images, amp: bool, *, mc_passes: int = 10) -> dic
     found = []
     for batch in plain_batches(images):
         with maybe_autocast(batch, amp):
-            logits = torch.stack([network(batch)[0] for _ in range(mc_passes)], dim=1)
+            logits = torch.stack([network(batch)[0] for _ in range(dropout.mc_passes)], dim=1)
         found.append(logits.float().softmax(dim=2))
     network.eval()
     probs = torch.cat(found)
@@ -144,6 +151,12 @@ OUTPUT_FUNCTIONS = {
 DROPOUT_OUTPUTS = {"stochastic_probs"}  # the same passes again where the network has no dropout
 
 
+def option_groups_of(names: Iterable[str]) -> list[type[OptionGroup]]:
+    """The groups of options that the computation of these outputs takes."""
+    functions = [OUTPUT_FUNCTIONS[name] for name in names if name in OUTPUT_FUNCTIONS]
+    return [group for function in functions for group in group_parameters(function).values()]
+
+
 MIN_LOG_SECONDS = 0.1  # seconds: what takes less, in every epoch perhaps, would fill the log
 
 
@@ -151,16 +164,17 @@ class NetworkOutputs:
     """What a network, as it is now, says of all images: each name is computed when it is first
     asked for and only once, with a seed of its own.
 
-    options: keyword arguments; each computation is given those that it has a parameter for.
-    lasting: name -> function without arguments, for what is the same in every cycle."""
+    options: the run's; each computation is given the groups that it takes.
+    static_features: name -> function without arguments, for what is the same in every cycle."""
 
     def __init__(
-        self, network, images, *, seed: int, cycle: int = 0, amp: bool = False, options=None,
+        self, network, images, *, seed: int, cycle: int = 0, amp: bool = False,
+        options: OptionValues | None = None,
         static_features: dict[str, Callable] | None = None,
     ):  # fmt: skip
         self.network, self.images, self.amp = network, images, amp
         self.seed, self.cycle, self.tensors = seed, cycle, {}
-        self.options, self.static_features = options or {}, static_features or {}
+        self.options, self.static_features = options, static_features or {}
 
     def get_tensors(self, names: Iterable[str], substitutes: dict[str, str] | None = None) -> dict:
         """The tensors of these names; KeyError for one that nobody computes.
@@ -189,6 +203,5 @@ class NetworkOutputs:
 
     def _run_network(self, name: str) -> dict[str, torch.Tensor]:
         compute = OUTPUT_FUNCTIONS[name]
-        taken = inspect.signature(compute).parameters
-        own = {key: value for key, value in self.options.items() if key in taken}
+        own = {} if self.options is None else kwargs_for(self.options, compute)
         return compute(self.network, self.images, self.amp, **own)

@@ -1,9 +1,12 @@
 """Unsupervised pre-training: one a file, one row each in PRETRAINERS, and their cache."""
 
+from dataclasses import dataclass
+
 from unsup import deepcluster, simclr
 from utils.errors import UserError
 from utils.options.converters import one_of
-from utils.options.option import Choice, Option, Part
+from utils.options.option import Condition, OptionGroup, OptionValues, option
+from utils.options.schema import Registry
 
 PRETRAINERS = {
     "deepcluster": deepcluster.PRETRAINER,
@@ -11,65 +14,52 @@ PRETRAINERS = {
 }
 
 SECTION_TITLE = "unsupervised pre-training"
+_ON = Condition(
+    lambda options: options.add_unsupervised_pretraining, "--add-unsupervised-pretraining"
+)
 
 
-def _check(args) -> None:
-    if args.learn_unsupervised_pretraining and not args.add_unsupervised_pretraining:
-        raise UserError(
-            "--learn-unsupervised-pretraining is read only with --add-unsupervised-pretraining True"
-        )
+@dataclass(frozen=True)
+class PretrainingOptions(OptionGroup):
+    """Whether and how the network is pre-trained."""
+
+    section = SECTION_TITLE
+    add_unsupervised_pretraining: bool = option(
+        False,
+        "Start from weights pre-trained without labels; they are cached and shared by all runs.",
+        default_from=lambda options: options.learn_unsupervised_pretraining,
+        read_if=Condition(lambda options: options.add_unsupervised_pretraining, "True"),
+    )
+    learn_unsupervised_pretraining: bool = option(
+        False, "Pre-train again even if there are cached weights, and replace them.", identity=False
+    )
+    pretraining_method: str = option(
+        "deepcluster", "Method of unsupervised pre-training.", type=one_of(PRETRAINERS), read_if=_ON
+    )
+
+    def check(self, options: OptionValues) -> None:
+        if self.learn_unsupervised_pretraining and not self.add_unsupervised_pretraining:
+            raise UserError(
+                "--learn-unsupervised-pretraining has no effect here: it needs "
+                "--add-unsupervised-pretraining True"
+            )
 
 
-def require_pretraining(args, requester: str) -> None:
+def require_pretraining(options: OptionValues, requester: str) -> None:
     """Raises UserError where `who` needs pre-training and the run has none."""
-    if not args.add_unsupervised_pretraining:
+    if not options.add_unsupervised_pretraining:
         raise UserError(
             f"{requester} needs the features of a network that has seen no label yet: add "
             "--add-unsupervised-pretraining"
         )
 
 
-_ON = (lambda args: args.add_unsupervised_pretraining, "--add-unsupervised-pretraining")
-
-PRETRAINING = Part(
-    SECTION_TITLE,
-    options=(
-        Option(
-            "add_unsupervised_pretraining",
-            False,
-            "start from the cached weights; learn and cache them when there are none",
-            kind=bool,
-            derive=lambda args: args.learn_unsupervised_pretraining,
-            when=(_ON[0], "True"),
-        ),
-        Option(
-            "learn_unsupervised_pretraining",
-            False,
-            "start from weights learned anew, which replace the cached ones",
-            kind=bool,
-            identity=False,
-        ),
-        Option(
-            "pretraining_method",
-            "deepcluster",
-            "how to learn them",
-            kind=one_of(PRETRAINERS),
-            when=_ON,
-        ),
-    ),
-    check=_check,
-)
-
-
-def pretrainer_name(args) -> str | None:
+def pretrainer_name(options: OptionValues) -> str | None:
     """The key of the pre-training that the options choose; None for none."""
-    wanted = args.add_unsupervised_pretraining or args.learn_unsupervised_pretraining
-    return args.pretraining_method if wanted else None
+    wanted = options.add_unsupervised_pretraining or options.learn_unsupervised_pretraining
+    return options.pretraining_method if wanted else None
 
 
-CHOICE = Choice(
-    SECTION_TITLE,
-    PRETRAINERS,
-    pretrainer_name,
-    "--add-unsupervised-pretraining --pretraining-method {}",
+REGISTRY = Registry(
+    PRETRAINERS, pretrainer_name, "--add-unsupervised-pretraining --pretraining-method {}"
 )

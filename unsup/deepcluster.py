@@ -7,6 +7,8 @@ on the cluster ids, sampled uniformly over the clusters.  The backbone is what i
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +20,44 @@ from training.epoch import train_epoch
 from training.learner import create_optimizer
 from training.losses import WeightedLoss
 from training.network_outputs import extract_outputs
-from unsup import shared_options
+from unsup.shared_options import PretrainingLoopOptions, divergence_context
 from unsup.spec import Pretrainer
 from utils.arrays import as_numpy, l2_normalize
 from utils.console import EpochProgressBar
 from utils.errors import UserError
 from utils.kmeans import assign_clusters
 from utils.options.converters import non_negative_integer
-from utils.options.option import Option
+from utils.options.option import OptionGroup, OptionValues, option
 from utils.seeding import derive_seed, rng_for
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-5  # as DeepCluster has them
 CLUSTERS_PER_CLASS = 5
+
+
+@dataclass(frozen=True)
+class DeepClusterOptions(OptionGroup):
+    """The number of clusters."""
+
+    section = "unsupervised pre-training"
+    pretraining_clusters: int = option(
+        0,
+        "Number of k-means clusters of DeepCluster.",
+        type=non_negative_integer,
+        metavar="N",
+        default_text="0: five per class",
+    )
+
+    def check_data(self, options: OptionValues, dataset: Any) -> None:
+        images, clusters = len(dataset.all_images), self.number(dataset.num_classes)
+        if clusters > images:
+            raise UserError(
+                f"--pretraining-clusters {clusters} is more than the {images} training images of "
+                f"--dataset {options.dataset}: give a smaller number"
+            )
+
+    def number(self, num_classes: int) -> int:
+        """How many clusters there are for so many classes."""
+        return self.pretraining_clusters or CLUSTERS_PER_CLASS * num_classes
 
 
 def pretrain(
@@ -38,20 +66,19 @@ def pretrain(
     *,
     num_classes: int,
     seed: int,
-    epochs: int = 400,
-    lr: float = 0.02,
-    batch_size: int = 128,
-    clusters: int = 0,
+    loop: PretrainingLoopOptions,
+    deepcluster: DeepClusterOptions,
     resume: dict | None = None,
     after_epoch: Callable[[int, dict], None] = lambda done, state: None,
     amp: bool = False,
 ) -> list[dict]:
-    """Train `model`'s backbone in place; -> a row an epoch: epoch, loss, nmi.
+    """Train `model`'s backbone in place; -> one row per epoch: epoch, loss, nmi.
 
-    clusters: how many, at most N, 0 for five times the classes; resume: a state that `after_epoch`
-    was given; nmi: normalised mutual information between this epoch's clusters and the last one's,
-    None for the first.  No label enters: targets are cluster ids."""
-    clusters = clusters or CLUSTERS_PER_CLASS * num_classes
+    resume: a state that `after_epoch` received; nmi: normalised mutual information between the
+    clusters of this epoch and of the previous one, None for the first.  No label is used: the
+    targets are cluster ids."""
+    clusters, lr = deepcluster.number(num_classes), loop.pretraining_lr
+    epochs, batch_size = loop.pretraining_epochs, loop.pretraining_batch_size
     optimizer = create_optimizer(
         model.backbone, lr=lr, momentum=MOMENTUM, nesterov=False, weight_decay=WEIGHT_DECAY
     )
@@ -64,22 +91,20 @@ def pretrain(
     with EpochProgressBar(range(len(rows), epochs), "pre-training") as shown:
         for epoch in shown:
             before = assigned
-            features = extract_outputs(
-                model, images, amp=amp, **shared_options.divergence_context(epoch)
-            )[0]
+            features = extract_outputs(model, images, amp=amp, **divergence_context(epoch))[0]
             kmeans = derive_seed(seed, "kmeans", 0, epoch)
             assigned = assign_clusters(l2_normalize(as_numpy(features)), clusters, kmeans)
             torch.manual_seed(derive_seed(seed, "head", 0, epoch))
             replace_cluster_head(model, clusters, optimizer)
             batches = make_batches(images, assigned, clusters, batch_size, seed, epoch)
             torch.manual_seed(derive_seed(seed, "dropout", 0, epoch))
-            more = {"rate": lambda done: lr, "amp": amp, **shared_options.divergence_context(epoch)}
-            mean = train_epoch(model, optimizer, batches, loss, **more)
+            more = {"amp": amp, **divergence_context(epoch)}
+            mean = train_epoch(model, optimizer, batches, loss, lr_schedule=lambda done: lr, **more)
             rows.append({"epoch": epoch, "loss": mean, "nmi": cluster_nmi(before, assigned)})
             shown.set_postfix_str(format_progress(rows[-1]))
             after_epoch(epoch + 1, make_checkpoint(model, optimizer, rows, assigned))
     extract_outputs(
-        model, images, amp=amp, **shared_options.divergence_context(epochs - 1)
+        model, images, amp=amp, **divergence_context(epochs - 1)
     )  # no weights that give no numbers
     return rows
 
@@ -153,29 +178,7 @@ def backbone_optimizer_state(optimizer) -> dict:
     return {"state": kept, "param_groups": [group]}
 
 
-def _fits(args, problem) -> None:
-    images = len(problem.all_images)
-    clusters = args.pretraining_clusters or CLUSTERS_PER_CLASS * problem.num_classes
-    if clusters > images:
-        raise UserError(
-            f"--pretraining-clusters {clusters} is more than the {images} training images of "
-            f"{args.dataset}"
-        )
-
-
-CLUSTERS = Option(
-    "pretraining_clusters",
-    0,
-    "clusters",
-    kind=non_negative_integer,
-    keyword="clusters",
-    metavar="N",
-    shown="0: five times the classes",
-)
-
 PRETRAINER = Pretrainer(
     pretrain,
     columns=("epoch", "loss", "nmi"),
-    options=(shared_options.EPOCHS, shared_options.LR, shared_options.BATCH_SIZE, CLUSTERS),
-    fits=_fits,
 )

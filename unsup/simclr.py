@@ -11,6 +11,7 @@ what they can be seen to spoil is logged and warned of (unsup.feature_quality).
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,12 +23,12 @@ from data.batches import BatchLoader, make_shuffled_batches
 from data.pool import Targets
 from training.epoch import train_epoch
 from training.network_outputs import extract_outputs
-from unsup import shared_options
+from unsup.shared_options import PretrainingLoopOptions, divergence_context
 from unsup.spec import Pretrainer
 from utils.console import EpochProgressBar
 from utils.errors import UserError
 from utils.options.converters import positive_float
-from utils.options.option import Option
+from utils.options.option import OptionGroup, OptionValues, option
 from utils.seeding import derive_seed, rng_for
 
 WEIGHT_DECAY = 1e-4
@@ -65,23 +66,40 @@ class ContrastiveLoss(nn.Module):
         return F.cross_entropy(logits, partner)
 
 
+@dataclass(frozen=True)
+class SimclrOptions(OptionGroup):
+    """The contrastive loss."""
+
+    section = "unsupervised pre-training"
+    pretraining_temperature: float = option(
+        0.5, "Temperature of SimCLR's contrastive loss.", type=positive_float
+    )
+
+    def check(self, options: OptionValues) -> None:
+        lr = options.of(PretrainingLoopOptions).pretraining_lr
+        if lr > MAX_LEARNING_RATE:
+            raise UserError(
+                f"--pretraining-lr {lr} overflows the arithmetic of AdamW: use a smaller "
+                "--pretraining-lr"
+            )
+
+
 def pretrain(
     model,
     images: ImageStore,
     *,
     seed: int,
     num_classes: int = 0,
-    epochs: int = 400,
-    lr: float = 0.02,
-    batch_size: int = 128,
-    temperature: float = 0.5,
+    loop: PretrainingLoopOptions,
+    simclr: SimclrOptions,
     resume: dict | None = None,
     after_epoch: Callable[[int, dict], None] = lambda done, state: None,
     amp: bool = False,
 ) -> list[dict]:
-    """Train `model`'s backbone in place; -> a row an epoch: epoch, loss.
+    """Train `model`'s backbone in place; -> one row per epoch: epoch, loss.
 
-    resume: a state that `after_epoch` was given; num_classes is not read: no label enters."""
+    resume: a state that `after_epoch` received; num_classes is ignored: no label is used."""
+    epochs, lr = loop.pretraining_epochs, loop.pretraining_lr
     torch.manual_seed(derive_seed(seed, "projection"))
     network = ProjectionNetwork(model.backbone, model.feature_dim).to(images.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr, weight_decay=WEIGHT_DECAY)
@@ -90,12 +108,12 @@ def pretrain(
         network.load_state_dict(resume["network"])
         optimizer.load_state_dict(resume["optimizer"])
         rows = list(resume["rows"])
-    loss, everything = ContrastiveLoss(temperature), np.arange(len(images))
+    loss, everything = ContrastiveLoss(simclr.pretraining_temperature), np.arange(len(images))
     nothing = Targets(np.zeros_like(everything), np.ones(len(images), np.float32), np.ones(1))
     with EpochProgressBar(range(len(rows), epochs), "pre-training") as shown:
         for epoch in shown:
             streams = make_shuffled_batches(
-                everything, batch_size, rng_for(seed, "views of", 0, epoch)
+                everything, loop.pretraining_batch_size, rng_for(seed, "views of", 0, epoch)
             )
             rng = rng_for(seed, "augment", 0, epoch)
             batches = BatchLoader(images, nothing, streams, rng, ("strong", "strong"))
@@ -104,35 +122,20 @@ def pretrain(
             def rate(done: float, epoch: int = epoch) -> float:
                 return lr * (1 + math.cos(math.pi * (epoch + done) / epochs)) / 2
 
-            more = {"rate": rate, "amp": amp, **shared_options.divergence_context(epoch)}
+            more = {"lr_schedule": rate, "amp": amp, **divergence_context(epoch)}
             mean = train_epoch(network, optimizer, batches, loss, **more)
             rows.append({"epoch": epoch, "loss": mean})
             shown.set_postfix_str(f"loss {mean:.3f}")
             states = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
             after_epoch(epoch + 1, {**states, "rows": rows})
     # Weights that give no numbers are not kept.
-    extract_outputs(model, images, amp=amp, **shared_options.divergence_context(epochs - 1))
+    extract_outputs(model, images, amp=amp, **divergence_context(epochs - 1))
     return rows
 
-
-def _check(args) -> None:
-    if args.pretraining_lr > MAX_LEARNING_RATE:
-        raise UserError(
-            f"--pretraining-lr {args.pretraining_lr} is beyond what AdamW can count with: use a "
-            "smaller --pretraining-lr"
-        )
-
-
-TEMPERATURE = Option(
-    "pretraining_temperature", 0.5, "temperature of the contrastive loss", kind=positive_float,
-    keyword="temperature",
-)  # fmt: skip
 
 PRETRAINER = Pretrainer(
     pretrain,
     columns=("epoch", "loss"),
-    options=(shared_options.EPOCHS, shared_options.LR, shared_options.BATCH_SIZE, TEMPERATURE),
-    check=_check,
     defaults={
         "pretraining_epochs": 100,
         "pretraining_lr": 0.002,

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from utils.options.option import Row
+from utils.options.option import Component
 
 
 @dataclass(frozen=True)
-class Pretrainer(Row):
+class Pretrainer(Component):
     """A row of PRETRAINERS.
 
     pretrain: model, images (data.augment.ImageBatches), num_classes, seed, resume, after_epoch,

@@ -16,7 +16,7 @@ if __name__ == "__main__":  # before what takes seconds to import
     signals.exit_on_signal(PROGRAM_NAME)
 
 from data import DATASETS, generate_splits
-from data.active_dataset import DATA_ROOT
+from data.active_dataset import default_data_root
 from data.download.checksums import FILE_MISSING, FILE_PRESENT, MD5_WRONG, file_statuses
 from data.download.http_fetch import is_url
 from data.download.install import install_dataset
@@ -108,7 +108,7 @@ def _make_parser(downloadable: list[str]) -> OneLineErrorParser:
         help="download nothing: read what is there, and say of each file whether it is right, "
         "wrong or missing (present: its md5 is not known); status 1 where one is wrong or missing",
     )
-    add_option(parser, DATA_ROOT)
+    add_option(parser, generate_splits.DATA_ROOT)
     return parser
 
 
@@ -116,7 +116,7 @@ def _parse_args(argv):
     downloadable = [name for name, spec in DATASETS.items() if spec.list_archives]
     parser = _make_parser(downloadable)
     args = parser.parse_args(argv)
-    args.data_root = getattr(args, "data_root", None) or DATA_ROOT.derive(args)
+    args.data_root = getattr(args, "data_root", None) or default_data_root()
     for name in args.datasets:
         if name not in downloadable:
             parser.error(f"{name!r} cannot be downloaded: choose from {', '.join(downloadable)}")

@@ -395,7 +395,9 @@ def test_only_what_is_missing_is_fetched(tmp_path):
     packed = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
     with serving(packed) as host:
         spec = row(packed, files, [host.address()])
-        single = [archive._replace(contents=(archive.path[:-3],)) for archive in spec.list_archives()]
+        single = [
+            archive._replace(contents=(archive.path[:-3],)) for archive in spec.list_archives()
+        ]
         spec = dataclasses.replace(spec, list_archives=lambda: single)
         install_dataset("set", spec, str(write(tmp_path, {"SET/train": b"train"})), limits=QUICK)
         assert host.asked == [("SET/test.gz", None)]
@@ -561,7 +563,7 @@ from data.spec import Archive
 packed, published = json.loads(sys.argv[1])
 archives = [Archive(*fields) for fields in packed]
 row = DATASETS["cifar10"]
-DATASETS["cifar10"] = dataclasses.replace(row, list_archives=lambda: archives, published=published)
+DATASETS["cifar10"] = dataclasses.replace(row, list_archives=lambda: archives, published_md5=published)
 sys.exit(download.main(["cifar10", "--data-root", "root"]))
 """
 

@@ -45,7 +45,9 @@ def other_pixels(monkeypatch):
     pixels = train.pixels.numpy().copy()
     pixels[700, 0, 3, 3] ^= 1
     changed = dataclasses.replace(
-        DATASETS["digits"], load=lambda root: (check_images(pixels, train.labels), test), list_files=None
+        DATASETS["digits"],
+        load=lambda root: (check_images(pixels, train.labels), test),
+        list_files=None,
     )
     monkeypatch.setitem(DATASETS, "digits", changed)
 

@@ -199,7 +199,10 @@ def test_what_a_declaration_can_say():
         "width", 2, "", kind=non_negative_integer, when=(lambda a: a.depth > 1, "--depth above 1")
     )
     one = {"a": Row(options=(depth,)), "b": Row(defaults={"width": 7})}
-    two = {"c": Row(options=(width,), beside={"b": {"width": 9}}), "d": Row(beside={"b": {}})}
+    two = {
+        "c": Row(options=(width,), defaults_with={"b": {"width": 9}}),
+        "d": Row(defaults_with={"b": {}}),
+    }
     pick = Option("pick", "a", ""), Option("second", "c", "")
     declared = Declared(
         parts=(Part("top", options=pick),),

@@ -1,4 +1,7 @@
-"""The options of the graph and its diffusion, for every row that builds one."""
+"""Options of the graph and of the diffusion on it, for every component that builds one."""
+
+from dataclasses import dataclass
+from typing import Any
 
 from utils.errors import UserError
 from utils.graph.affinity_graph import KERNELS, MAX_AUTO_K, MIN_AUTO_K
@@ -11,105 +14,100 @@ from utils.options.converters import (
     positive_integer,
     type_or_word,
 )
-from utils.options.option import Option
+from utils.options.option import Condition, OptionGroup, OptionValues, option
 
 GRAPH_SECTION = "graph (of label propagation and jLP)"
 
 
-def check_knn_device(args, problem) -> None:
-    """Raises UserError for a search that the device of the images does not have."""
-    if args.knn == "approx" and problem.images.device.type == "cuda":
-        raise UserError(
-            "--knn approx is read only on the CPU: on a GPU the search is exact, leave it out"
-        )
-
-
-VIEW_SOURCES = ("features", "pretrained_features", "pixels")  # what a graph can be of
+VIEW_SOURCES = ("features", "pretrained_features", "pixels")  # what a graph can be built from
 ALL_GRAPH_NEEDS = (*VIEW_SOURCES, *(f"{view}_agreement" for view in VIEW_SOURCES))
 VIEW_WEIGHTINGS = ("equal", "agreement")
 
 
-def graph_needs(*, views: str = "features", view_weights: str = "equal") -> tuple[str, ...]:
-    """What the options VIEWS ask for, for a row's `needs`."""
-    names = tuple(views.split(","))
-    weighed = view_weights == "agreement" and len(names) > 1
-    return names + tuple(f"{view}_agreement" for view in names if weighed)
+@dataclass(frozen=True)
+class GraphViewOptions(OptionGroup):
+    """Which features the graph is built from."""
 
-
-def graph_inputs(seen: dict, views: str) -> dict:
-    """What the graph is of, as keyword arguments of utils.graph.affinity; seen: by name, what
-    graph_needs asks for."""
-    names = views.split(",")
-    weights = [float(seen[name]) for view in names if (name := f"{view}_agreement") in seen]
-    return {"features": [seen[view] for view in names], "weights": weights or None}
-
-
-VIEWS = (
-    Option(
-        "lp_views",
+    section = GRAPH_SECTION
+    lp_views: str = option(
         "features",
-        "what the graph is of, several with commas between them: the network's features as it is, "
-        "those after pre-training and before any label, pixels",
-        kind=comma_separated(VIEW_SOURCES),
-        keyword="views",
-        added=True,
-        section=GRAPH_SECTION,
-    ),
-    Option(
-        "lp_view_weights",
+        "What the graph is built from; several with commas between them. features: of the current "
+        "network. pretrained_features: of the pre-trained network. pixels: the images themselves.",
+        type=comma_separated(VIEW_SOURCES),
+    )
+    lp_view_weights: str = option(
         "equal",
-        "how much each of several counts: as much as the others, or as far as neighbours stay "
-        "neighbours in it when images are augmented",
-        kind=one_of(VIEW_WEIGHTINGS),
-        keyword="view_weights",
-        added=True,
-        section=GRAPH_SECTION,
-        when=(lambda args: "," in args.lp_views, "several --lp-views"),
-    ),
-)
-GRAPH = (
-    Option(
-        "lp_k",
+        "Weights for combining several --lp-views. equal: uniform. agreement: proportional to the "
+        "share of nearest neighbours that survive augmentation.",
+        type=one_of(VIEW_WEIGHTINGS),
+        read_if=Condition(lambda options: "," in options.lp_views, "several --lp-views"),
+    )
+
+
+@dataclass(frozen=True)
+class GraphOptions(OptionGroup):
+    """The nearest-neighbour graph and the diffusion on it."""
+
+    section = GRAPH_SECTION
+    lp_k: int | str = option(
         50,
-        f"neighbours of an image; auto: a thousandth of the images, from {MIN_AUTO_K} to {MAX_AUTO_K}",
-        kind=type_or_word(positive_integer, auto="auto"),
-        keyword="k",
+        "Number of nearest neighbours per image. auto: a thousandth of the number of images, from "
+        f"{MIN_AUTO_K} to {MAX_AUTO_K}.",
+        type=type_or_word(positive_integer, auto="auto"),
         metavar="N",
-        section=GRAPH_SECTION,
-    ),
-    Option(
-        "lp_affinity",
+    )
+    lp_affinity: str = option(
         "cosine",
-        "how near neighbours are: a power of the cosine, or a Gaussian of local width",
-        kind=one_of(KERNELS),
-        keyword="kernel",
-        added=True,
-        section=GRAPH_SECTION,
-    ),
-    Option(
-        "lp_gamma",
+        "Edge weight of two neighbours. cosine: a power of their cosine similarity. gaussian: a "
+        "Gaussian of their distance with local width.",
+        type=one_of(KERNELS),
+    )
+    lp_gamma: float = option(
         3.0,
-        "exponent of the similarities",
-        kind=positive_float,
-        keyword="gamma",
-        section=GRAPH_SECTION,
-        when=(lambda args: args.lp_affinity == "cosine", "--lp-affinity cosine"),
-    ),
-    Option(
-        "lp_alpha",
+        "Exponent of the cosine similarity of two neighbours.",
+        type=positive_float,
+        read_if=Condition(lambda options: options.lp_affinity == "cosine", "--lp-affinity cosine"),
+    )
+    lp_alpha: float = option(
         0.99,
-        "α of the diffusion",
-        kind=fraction_below_one,
-        keyword="alpha",
-        section=GRAPH_SECTION,
-    ),
-    Option(
-        "knn",
+        "Weight α of the graph in the diffusion; labels spread farther as it nears 1.",
+        type=fraction_below_one,
+    )
+    knn: str = option(
         "auto",
-        "search of neighbours",
-        kind=one_of(SEARCH_MODES),
-        keyword="search",
-        shown=f"auto: exact up to {MAX_EXACT_IMAGES:,} images",
-        section=GRAPH_SECTION,
-    ),
-)
+        "How nearest neighbours are searched.",
+        type=one_of(SEARCH_MODES),
+        default_text=f"auto: exact up to {MAX_EXACT_IMAGES:,} images",
+    )
+
+    def check_data(self, options: OptionValues, dataset: Any) -> None:
+        if self.knn == "approx" and dataset.images.device.type == "cuda":
+            raise UserError(
+                "--knn approx has no effect on a GPU, where the search is exact: leave it out"
+            )
+
+
+def graph_needs(*, views: GraphViewOptions) -> tuple[str, ...]:
+    """What a graph of these views needs of the network, by name, for a component's `needs`."""
+    names = tuple(views.lp_views.split(","))
+    weighted = views.lp_view_weights == "agreement" and len(names) > 1
+    return names + tuple(f"{view}_agreement" for view in names if weighted)
+
+
+def graph_inputs(outputs: dict[str, Any], views: GraphViewOptions) -> dict[str, Any]:
+    """The keyword arguments `features` and `weights` of utils.graph.affinity.
+
+    outputs: what `graph_needs` names."""
+    names = views.lp_views.split(",")
+    weights = [float(outputs[name]) for view in names if (name := f"{view}_agreement") in outputs]
+    return {"features": [outputs[view] for view in names], "weights": weights or None}
+
+
+def affinity_settings(graph: GraphOptions) -> dict[str, Any]:
+    """The keyword arguments of utils.graph.affinity that are options."""
+    return {
+        "k": graph.lp_k,
+        "gamma": graph.lp_gamma,
+        "search": graph.knn,
+        "kernel": graph.lp_affinity,
+    }

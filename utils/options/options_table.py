@@ -1,20 +1,21 @@
-"""The options as the README shows them."""
+"""The options as docs/options.md shows them."""
 
 from utils.options.option import Option
-from utils.options.schema import Declared, options_by_section
+from utils.options.schema import OptionSchema, options_by_section
 
 
-def markdown_table(declared: Declared) -> str:
-    """A row a section of the help: flags and defaults, from the declarations."""
-    lines = ["| group | options (default) |", "| --- | --- |"]
-    for title, options in options_by_section(declared).items():
-        lines.append(f"| {title} | {' · '.join(map(_words, options))} |")
-    return "\n".join(lines) + "\n"
+def markdown_tables(schema: OptionSchema) -> str:
+    """One table per section of --help: flags, defaults and what the options do."""
+    parts = []
+    for section, options in options_by_section(schema).items():
+        lines = [f"## {section[0].upper()}{section[1:]}", "", "| option | default | meaning |"]
+        lines += ["| --- | --- | --- |", *map(_table_row, options)]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
 
 
-def _words(option: Option) -> str:
+def _table_row(option: Option) -> str:
     flags = ", ".join(f"`{flag}`" for flag in option.flags)
-    names = getattr(option.kind, "names", ())
-    choices = f" {{{', '.join(names)}}}" if names else ""
-    default = f" ({option.default_words})" if option.default_words else ""
-    return f"{flags}{choices}{default}"
+    choices = f" {{{', '.join(option.choices)}}}" if option.choices else ""
+    cells = (flags + choices, option.default_words, option.help)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -1,60 +1,165 @@
-"""The command line of a program whose parts declare their options (utils.options.option)."""
+"""All options of a program: its command line, defaults, refusals and identity, from the groups of
+options (utils.options.option) that its parts declare."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from utils.errors import UserError
 from utils.options.cli import OneLineErrorParser
-from utils.options.converters import parse_boolean
-from utils.options.option import Choice, Option, Part, Row
+from utils.options.option import (
+    Component,
+    Condition,
+    Option,
+    OptionGroup,
+    OptionValues,
+    options_of,
+    unread_options,
+)
+
+# Options that are part of a run's identity also at their default: those that existed before the
+# rule that a new option, at its default, changes the identity of no run.  Nothing is added here.
+ALWAYS_IN_IDENTITY = frozenset(
+    [
+        "dataset",
+        "split",
+        "flip",
+        "image_size",
+        "al_method",
+        "al_budget",
+        "initial_size",
+        "mc_passes",
+        "coverage_radius",
+        "arch",
+        "isL2",
+        "head_dropout",
+        "epochs",
+        "lr",
+        "initial_lr",
+        "lr_rampup",
+        "lr_rampdown_epochs",
+        "batch_size",
+        "steps_per_epoch",
+        "momentum",
+        "nesterov",
+        "weight_decay",
+        "ema",
+        "finetuning",
+        "use_val_set",
+        "lp_k",
+        "lp_gamma",
+        "lp_alpha",
+        "knn",
+        "add_lp",
+        "labeled_batch_size",
+        "lp_mode",
+        "lp_percent",
+        "lp_step",
+        "tau",
+        "loss_type",
+        "is_pW",
+        "is_cW",
+        "weighted_unlabeled_batch",
+        "add_ceal",
+        "ceal_th",
+        "ceal_decay",
+        "ceal_repeat",
+        "add_fixmatch",
+        "mu",
+        "fixmatch_threshold",
+        "fixmatch_weight",
+        "self_adaptive_threshold",
+        "add_unsupervised_pretraining",
+        "pretraining_method",
+        "pretraining_epochs",
+        "pretraining_lr",
+        "pretraining_batch_size",
+        "pretraining_clusters",
+        "pretraining_temperature",
+        "sobel",
+        "amp",
+        "seed",
+        "compile",
+    ]
+)
 
 
 @dataclass(frozen=True)
-class Declared:
-    """All that a program declares: the parts of every run, and the registries it chooses from.
+class Registry:
+    """A registry of which a run uses at most one entry.
 
-    A chosen row's defaults replace those of the rows before it.  repeats: (holds, words): is there
-    a second cycle, without which what comes later is not read?"""
+    selected: options -> key of the entry, None for none; flag: how a user selects an entry, with
+    {} for its key; after_first_cycle: the entry is used only from the second cycle on."""
 
-    parts: tuple[Part, ...]
-    choices: tuple[Choice, ...]
-    repeats: tuple[Callable, str]
+    entries: Mapping[str, Component]
+    selected: Callable[[OptionValues], str | None]
+    flag: str
+    after_first_cycle: bool = False
 
-    def components_by_title(self) -> Iterator[tuple[str, Row]]:
-        """Every part and every row, with the title of its section."""
-        for part in self.parts:
-            yield part.title, part
-        for choice in self.choices:
-            for row in choice.rows.values():
-                yield row.title or choice.title, row
+    def flag_for(self, key: str) -> str:
+        """What a user types to select an entry."""
+        return self.flag.format(key.replace("_", "-") if self.flag.endswith("-{}") else key)
 
-    def selections(self, args) -> Iterator[tuple[Choice, str, Row]]:
-        """The rows that the options choose."""
-        for choice in self.choices:
-            key = choice.name(args)
+
+@dataclass(frozen=True)
+class OptionSchema:
+    """The groups of options that every run has, and the registries that it selects from.
+
+    repeats: whether there is a second cycle; checks: of what no single group can know, options ->
+    raises UserError; last_section: the section that --help lists last."""
+
+    groups: tuple[type[OptionGroup], ...]
+    registries: tuple[Registry, ...]
+    repeats: Condition
+    checks: tuple[Callable[[OptionValues], None], ...] = ()
+    last_section: str = ""
+
+    def all_groups(self) -> list[type[OptionGroup]]:
+        """Every group, each once."""
+        entries = (entry for registry in self.registries for entry in registry.entries.values())
+        found = [*self.groups, *(group for entry in entries for group in entry.groups())]
+        return list(dict.fromkeys(found))
+
+    def options(self) -> list[Option]:
+        """Every option, in the order of --help."""
+        return [one for section in options_by_section(self).values() for one in section]
+
+    def selections(self, options: OptionValues) -> Iterator[tuple[Registry, str, Component]]:
+        """The entries that the options select, each with its registry and key."""
+        for registry in self.registries:
+            key = registry.selected(options)
             if key is not None:
-                yield choice, key, choice.rows[key]
+                yield registry, key, registry.entries[key]
 
-    def active_components(self, args) -> list[Row]:
-        """The parts and rows that take part in a run."""
-        return [*self.parts, *(row for _, _, row in self.selections(args))]
+    def active_groups(self, options: OptionValues) -> list[type[OptionGroup]]:
+        """The groups that take part in a run."""
+        selected = [entry for _, _, entry in self.selections(options)]
+        return list(dict.fromkeys([*self.groups, *(g for e in selected for g in e.groups())]))
+
+    def require_all_read(self) -> None:
+        """Raises TypeError where an entry has an option that its code never reads."""
+        for registry in self.registries:
+            for key, entry in registry.entries.items():
+                if unread := unread_options(entry):
+                    raise TypeError(
+                        f"{registry.flag_for(key)} would accept {', '.join(unread)} and ignore it: "
+                        "no function beside the entry or beside the option's declaration reads it"
+                    )
 
 
-def options_by_section(schema: Declared) -> dict[str, list[Option]]:
-    """Title -> options, each option once, titles in the order in which they are first named; an
-    option that names its section comes last there."""
-    found = {title: [] for title, _ in schema.components_by_title()}
-    listed = {
-        option: title for title, row in schema.components_by_title() for option in row.options
-    }
-    for option in sorted(listed, key=lambda option: bool(option.section)):
-        found[option.section or listed[option]].append(option)
-    return {title: options for title, options in found.items() if options}
+def options_by_section(schema: OptionSchema) -> dict[str, list[Option]]:
+    """Section -> its options, sections in the order in which the groups name them."""
+    sections: dict[str, list[Option]] = {}
+    for group in sorted(schema.all_groups(), key=lambda g: g.section == schema.last_section):
+        sections.setdefault(group.section, []).extend(options_of(group))
+    return {section: options for section, options in sections.items() if options}
 
 
-def build_parser(schema: Declared, prog: str, description: str, epilog: str) -> OneLineErrorParser:
-    """A parser that keeps only the options given."""
+def build_parser(
+    schema: OptionSchema, prog: str, description: str, epilog: str
+) -> OneLineErrorParser:
+    """A parser whose result has only the options that were given."""
     parser = OneLineErrorParser(
         prog=prog, description=description, epilog=epilog, allow_abbrev=False
     )
@@ -63,137 +168,156 @@ def build_parser(schema: Declared, prog: str, description: str, epilog: str) -> 
 
 
 def add_options(
-    parser: OneLineErrorParser, schema: Declared, multiple_values: bool = False
+    parser: OneLineErrorParser, schema: OptionSchema, multiple_values: bool = False
 ) -> None:
-    """Add all options, in their groups (several: as add_option takes it)."""
-    for title, options in options_by_section(schema).items():
-        group = parser.add_argument_group(title)
-        for option in options:
-            add_option(group, option, multiple_values)
+    """Add all options in their sections (multiple_values: as for add_option)."""
+    schema.require_all_read()
+    for section, options in options_by_section(schema).items():
+        group = parser.add_argument_group(section)
+        for one in options:
+            add_option(group, one, multiple_values)
 
 
-def add_option(group, option: Option, multiple_values: bool = False) -> None:
-    """Add an option to a parser, or to a group of one, where it stands only if it is given.
+def add_option(
+    parser: argparse._ActionsContainer, option: Option, multiple_values: bool = False
+) -> None:
+    """Add an option to a parser or to an argument group; its result has it only if it was given.
 
-    several: it takes one value or more, which stay the texts that they are."""
-    more = {"type": option.kind, "metavar": option.metavar or "X"}
-    if option.kind is bool:
-        more = {"type": parse_boolean, "metavar": "True|False", "nargs": "?", "const": True}
-    elif names := getattr(option.kind, "names", None):
-        more["metavar"] = "{" + ",".join(names) + "}"
+    multiple_values: the option takes one value or more, which stay text."""
+    settings: dict[str, Any] = {"type": option.type, "metavar": option.metavar or "X"}
+    if option.is_switch:
+        settings |= {"metavar": "True|False", "nargs": "?", "const": True}
+    elif option.choices:
+        settings["metavar"] = "{" + ",".join(option.choices) + "}"
     if multiple_values:
-        nargs = "*" if option.kind is bool else "+"
-        more = {"nargs": nargs, "metavar": (more["metavar"], "X")}
-    words = f" (default: {option.default_words})" if option.default_words else ""
-    group.add_argument(
+        nargs = "*" if option.is_switch else "+"
+        settings = {"nargs": nargs, "metavar": (settings["metavar"], "X")}
+    default = f" (default: {option.default_words})" if option.default_words else ""
+    parser.add_argument(
         *option.flags,
         dest=option.name,
         default=argparse.SUPPRESS,
-        help=(option.help + words).replace("%", "%%"),
-        **more,
+        help=(option.help + default).replace("%", "%%"),
+        **settings,
     )
 
 
-def parse_options(parser: OneLineErrorParser, schema: Declared, argv=None) -> argparse.Namespace:
+def parse_options(
+    parser: OneLineErrorParser, schema: OptionSchema, argv: list[str] | None = None
+) -> OptionValues:
     """All options, complete and checked.  Exits with status 2 and one line where one is wrong."""
-    given = vars(parser.parse_args(argv))
+    explicit_values = vars(parser.parse_args(argv))
     try:
-        return validate_options(schema, given)
+        return validate_options(schema, explicit_values)
     except UserError as error:
         parser.error(str(error))
 
 
-def validate_options(schema: Declared, explicit_values: dict) -> argparse.Namespace:
-    """All options, complete.  given: values by name.  Raises UserError where they contradict each
-    other or one is not read."""
-    args = fill_defaults(schema, explicit_values)
-    for row in schema.active_components(args):
-        if row.check:
-            row.check(args)
-    refuse_unused_options(schema, args, explicit_values)
-    return args
+def validate_options(schema: OptionSchema, explicit_values: Mapping[str, Any]) -> OptionValues:
+    """All options, complete.  explicit_values: those that were given, by name.
+
+    Raises UserError where options contradict each other or one has no effect."""
+    options = fill_defaults(schema, explicit_values)
+    for group in schema.active_groups(options):
+        options.of(group).check(options)
+    for check in schema.checks:
+        check(options)
+    refuse_unused_options(schema, options, explicit_values)
+    return options
 
 
-def fill_defaults(schema: Declared, explicit_values: dict) -> argparse.Namespace:
-    """What is not given: the chosen rows' better defaults, else what follows from others, else the
-    option's own default."""
-    options = [option for some in options_by_section(schema).values() for option in some]
-    args = argparse.Namespace(
-        **{option.name: option.default for option in options} | explicit_values
-    )
-    better, chosen = {}, []
-    for choice in schema.choices:
-        key = choice.name(args)
-        if key is None:
-            continue
-        chosen.append((key, choice.rows[key]))
-        better |= choice.rows[key].defaults
-        vars(args).update(better | explicit_values)
-    keys = {key for key, _ in chosen}
-    for _, row in chosen:
-        for key in keys & set(row.beside):
-            better |= row.beside[key]
-    vars(args).update(better | explicit_values)
-    for option in options:
-        if option.derive and option.name not in explicit_values and option.name not in better:
-            setattr(args, option.name, option.derive(args))
-    return args
+def fill_defaults(schema: OptionSchema, explicit_values: Mapping[str, Any]) -> OptionValues:
+    """What was not given: the better default of a selected entry, else what follows from other
+    options, else the option's own default."""
+    declared = schema.options()
+    values = {one.name: one.default for one in declared} | dict(explicit_values)
+    better: dict[str, Any] = {}
+    selected: list[tuple[str, Component]] = []
+    for registry in schema.registries:
+        key = registry.selected(OptionValues(values))
+        if key is not None:
+            selected.append((key, registry.entries[key]))
+            better |= registry.entries[key].defaults
+            values |= better | dict(explicit_values)
+    keys = {key for key, _ in selected}
+    for _, entry in selected:
+        for key in keys & set(entry.defaults_with):
+            better |= entry.defaults_with[key]
+    values |= better | dict(explicit_values)
+    for one in declared:
+        if one.default_from and one.name not in explicit_values and one.name not in better:
+            values[one.name] = one.default_from(OptionValues(values))
+    return OptionValues(values)
 
 
-def refuse_unused_options(schema: Declared, args, explicit_values: dict) -> None:
-    """Raises UserError where an option is given that this run would not read.
+def refuse_unused_options(
+    schema: OptionSchema, options: OptionValues, explicit_values: Mapping[str, Any]
+) -> None:
+    """Raises UserError where an option is given that has no effect in this run.
 
     A switch that is given as off, as it is by default, is no mistake."""
-    repeats, words = schema.repeats
-    reading = {}  # option -> do all its readers come into play after the first cycle only?
-    for row in schema.parts:
-        reading |= dict.fromkeys(row.options, False)
-    for choice, _, row in schema.selections(args):
-        for option in row.options:
-            reading[option] = reading.get(option, True) and choice.later
-    for some in options_by_section(schema).values():
-        for option in some:
-            off = option.default is False and explicit_values.get(option.name) is False
-            if option.name not in explicit_values or off:
-                continue
-            if option not in reading:
-                raise UserError(
-                    f"{option.flag} is read only with {_flags_that_enable(schema, option)}"
-                )
-            if option.when and not option.when[0](args):
-                raise UserError(f"{option.flag} is read only with {option.when[1]}")
-            if (reading[option] or option.later) and not repeats(args):
-                raise UserError(f"{option.flag} is read only with {words}")
+    late = _options_in_use(schema, options)
+    for one in schema.options():
+        is_off = one.default is False and explicit_values.get(one.name) is False
+        if one.name not in explicit_values or is_off:
+            continue
+        needs = ""
+        if one.name not in late:
+            needs = _flags_that_enable(schema, one)
+        elif one.read_if and not one.read_if.holds(options):
+            needs = one.read_if.words
+        elif (late[one.name] or one.after_first_cycle) and not schema.repeats.holds(options):
+            needs = schema.repeats.words
+        if needs:
+            raise UserError(f"{one.flag} has no effect here: it needs {needs}")
 
 
-def _flags_that_enable(schema: Declared, option: Option) -> str:
-    """How one asks for the rows that read an option."""
-    asked = [
-        choice.chosen.format(key.replace("_", "-") if choice.chosen.endswith("-{}") else key)
-        for choice in schema.choices
-        for key, row in choice.rows.items()
-        if option in row.options
+def _options_in_use(schema: OptionSchema, options: OptionValues) -> dict[str, bool]:
+    """Name of each option that the run reads -> whether only from the second cycle on."""
+    late = {one.name: False for group in schema.groups for one in options_of(group)}
+    for registry, _, entry in schema.selections(options):
+        for group in entry.groups():
+            for one in options_of(group):
+                late[one.name] = late.get(one.name, True) and registry.after_first_cycle
+    return late
+
+
+def _flags_that_enable(schema: OptionSchema, option: Option) -> str:
+    """What a user types to select an entry that reads the option."""
+    flags = [
+        registry.flag_for(key)
+        for registry in schema.registries
+        for key, entry in registry.entries.items()
+        if any(option in options_of(group) for group in entry.groups())
     ]
-    return " or ".join(dict.fromkeys(asked))
+    return " or ".join(dict.fromkeys(flags))
 
 
-def identity_options(schema: Declared, args, rows=None) -> dict:
-    """The options that can change a result and that the active parts read, by name.
+def identity_options(
+    schema: OptionSchema,
+    options: OptionValues,
+    groups: Iterable[type[OptionGroup]] | None = None,
+) -> dict[str, Any]:
+    """The options that can change a result and that the active groups read, by name.
 
-    rows: the parts that count (default: all that are active).  How long a run is does not count:
-    an option of later cycles is there from the first."""
-    rows = schema.active_components(args) if rows is None else rows
+    groups: those that count (default: all that are active).  An option at its default does not
+    count, so that adding one leaves the identity of every earlier run as it is; the options of
+    ALWAYS_IN_IDENTITY are older than this rule.  The number of cycles does not count: an option of
+    later cycles counts from the first."""
+    groups = schema.active_groups(options) if groups is None else groups
+    values = options.as_dict()
     return {
-        option.name: getattr(args, option.name)
-        for row in rows
-        for option in row.options
-        if option.identity and (option.when is None or option.when[0](args))
-        if not option.added or getattr(args, option.name) != option.default
+        one.name: values[one.name]
+        for group in groups
+        for one in options_of(group)
+        if one.identity and (one.read_if is None or one.read_if.holds(options))
+        if one.name in ALWAYS_IN_IDENTITY or values[one.name] != one.default
     }
 
 
-def check_options_fit_data(schema: Declared, args, problem) -> None:
-    """Raises UserError where an active part's options do not fit the data."""
-    for row in schema.active_components(args):
-        if row.fits:
-            row.fits(args, problem)
+def check_options_fit_data(schema: OptionSchema, options: OptionValues, dataset: Any) -> None:
+    """Raises UserError where the options of an active group do not fit the data.
+
+    dataset: data.active_dataset.ActiveDataset."""
+    for group in schema.active_groups(options):
+        options.of(group).check_data(options, dataset)

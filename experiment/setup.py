@@ -1,0 +1,245 @@
+"""From the options to what a run works with: the data, the run folder, the network, its start.
+
+Only this package and the commands read the options of a whole run; everything below takes plain
+arguments, or the group of options that it declares.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import semisup
+from al_methods import INITIAL_BALANCED, INITIAL_GIVEN, MethodOptions
+from data import DATASETS, DatasetOptions, splits
+from data.active_dataset import (
+    ActiveDataset,
+    BudgetOptions,
+    DataOptions,
+    ValidationOptions,
+    load_active_dataset,
+)
+from data.spec import DatasetSpec
+from experiment import finished_runs, identity
+from experiment.config import SCHEMA, SeedOptions
+from experiment.environment import DeviceOptions, resolve_device
+from experiment.pretrained_cache import load_or_pretrain_backbone
+from experiment.run_folder import RunFolder, RunFolderOptions
+from models import ARCHS, HeadOptions, NetworkOptions, SobelOptions, create_model
+from semisup import ALGORITHMS
+from training.learner import (
+    CompileOptions,
+    EmaOptions,
+    Learner,
+    OptimizerOptions,
+    create_optimizer,
+)
+from training.lr_schedule import ScheduleOptions
+from unsup import PRETRAINERS, PretrainingOptions
+from utils import fingerprints
+from utils.options.option import OptionValues, kwargs_for
+from utils.options.schema import check_options_fit_data, identity_options
+from utils.seeding import derive_seed, rng_for
+
+
+def dataset_spec(options: OptionValues) -> DatasetSpec:
+    """The entry of DATASETS that the options select."""
+    return DATASETS[options.of(DatasetOptions).dataset]
+
+
+def derive_split_seed(options: OptionValues) -> int:
+    """The run's seed: splits differ in more than their labels."""
+    return derive_seed(options.of(SeedOptions).seed, "split", options.of(DataOptions).split)
+
+
+def split_file_paths(options: OptionValues, fingerprint: str) -> list[Path]:
+    """Where the split of these data is or will be; none if the first labels are of no split."""
+    if options.of(MethodOptions).initial != INITIAL_BALANCED:
+        return []
+    name = options.of(DatasetOptions).dataset
+    folder = splits.split_folder_name(name, fingerprint if DATASETS[name].is_custom else "")
+    size = options.of(BudgetOptions).initial_size
+    return [splits.split_path(folder, size, options.of(DataOptions).split)]
+
+
+def source_file_stats(options: OptionValues) -> dict:
+    """Sizes and times of the data's files, and of the split's if its name does not depend on the
+    data."""
+    spec = dataset_spec(options)
+    paths = sorted(spec.list_files(options.of(DataOptions).data_root)) if spec.list_files else []
+    split = [] if spec.is_custom else split_file_paths(options, "")
+    return fingerprints.file_stats([*paths, *split])
+
+
+def write_missing_split(options: OptionValues, dataset: ActiveDataset) -> dict:
+    """Write the split's file if it is missing; -> its size and time, if it was."""
+    paths = split_file_paths(options, dataset.fingerprint)
+    return fingerprints.file_stats(
+        [path for path in paths if splits.write_missing_split(path, dataset)]
+    )
+
+
+def open_dataset(options: OptionValues) -> ActiveDataset:
+    """Read and check the data; nothing is written."""
+    spec, device = dataset_spec(options), options.of(DeviceOptions)
+    initial = options.of(MethodOptions).initial
+    dataset = load_active_dataset(
+        spec,
+        options.of(DataOptions).data_root,
+        name=options.of(DatasetOptions).dataset,
+        split=options.of(DataOptions).split,
+        size=options.of(BudgetOptions).initial_size,
+        validation=options.of(ValidationOptions).use_val_set,
+        rng=rng_for(derive_split_seed(options), "validation"),
+        device=resolve_device(device.device, device.amp),
+        from_split=initial == INITIAL_BALANCED,
+        use_all_labels=initial == INITIAL_GIVEN,
+        **kwargs_for(options, spec.load),
+    )
+    check_options_fit_data(SCHEMA, options, dataset)
+    return dataset
+
+
+def open_dataset_with_file_stats(options: OptionValues) -> tuple[ActiveDataset, dict]:
+    """The data, and sizes and times of the files that they and the split are read from."""
+    before = source_file_stats(options)
+    dataset = open_dataset(options)
+    split = fingerprints.file_stats(split_file_paths(options, dataset.fingerprint))
+    return dataset, split | before
+
+
+def run_folder_path(options: OptionValues, name: str) -> Path:
+    """<out>/<dataset>/budget<b>/<arch>/<method>[_with_<algorithm>][_pretrained]/<name>/split<k>, or
+    --run-dir."""
+    folder = options.of(RunFolderOptions)
+    if folder.run_dir:
+        return Path(folder.run_dir)
+    algorithm, method = semisup.algorithm_name(options), options.of(MethodOptions).al_method
+    method += f"_with_{algorithm}" if algorithm != semisup.DEFAULT else ""
+    method += "_pretrained" if options.of(PretrainingOptions).add_unsupervised_pretraining else ""
+    return Path(
+        folder.out,
+        options.of(DatasetOptions).dataset,
+        f"budget{options.of(BudgetOptions).al_budget}",
+        options.of(NetworkOptions).arch,
+        method,
+        name,
+        f"split{options.of(DataOptions).split}",
+    )
+
+
+def find_finished_run(options: OptionValues) -> Path | None:
+    """The folder of the finished run with these options; None where there is none, or where only
+    the data could tell."""
+    folder = options.of(RunFolderOptions)
+    if not folder.resume or dataset_spec(options).list_files is None:
+        return None
+    sources = source_file_stats(options)
+    return finished_runs.match_finished_run(
+        run_folder_path(options, "*"),
+        identity_options(SCHEMA, options),
+        lambda data: fingerprints.file_stats(split_file_paths(options, data)) | sources,
+        options.of(BudgetOptions).al_nb_cycles,
+        folder.exp_name,
+    )
+
+
+def open_run_folder(options: OptionValues, dataset: ActiveDataset) -> RunFolder:
+    """The run's folder, locked; what it holds belongs to this run, or it is new."""
+    labels = fingerprints.array_digest(
+        dataset.dataset_indices[dataset.initial_indices], dataset.initial_labels
+    )
+    run_identity = identity.make_identity(
+        identity_options(SCHEMA, options), dataset.fingerprint, initial=labels
+    )
+    folder = options.of(RunFolderOptions)
+    return RunFolder(
+        run_folder_path(options, finished_runs.run_folder_name(run_identity, folder.exp_name)),
+        {**options.as_dict(), "identity": run_identity},
+        device=dataset.images.device,
+        resume=folder.resume,
+        eval_prefixes=tuple(dataset.eval_sets),
+        tensorboard=folder.tensorboard,
+    )
+
+
+def network_factory(options: OptionValues, dataset: Any) -> partial:
+    """What makes a network, with weights from torch's default generator.
+
+    dataset: its num_classes, channels and size."""
+    arch = options.of(NetworkOptions).arch
+    return partial(
+        create_model,
+        arch,
+        num_classes=dataset.num_classes,
+        in_channels=dataset.channels,
+        size=dataset.size,
+        unit_length=options.of(NetworkOptions).isL2,
+        sobel=options.of(SobelOptions).sobel,
+        head_dropout=options.of(HeadOptions).head_dropout,
+        **kwargs_for(options, ARCHS[arch].make_backbone),
+    )
+
+
+def make_learner(options: OptionValues, dataset: ActiveDataset) -> Learner:
+    """A network on its device, with what trains it."""
+    algorithm, device = ALGORITHMS[semisup.algorithm_name(options)], dataset.images.device
+    optimizer, schedule = options.of(OptimizerOptions), options.of(ScheduleOptions)
+    loss_options = kwargs_for(options, algorithm.make_loss)
+    compile_network = options.of(CompileOptions).compile
+    return Learner(
+        network_factory(options, dataset)().to(device),
+        make_optimizer=partial(
+            create_optimizer,
+            lr=schedule.lr,
+            momentum=optimizer.momentum,
+            nesterov=optimizer.nesterov,
+            weight_decay=optimizer.weight_decay,
+        ),
+        make_loss=lambda: algorithm.make_loss(dataset.num_classes, **loss_options).to(device),
+        ema=options.of(EmaOptions).ema,
+        example_images=dataset.images.plain_batch(slice(0, 2)) if compile_network else None,
+    )
+
+
+def load_or_pretrain_weights(
+    options: OptionValues, run_folder: RunFolder, dataset: ActiveDataset
+) -> dict | None:
+    """The backbone's weights that every cycle starts from; None without pre-training.
+
+    They come from the cache that all splits and methods share, or are learned now."""
+    pretraining, seed = options.of(PretrainingOptions), options.of(SeedOptions).seed
+    if not pretraining.add_unsupervised_pretraining:
+        return None
+    pretrainer = PRETRAINERS[pretraining.pretraining_method]
+    groups = (
+        DatasetOptions,
+        *dataset_spec(options).groups(),
+        NetworkOptions,
+        SobelOptions,
+        *ARCHS[options.of(NetworkOptions).arch].groups(),
+        PretrainingOptions,
+        *pretrainer.groups(),
+        DeviceOptions,
+        SeedOptions,
+    )
+    weights_options = identity_options(SCHEMA, options, groups)
+    folder = options.of(RunFolderOptions)
+    torch.manual_seed(derive_seed(seed, "pretraining weights"))
+    with run_folder.time_stage("all", "pretrain"):
+        return load_or_pretrain_backbone(
+            str(Path(folder.out, "pretrained")),
+            network_factory(options, dataset)(head_dropout=0).to(dataset.images.device),
+            dataset.all_images,
+            pretrainer,
+            identity.make_identity(weights_options, dataset.fingerprint),
+            relearn=(
+                pretraining.learn_unsupervised_pretraining and run_folder.last_checkpoint is None
+            ),
+            checkpoint_epochs=folder.checkpoint_epochs,
+            num_classes=dataset.num_classes,
+            seed=seed,
+            amp=options.of(DeviceOptions).amp,
+            **kwargs_for(options, pretrainer.pretrain),
+        )
