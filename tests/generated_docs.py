@@ -1,8 +1,10 @@
-"""Documentation that follows from the code: python -m tests.generated_docs writes it."""
+"""What follows from the code, written by python -m tests.generated_docs: docs/options.md and
+tests/messages.txt."""
 
 import sys
 
 from experiment.config import SCHEMA
+from tests import messages
 from tests.conftest import ROOT
 from utils.options.options_table import markdown_tables
 
@@ -23,4 +25,5 @@ def render_options() -> str:
 
 if __name__ == "__main__":
     OPTIONS.write_text(render_options())
+    messages.FILE.write_text(messages.render_messages())
     sys.exit(0)
