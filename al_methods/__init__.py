@@ -1,4 +1,4 @@
-"""Acquisition: which images to label next.  One method a file, one row each in METHODS."""
+"""Acquisition: which images to label next.  One method per file, one entry each in METHODS."""
 
 import inspect
 from dataclasses import dataclass
@@ -37,6 +37,8 @@ from utils.options.option import (
 )
 from utils.options.schema import Registry
 
+Array = np.ndarray | torch.Tensor
+
 METHODS = {
     "random": Method(random_sampling.pick, needs_no_labels=True),
     "uncertainty_entropy": Method(entropy.pick, needs=("probs",)),
@@ -59,7 +61,7 @@ INITIAL_BALANCED = "balanced"
 INITIAL_GIVEN = "given"
 INITIAL_CHOICES = (
     INITIAL_BALANCED,
-    *(name for name, row in METHODS.items() if row.needs_no_labels),
+    *(name for name, method in METHODS.items() if method.needs_no_labels),
     INITIAL_GIVEN,
 )
 
@@ -82,7 +84,7 @@ class MethodOptions(OptionGroup):
 
 
 def initial_method_name(options: OptionValues) -> str | None:
-    """The method that chooses the first labels; None where a split or the data give them."""
+    """The method that chooses the first labels; None where a split or the data provide them."""
     return None if options.initial in (INITIAL_BALANCED, INITIAL_GIVEN) else options.initial
 
 
@@ -97,17 +99,27 @@ INITIAL_REGISTRY = Registry(
 
 
 def select(
-    method, *, features=None, probs=None, labels, budget, rng, num_classes=None, **more
+    method: str,
+    *,
+    features: Array | None = None,
+    probs: Array | None = None,
+    labels: Array,
+    budget: int,
+    rng: np.random.Generator,
+    num_classes: int | None = None,
+    **inputs_and_options: Any,
 ) -> np.ndarray:
-    """The `budget` images to label next, distinct and unlabeled, in order of choice.
+    """Choose the next images to label.
 
-    features: (N, d) and probs: (N, C) over the whole training set, only where the method needs
-    them.
+    method: a key of METHODS.
+    features: (N, d), probs: (N, C) softmax, both over the whole training set.
     labels: (N,) int64, -1 where unknown.
-    rng: numpy Generator.
-    num_classes: for methods that use it.
-    more: the method's other inputs, N rows each, and its options by name, lp_k=10 or k=10.
-    -> (budget,) int64, indices into the training set.
+    budget: number of images to choose.
+    rng: the source of all random choices.
+    num_classes: number of classes, for methods that use it.
+    inputs_and_options: the other inputs of the method, with N rows each, and its options by name,
+    as lp_k=10 or k=10.
+    -> (budget,) int64, distinct indices of unlabeled images, in order of choice.
 
     Inputs that the method does not need are ignored.  If the method prefers pretrained_features
     and they are given, they replace features, unless it needs both.  Raises ValueError for an
@@ -120,25 +132,29 @@ def select(
     unlabeled = int((labels < 0).sum())
     if not 1 <= budget <= unlabeled:
         raise ValueError(f"budget must be between 1 and {unlabeled} unlabeled images, not {budget}")
-    known = method_input_names()
-    groups = _make_groups(method, {name: v for name, v in more.items() if name not in known})
-    arrays = {"features": features, "probs": probs, **more}
+    input_names = method_input_names()
+    options = {name: v for name, v in inputs_and_options.items() if name not in input_names}
+    groups = _make_groups(method, options)
+    arrays = {"features": features, "probs": probs, **inputs_and_options}
     needs = resolve_needs(entry.needs, groups)
     for name, other in entry.substitutes_for(needs).items():
         if arrays.get(other) is not None:
             arrays[name] = arrays[other]
-    inputs = {name: _validate_input(method, name, arrays.get(name), len(labels)) for name in needs}
+    inputs: dict[str, Any] = {
+        name: _validate_input(method, name, arrays.get(name), len(labels)) for name in needs
+    }
     parameters = inspect.signature(entry.pick).parameters
     if "num_classes" in parameters:
         inputs["num_classes"] = num_classes
-    own = {name: group for name, group in groups.items() if name in parameters}
-    return entry.pick(labels=labels, budget=int(budget), rng=rng, **inputs, **own)
+    inputs |= {name: group for name, group in groups.items() if name in parameters}
+    return entry.pick(labels=labels, budget=int(budget), rng=rng, **inputs)
 
 
 def _make_groups(method: str, values: dict[str, Any]) -> dict[str, OptionGroup]:
-    """The groups of options that a method takes, with these values, by the parameter's name.
+    """The option groups that a method takes, with these values, by the parameter's name.
 
-    Raises ValueError for an option that the method does not read."""
+    values: options by name, with or without the prefix lp_.  Raises ValueError for an option that
+    the method does not read."""
     functions = METHODS[method].functions()
     classes = {name: group for f in functions for name, group in group_parameters(f).items()}
     names = {one.name for group in classes.values() for one in options_of(group)}
@@ -154,18 +170,19 @@ def _make_groups(method: str, values: dict[str, Any]) -> dict[str, OptionGroup]:
 
 
 def method_input_names() -> set[str]:
-    """All that any method may need of the network."""
-    fixed = [row.needs for row in METHODS.values() if not callable(row.needs)]
-    better = [row.substitutes.values() for row in METHODS.values()]
-    return {*ALL_GRAPH_NEEDS, *(name for names in (*fixed, *better) for name in names)}
+    """All inputs that any method may need or prefer."""
+    needs = [entry.needs for entry in METHODS.values() if not callable(entry.needs)]
+    preferred = [entry.substitutes.values() for entry in METHODS.values()]
+    return {*ALL_GRAPH_NEEDS, *(name for names in (*needs, *preferred) for name in names)}
 
 
-def _validate_input(method: str, name: str, array, count: int) -> torch.Tensor:
-    """What a method needs, as float32 on its device."""
+def _validate_input(method: str, name: str, array: Array | None, count: int) -> torch.Tensor:
+    """The input as float32 on its device.  Raises ValueError where it is missing, not finite or of
+    another number of rows than `count`."""
     if array is None:
         raise ValueError(f"{method} needs {name}")
     tensor = torch.as_tensor(array, dtype=torch.float32)
-    # The least and the largest are not finite where any is not, and cost a single pass.
+    # Minimum and maximum are not finite if any value is not, and need a single pass.
     if (tensor.ndim and len(tensor) != count) or not torch.stack(tensor.aminmax()).isfinite().all():
-        raise ValueError(f"{name} must be finite, one row for each of {count} labels")
+        raise ValueError(f"{name} must be finite, with one row per label ({count})")
     return tensor

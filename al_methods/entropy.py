@@ -1,6 +1,7 @@
 """Uncertainty sampling by entropy (Shannon, 1948; Settles, 2009, section 2.1).
 
-Picks the images whose predicted class distribution p has the largest H(p) = −Σ_c p_c log p_c.
+Picks the images whose predicted class distribution p has the largest entropy
+H(p) = −Σ_c p_c log p_c.
 """
 
 import numpy as np
@@ -11,7 +12,15 @@ from utils.arrays import as_numpy
 from utils.ranking import top_candidates
 
 
-def pick(*, probs: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
-    """probs: (N, C) softmax; labels: (N,) int64, -1 where unknown -> (budget,) int64."""
+def pick(
+    *,
+    probs: torch.Tensor,
+    labels: np.ndarray,
+    budget: int,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Images to label next, in order: (budget,) int64.
+
+    probs: (N, C) softmax; labels: (N,) int64, -1 where unknown."""
     entropies = scipy.special.entr(as_numpy(probs, np.float64)).sum(axis=1)  # (N,) nats
     return top_candidates(entropies, budget, np.flatnonzero(labels < 0))

@@ -1,16 +1,16 @@
 """jLP, acquisition by joint label propagation.
 
 Source: Siméoni et al., "Rethinking deep active learning: using unlabeled data at model training",
-ICPR 2020, section 3 (jLP).  On label propagation's graph, solve (I − αW) f = y with y = 1 on
+ICPR 2020, section 3 (jLP).  On the graph of label propagation, solve (I − αW) f = y with y = 1 on
 the labeled images; the image that the labels reach least, argmin f, is picked and joins y.
 
 The system is linear: f after a pick is f plus the solution for the pick's own column of the
-inverse, which has no negative entry, so f only grows.  Columns are therefore solved in blocks, for
-the images that f is lowest at; picks are taken as long as the lowest is among them.  They are the
-picks of one solve after another.
+inverse.  This has no negative entry, so f only grows.  Columns are therefore solved in blocks, for
+the images with the lowest f, and picks are taken for as long as the lowest image is among them.
+These are the picks of one solve after another.
 
-Where no label reaches an unlabeled image (α of 0, no edge between them) all are wanted alike, and
-the picks are the lowest indices.
+Where no label reaches any unlabeled image (α = 0, or no edge between them), f is zero on all of
+them and the lowest indices are picked.
 """
 
 import logging
@@ -35,15 +35,18 @@ def pick(
     labels: np.ndarray,
     budget: int,
     graph: GraphOptions,
-    rng=None,
+    rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """features: (N, d); labels: (N,) int64, -1 where unknown -> (budget,) int64, in order."""
+    """Images to label next, in order: (budget,) int64.
+
+    features: (N, d); labels: (N,) int64, -1 where unknown."""
     system = DiffusionSolver(affinity(features, **affinity_settings(graph)), graph.lp_alpha)
     unlabeled = labels < 0
     f = as_numpy(system.solve((~unlabeled).astype(np.float32)), np.float64)  # (N,)
     if not f[unlabeled].any():
-        log.info("jlp: no label reaches an unlabeled image; the picks are the lowest indices")
-    columns, picks = {}, []
+        log.info("jlp: no label reaches an unlabeled image; picking the lowest indices")
+    columns: dict[int, np.ndarray] = {}
+    picks: list[int] = []
     while len(picks) < budget:
         candidates = np.flatnonzero(unlabeled)
         chosen = int(top_candidates(-f, 1, candidates)[0])
@@ -55,15 +58,21 @@ def pick(
     return np.array(picks, dtype=np.int64)
 
 
-def _solve_columns(system, f, candidates, columns: dict, wanted: int) -> dict:
-    """Columns of the inverse for the images of lowest f, those in `columns` among them.
+def _solve_columns(
+    system: DiffusionSolver,
+    f: np.ndarray,
+    candidates: np.ndarray,
+    columns: dict[int, np.ndarray],
+    max_new: int,
+) -> dict[int, np.ndarray]:
+    """Columns of the inverse, image -> (N,) float32, for the candidates with the lowest f.
 
-    -> image: (N,) float32.  Columns that f has left behind are dropped first."""
-    lowest = top_candidates(-f, min(MAX_CACHED_COLUMNS, len(candidates)), candidates)
-    columns = {image: columns[image] for image in lowest.tolist() if image in columns}
-    new = [image for image in lowest.tolist() if image not in columns][
-        : min(MAX_BLOCK_COLUMNS, wanted)
-    ]
+    columns: those solved before; the ones of images whose f is no longer among the lowest are
+    dropped.  max_new: how many columns to solve at most."""
+    lowest = top_candidates(-f, min(MAX_CACHED_COLUMNS, len(candidates)), candidates).tolist()
+    columns = {image: columns[image] for image in lowest if image in columns}
+    missing = [image for image in lowest if image not in columns]
+    new = missing[: min(MAX_BLOCK_COLUMNS, max_new)]
     sides = np.zeros((len(f), len(new)), dtype=np.float32)
     sides[new, np.arange(len(new))] = 1
     solutions = np.maximum(as_numpy(system.solve(sides).T), 0)

@@ -10,7 +10,15 @@ from utils.arrays import as_numpy
 from utils.ranking import top_candidates
 
 
-def pick(*, probs: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
-    """probs: (N, C) softmax; labels: (N,) int64, -1 where unknown -> (budget,) int64."""
+def pick(
+    *,
+    probs: torch.Tensor,
+    labels: np.ndarray,
+    budget: int,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Images to label next, in order: (budget,) int64.
+
+    probs: (N, C) softmax; labels: (N,) int64, -1 where unknown."""
     confidences = as_numpy(probs, np.float64).max(axis=1)  # (N,)
     return top_candidates(-confidences, budget, np.flatnonzero(labels < 0))

@@ -11,8 +11,16 @@ from utils.arrays import as_numpy
 from utils.ranking import top_candidates
 
 
-def pick(*, probs: torch.Tensor, labels: np.ndarray, budget: int, rng=None) -> np.ndarray:
-    """probs: (N, C) softmax, C > 1; labels: (N,) int64, -1 where unknown -> (budget,) int64."""
+def pick(
+    *,
+    probs: torch.Tensor,
+    labels: np.ndarray,
+    budget: int,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Images to label next, in order: (budget,) int64.
+
+    probs: (N, C) softmax, C > 1; labels: (N,) int64, -1 where unknown."""
     ordered = np.sort(as_numpy(probs, np.float64), axis=1)  # (N, C) ascending
     margins = ordered[:, -1] - ordered[:, -2]
     return top_candidates(-margins, budget, np.flatnonzero(labels < 0))

@@ -1,8 +1,8 @@
 """MaxHerding: greedy generalised coverage with a Gaussian kernel.
 
 Source: Bae, Noh & Sutherland, "Generalized coverage for more robust low-budget active learning",
-ECCV 2024: the coverage C_k(L) = E_x max_{x' in L} k(x, x') of section 3, its greedy maximisation
-in section 4.  k(x, x') = exp(−‖x − x'‖² / σ²) with σ = 1 between features of unit length; the
+ECCV 2024: the coverage C_k(L) = E_x max_{x' in L} k(x, x') of section 3, maximised greedily as in
+section 4.  k(x, x') = exp(−‖x − x'‖² / σ²) with σ = 1 between features of unit length; the
 expectation is the mean over all training images.
 """
 
@@ -17,10 +17,15 @@ SIGMA = 1.0
 
 
 def pick(
-    *, pretrained_features: torch.Tensor, labels: np.ndarray, budget: int, rng=None
+    *,
+    pretrained_features: torch.Tensor,
+    labels: np.ndarray,
+    budget: int,
+    rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, all of them perhaps ->
-    (budget,) int64, in order."""
+    """Images to label next, in order: (budget,) int64.
+
+    pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, possibly everywhere."""
     x = F.normalize(pretrained_features)
     picks, _ = select_covering_images(make_gaussian_kernel(x, SIGMA), labels, budget, x.device)
     return np.array(picks, dtype=np.int64)

@@ -4,5 +4,7 @@ import numpy as np
 
 
 def pick(*, labels: np.ndarray, budget: int, rng: np.random.Generator) -> np.ndarray:
-    """labels: (N,) int64, -1 where unknown -> (budget,) int64, uniform without replacement."""
+    """Images to label next, uniform without replacement: (budget,) int64.
+
+    labels: (N,) int64, -1 where unknown."""
     return rng.choice(np.flatnonzero(labels < 0), size=budget, replace=False)

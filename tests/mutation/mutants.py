@@ -28,7 +28,7 @@ MIN_NOTICED = 0.9
 GRAPH = ("acquisition", "fake_cuda", "golden", "graph", "label_propagation")
 TESTS = {  # which test_*.py are run for which modules; others pass through them and take long
     "al_methods": (*GRAPH, "coverage_methods", "uncertainty_methods", "no_pseudo_labels"),
-    "al_methods.balls": ("coverage_methods",),
+    "al_methods.probcover": ("coverage_methods",),
     "al_methods.greedy_coverage": ("coverage_methods",),
     "data": ("ceal", "datasets", "fake_cuda", "label_propagation", "loop"),
     "data.strong_augment": ("strong_augment",),
