@@ -47,8 +47,8 @@ docs: $(VENV)/.group-tests  ## rewrite the documentation that follows from the c
 
 findings:  ## rerun the surprises of other software in findings/
 	@status=0; for script in findings/*.sh; do \
-		if $$script >/dev/null 2>&1; then echo "as written  $$script"; \
-		else echo "CHANGED     $$script (run it to see how)"; status=1; fi; \
+		if PYTHON=$(PYTHON) $$script >/dev/null 2>&1; then echo "as written      $$script"; \
+		else echo "not as written  $$script (run it to see why)"; status=1; fi; \
 	done; exit $$status
 
 stress: $(VENV)/.group-tests  ## kill, damage and starve runs at random; most of an hour
