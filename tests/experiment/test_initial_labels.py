@@ -12,7 +12,7 @@ import main_al
 from al_methods import INITIAL_BALANCED, INITIAL_CHOICES, INITIAL_GIVEN, METHODS, select
 from experiment.checkpoint import load_checkpoint
 from scripts import digits_as_folder
-from tests.al_methods.test_coverage_methods import clumps
+from tests.al_methods.test_coverage_methods import clustered_features
 from tests.commands.test_main_al import rows
 from utils.options.option import asked
 
@@ -29,7 +29,7 @@ def run(folder, words: str) -> list[dict]:
     "name", [name for name in INITIAL_CHOICES if name not in (INITIAL_BALANCED, INITIAL_GIVEN)]
 )
 def test_a_method_chooses_without_a_label(name):
-    x, labels = clumps(), np.full(150, -1)
+    x, labels = clustered_features(), np.full(150, -1)
     given = {need: x for need in asked(METHODS[name].needs, {})}
     picks = select(name, **given, labels=labels, budget=12, rng=np.random.default_rng(0))
     assert len(set(picks.tolist())) == 12 and picks.min() >= 0
