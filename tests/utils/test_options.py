@@ -1,140 +1,463 @@
-"""Options: declaration, keyword argument, README and identity cannot disagree; each one matters."""
+"""Options: parser, defaults, refusals, identity and documentation follow from their declaration."""
 
-import ast
+import argparse
+import dataclasses
+import functools
 import hashlib
 import inspect
+import sys
+import types
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 import main_al
-from data.active_dataset import BUDGET, PROBLEM, load_active_dataset
-from data.batches import BATCHES, batches_of_used_images
-from experiment import experiment
-from models import HEAD, NETWORK, create_model
+from experiment.config import SCHEMA
 from tests import generated_docs
-from tests.conftest import ROOT
-from training.learner import LEARNER, OPTIMIZER, Learner, create_optimizer
-from training.lr_schedule import SCHEDULE, learning_rate
-from training.network_outputs import OUTPUT_FUNCTIONS
 from utils.errors import UserError
-from utils.options.converters import non_negative_integer
-from utils.options.option import Choice, Option, Part, Row, keywords
+from utils.options.cli import OneLineErrorParser
+from utils.options.converters import (
+    comma_separated,
+    make_number_type,
+    non_empty_text,
+    non_negative_integer,
+    one_of,
+    parse_boolean,
+    type_or_word,
+)
+from utils.options.option import (
+    Component,
+    Condition,
+    OptionGroup,
+    OptionValues,
+    group_parameters,
+    kwargs_for,
+    option,
+    options_of,
+    resolve_needs,
+    unread_options,
+)
+from utils.options.options_table import markdown_tables
 from utils.options.schema import (
-    Declared,
+    ALWAYS_IN_IDENTITY,
+    OptionSchema,
+    Registry,
+    add_options,
     build_parser,
     fill_defaults,
     identity_options,
     options_by_section,
+    parse_options,
     refuse_unused_options,
+    validate_options,
 )
 
-READERS = (
-    (PROBLEM, load_active_dataset),
-    (BUDGET, load_active_dataset),
-    (NETWORK, create_model),
-    (HEAD, create_model),
-    (SCHEDULE, learning_rate),
-    (BATCHES, batches_of_used_images),
-    (OPTIMIZER, create_optimizer),
-    (LEARNER, Learner),
-)
-OPTIONS = [
-    option for some in options_by_section(experiment.option_schema()).values() for option in some
-]
+OPTIONS = SCHEMA.options()
 
 
-def parsed(words: str):
-    parser = build_parser(experiment.option_schema(), prog="main_al.py", description="", epilog="")
-    given = vars(parser.parse_args(words.split()))
-    return fill_defaults(experiment.option_schema(), given), given
+def parse(words: str) -> tuple[OptionValues, dict]:
+    """All options and those of the command line; nothing is refused."""
+    parser = build_parser(SCHEMA, prog="main_al.py", description="", epilog="")
+    explicit = vars(parser.parse_args(words.split()))
+    return fill_defaults(SCHEMA, explicit), explicit
 
 
-COMMANDS = ("main_al.py", "experiment.py", "oracle.py")
+def error_of(words: str) -> str:
+    with pytest.raises(UserError) as caught:
+        validate_options(SCHEMA, parse(words)[1])
+    return str(caught.value)
 
 
-def read_by_hand() -> set[str]:
-    """The options that the commands themselves read, as args.NAME."""
-    trees = [ast.parse((ROOT / name).read_text()) for name in COMMANDS]
-    trees += [
-        ast.parse((ROOT / p / "__init__.py").read_text())
-        for p in ("al_methods", "semisup", "unsup")
-    ]
-    attributes = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
-    return {
-        node.attr
-        for node in attributes
-        if (isinstance(node.value, ast.Name) and node.value.id == "args")
-        or (isinstance(node.value, ast.Attribute) and node.value.attr == "args")
-    }
+# ---- A schema of its own: what a declaration can say.
 
 
-def functions_of(row: Row) -> list:
-    values = [getattr(row, name) for name in vars(row) if name not in ("check", "fits")]
-    needs = getattr(row, "needs", ())
-    values += (
-        []
-        if callable(needs)
-        else [OUTPUT_FUNCTIONS[name] for name in needs if name in OUTPUT_FUNCTIONS]
+@dataclass(frozen=True)
+class TopOptions(OptionGroup):
+    section = "top"
+    first: str = option("a", "The entry of the first registry.")
+    second: str = option("c", "The entry of the second registry.")
+    cycles: int = option(1, "The number of cycles to run.", type=non_negative_integer)
+    verbose: bool = option(False, "Whether to print every step.", identity=False)
+
+
+@dataclass(frozen=True)
+class DepthOptions(OptionGroup):
+    section = "depth"
+    depth: int = option(1, "How deep to go.", type=non_negative_integer, after_first_cycle=True)
+    twice: int = option(None, "Twice the depth.", default_from=lambda options: 2 * options.depth)
+
+    def check(self, options: OptionValues) -> None:
+        if self.depth > 100:
+            raise UserError("--depth is too deep")
+
+
+@dataclass(frozen=True)
+class WidthOptions(OptionGroup):
+    section = "width"
+    width: int = option(
+        2,
+        "How wide to be.",
+        type=non_negative_integer,
+        read_if=Condition(lambda options: options.second == "c", "--second c"),
     )
-    readers = [function for part, function in READERS if part is row]
-    return [value for value in values if callable(value)] + readers
 
 
-def test_a_declared_keyword_and_default_are_the_functions_own():
-    """And what is no keyword argument is read by the commands themselves."""
-    by_hand = read_by_hand()
-    for _, row in experiment.option_schema().components_by_title():
-        taking = [inspect.signature(f).parameters for f in functions_of(row)]
-        for option in row.options:
-            found = [p[option.keyword] for p in taking if option.keyword in p]
-            switch = option.name.startswith("add_")
-            assert found or switch or option.name in by_hand | {"data_root"}, option.name
-            for parameter in found:
-                if parameter.default is not inspect.Parameter.empty:
-                    assert parameter.default == option.default, option.name
+@dataclass(frozen=True, kw_only=True)
+class Entry(Component):
+    run: object = None
 
 
-def test_every_keyword_argument_with_a_default_is_an_option():
-    """What a row's functions take beside what they are given has been declared."""
-    given = {"amp", "resume", "after_epoch", "rng", "num_classes"}
-    for _, row in experiment.option_schema().components_by_title():
-        if isinstance(row, Part):
-            continue
-        for function in functions_of(row):
-            for name, parameter in inspect.signature(function).parameters.items():
-                own = {option.keyword for option in (*row.options, *BATCHES.options)}
-                optional = parameter.default is not inspect.Parameter.empty
-                keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-                if optional and keyword and name not in given | _bound(function):
-                    assert name in own, f"{function}: {name}"
+def use_depth(*, depth: DepthOptions) -> int:
+    return depth.depth + depth.twice
 
 
-def _bound(function) -> set[str]:
-    """The keyword arguments that a partial function has already."""
-    return set(getattr(function, "keywords", {}))
+def use_width(*, width: WidthOptions) -> int:
+    return width.width
 
 
-def test_the_readme_has_the_options_as_they_are_declared():
-    assert generated_docs.README.read_text() == generated_docs.current(), "run `make readme`"
+FIRST = {"a": Entry(run=use_depth), "b": Entry(defaults={"width": 7})}
+SECOND = {
+    "c": Entry(run=use_width, defaults_with={"b": {"width": 9}}),
+    "d": Entry(run=use_width, defaults_with={"b": {}, "a": {"twice": 50}}),
+}
+SMALL = OptionSchema(
+    groups=(TopOptions,),
+    registries=(
+        Registry(FIRST, lambda options: options.first, "--first {}"),
+        Registry(SECOND, lambda options: options.second, "--second {}", after_first_cycle=True),
+    ),
+    repeats=Condition(lambda options: options.cycles > 1, "--cycles above 1"),
+    last_section="depth",
+)
 
 
-def test_names_are_one_apart():
-    names = [option.name for option in OPTIONS]
-    flags = [flag for option in OPTIONS for flag in option.flags]
-    assert len(set(names)) == len(names) and len(set(flags)) == len(flags)
+def test_sections_follow_the_groups():
+    sections = options_by_section(SMALL)
+    assert list(sections) == ["top", "width", "depth"]  # depth was declared to be last
+    assert [one.name for one in sections["depth"]] == ["depth", "twice"]
 
 
-def test_the_keywords_of_a_function():
-    options = (Option("x_depth", 3, "", keyword="depth"), Option("x_other", 1, ""))
-    args, _ = parsed("")
-    args.x_depth, args.x_other = 5, 6
-    assert keywords(args, options, lambda depth: 0) == {"depth": 5}
-    assert keywords(args, options, lambda depth: 0, lambda x_other: 0) == {
-        "depth": 5,
-        "x_other": 6,
+@pytest.mark.parametrize(
+    "explicit, expected",
+    [
+        ({}, {"width": 2, "depth": 1, "twice": 2}),
+        ({"depth": 3}, {"twice": 6}),
+        ({"depth": 3, "twice": 5}, {"twice": 5}),
+        ({"first": "b", "second": "c"}, {"width": 9}),  # defaults_with replaces defaults
+        ({"first": "b", "second": "d"}, {"width": 7}),
+        ({"first": "b", "width": 3}, {"width": 3}),
+        ({"second": "d"}, {"twice": 50}),  # a better default replaces default_from
+    ],
+)
+def test_defaults_of_entries(explicit, expected):
+    values = fill_defaults(SMALL, explicit)
+    assert {name: getattr(values, name) for name in expected} == expected
+
+
+def test_defaults_with_apply_in_the_order_of_the_declaration():
+    """Also where both registries have an entry of the same name."""
+    entries = {"same": Entry(defaults_with={"same": {"width": 3}, "other": {"width": 4}})}
+    others = {"same": Entry(), "other": Entry(run=use_width)}
+    schema = dataclasses.replace(
+        SMALL,
+        registries=(
+            Registry(others, lambda options: "same", "--third {}"),
+            Registry(entries, lambda options: "same", "--first {}"),
+            Registry(others, lambda options: "other", "--second {}"),
+        ),
+    )
+    assert fill_defaults(schema, {}).width == 4
+
+
+def test_a_default_may_select_an_entry():
+    """The better default of one registry chooses the entry of a later one."""
+    first = {"a": Entry(defaults={"second": "d"}), "b": Entry()}
+    schema = dataclasses.replace(
+        SMALL,
+        registries=(dataclasses.replace(SMALL.registries[0], entries=first), *SMALL.registries[1:]),
+    )
+    keys = [key for _, key, _ in schema.selections(fill_defaults(schema, {}))]
+    assert keys == ["a", "d"]
+    keys = [key for _, key, _ in schema.selections(fill_defaults(schema, {"first": "b"}))]
+    assert keys == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    "explicit, flag, needed",
+    [
+        ({"first": "b", "depth": 3, "cycles": 2}, "--depth", "--first a"),
+        ({"depth": 3}, "--depth", "--cycles above 1"),  # after_first_cycle of the option
+        ({"width": 3}, "--width", "--cycles above 1"),  # after_first_cycle of the registry
+        ({"width": 3, "cycles": 2, "second": "d"}, "--width", "--second c"),  # read_if
+    ],
+)
+def test_options_without_effect_are_refused(explicit, flag, needed):
+    with pytest.raises(UserError) as caught:
+        refuse_unused_options(SMALL, fill_defaults(SMALL, explicit), explicit)
+    message = str(caught.value)
+    assert message.startswith(f"{flag} has no effect") and message.endswith(f" {needed}")
+
+
+def test_options_with_an_effect_are_accepted():
+    for explicit in (
+        {"depth": 3, "cycles": 2},
+        {"width": 3, "cycles": 2},
+        {"verbose": False, "first": "b"},  # a switch that is off by default
+    ):
+        assert validate_options(SMALL, explicit).as_dict().items() >= explicit.items()
+
+
+def test_groups_and_schema_are_checked():
+    with pytest.raises(UserError, match="too deep"):
+        validate_options(SMALL, {"depth": 101, "cycles": 2})
+    validate_options(SMALL, {"first": "b", "cycles": 2})  # the group of another entry
+
+    def check(options):
+        if options.cycles > 5:
+            raise UserError("too many cycles")
+
+    schema = dataclasses.replace(SMALL, checks=(check,))
+    with pytest.raises(UserError, match="too many cycles"):
+        validate_options(schema, {"cycles": 6})
+
+
+def test_identity_leaves_out_new_options_at_their_default():
+    def identity(**explicit):
+        return identity_options(SMALL, fill_defaults(SMALL, explicit))
+
+    assert identity() == {"twice": 2}  # which follows from others and has no default of its own
+    assert identity(depth=3) == {"depth": 3, "twice": 6}
+    assert identity(verbose=True) == identity()
+    assert identity(width=3)["width"] == 3 and "width" not in identity(width=3, second="d")
+    assert identity(width=3, cycles=1) | {"cycles": 2} == identity(width=3, cycles=2)
+
+
+def test_old_options_are_always_in_the_identity():
+    """A run at the defaults has those of them that it reads."""
+    names = {one.name for one in OPTIONS}
+    assert names >= ALWAYS_IN_IDENTITY
+    values, _ = parse("")
+    groups = SCHEMA.active_groups(values)
+    read = {
+        one.name
+        for group in groups
+        for one in options_of(group)
+        if one.identity and (one.read_if is None or one.read_if.holds(values))
     }
-    assert keywords(args, options, lambda: 0) == {}
+    assert ALWAYS_IN_IDENTITY & read <= set(identity_options(SCHEMA, values))
+    assert "initial" in read - ALWAYS_IN_IDENTITY  # newer
+    assert "initial" not in identity_options(SCHEMA, values)
+    assert "initial" in identity_options(SCHEMA, parse("--initial random")[0])
+
+
+def test_identity_of_some_groups():
+    values = fill_defaults(SMALL, {"depth": 4, "width": 5})
+    assert identity_options(SMALL, values, [WidthOptions]) == {"width": 5}
+
+
+def test_functions_receive_groups():
+    values = fill_defaults(SMALL, {"depth": 3})
+
+    def both(*, width: WidthOptions, own: DepthOptions, other: int = 3) -> DepthOptions: ...
+
+    assert kwargs_for(values, use_depth) == {"depth": DepthOptions(3, 6)}
+    assert kwargs_for(values, both) == {"width": WidthOptions(2), "own": DepthOptions(3, 6)}
+    assert kwargs_for(values, use_depth, use_width).keys() == {"depth", "width"}
+    assert kwargs_for(values, functools.partial(both, other=1)) == kwargs_for(values, both)
+    assert kwargs_for(values, lambda: 0) == {}
+    assert use_depth(**kwargs_for(values, use_depth)) == 9
+
+    class Loss:
+        def __init__(self, width: WidthOptions): ...
+
+    assert group_parameters(Loss) == {"width": WidthOptions}
+
+
+def test_needs_may_follow_from_options():
+    def needs(*, width: WidthOptions) -> tuple[str, ...]:
+        return ("features",) * width.width
+
+    assert resolve_needs(("probs",), {}) == ("probs",)
+    groups = {"width": WidthOptions(3), "depth": DepthOptions(1, 2)}
+    assert resolve_needs(needs, groups) == ("features",) * 3
+
+
+def test_option_values():
+    values = OptionValues({"depth": 1, "twice": 2})
+    assert values.depth == 1 and values.of(DepthOptions) == DepthOptions(1, 2)
+    other = values.replace(depth=5)
+    assert (values.depth, other.depth, other.twice) == (1, 5, 2)
+    values.as_dict()["depth"] = 9
+    assert values.depth == 1
+    with pytest.raises(AttributeError, match="no option 'dept'"):
+        _ = values.dept
+
+
+def test_declarations():
+    depth, twice = options_of(DepthOptions)
+    assert (depth.flag, depth.flags, depth.default_words) == ("--depth", ("--depth",), "1")
+    assert twice.default_words == "" and depth.choices == ()
+    by_name = {one.name: one for one in OPTIONS}
+    assert by_name["arch"].flags == ("--arch", "-a") and by_name["arch"].flag == "--arch"
+    assert by_name["sobel"].is_switch and not by_name["flip"].is_switch
+    assert "coreset" in by_name["al_method"].choices
+
+    @dataclass(frozen=True)
+    class Forgotten(OptionGroup):
+        plain: int = 3
+
+    with pytest.raises(TypeError, match=r"Forgotten\.plain"):
+        options_of(Forgotten)
+
+    @dataclass(frozen=True)
+    class ShortFirst(OptionGroup):
+        chosen: int = option(3, "", flags=("-c", "--chosen", "--c"))
+
+    assert options_of(ShortFirst)[0].flag == "--chosen"
+
+
+MODULE = """
+from dataclasses import dataclass
+from functools import cached_property, partial
+from utils.options.option import Component, Condition, OptionGroup, OptionValues, option
+
+@dataclass(frozen=True)
+class Group(OptionGroup):
+    knob: int = option(1, "", read_if=Condition(lambda options: options.knob > 0, ""))
+    add_guest: bool = option(False, "")
+
+    def check(self, options: OptionValues) -> None:
+        assert self.knob
+
+    def check_data(self, options: OptionValues, dataset) -> None:
+        assert self.knob
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Component):
+    run: object
+
+def run(*, group: Group, other: int = 0): {body}
+{more}
+ENTRY = Entry(run=run)
+PARTIAL = Entry(run=partial(run, other=1))
+"""
+
+
+@pytest.mark.parametrize(
+    "body, more, unread",
+    [
+        ("return 0", "", ["knob"]),  # a check and a condition make no use of an option
+        ("return group.knob", "", []),
+        ("return [lambda: group.knob]", "", []),
+        ("return helper(group)", "def helper(group): return group.knob", []),
+        ("return 0", "class A:\n    def read(self, group): return group.knob", []),
+        ("return 0", "class A:\n    @property\n    def read(self): return self.group.knob", []),
+        ("return 0", "class A:\n    @cached_property\n    def read(self): return self.g.knob", []),
+        ("return 0", "class A:\n    @classmethod\n    def read(cls, g): return g.knob", []),
+    ],
+)
+def test_unread_options_are_found(monkeypatch, body, more, unread):
+    """--add-guest counts as read, since it selects the entry."""
+    module = types.ModuleType("guest_module")
+    monkeypatch.setitem(sys.modules, "guest_module", module)
+    exec(compile(MODULE.format(body=body, more=more), "guest_module.py", "exec"), vars(module))
+    assert unread_options(module.ENTRY) == unread_options(module.PARTIAL) == unread
+    entries = {"guest": module.ENTRY}
+    registry = Registry(entries, lambda options: "guest", "--add-{}")
+    schema = dataclasses.replace(SMALL, registries=(registry,))
+    if unread:
+        with pytest.raises(TypeError, match=r"--add-guest .*knob"):
+            build_parser(schema, prog="", description="", epilog="")
+    else:
+        build_parser(schema, prog="", description="", epilog="")
+
+
+# ---- Converters.
+
+
+@pytest.mark.parametrize(
+    "convert, text, value",
+    [
+        (parse_boolean, "Yes", True),
+        (parse_boolean, "0", False),
+        (make_number_type(int, at_least=1), "1", 1),
+        (make_number_type(float, above=0, at_most=1), "1", 1.0),
+        (one_of(("a", "b")), "b", "b"),
+        (comma_separated(("a", "b", "c")), "c, a,c", "a,c"),
+        (type_or_word(non_negative_integer, auto="auto"), "AUTO", "auto"),
+        (type_or_word(non_negative_integer, auto="auto"), "3", 3),
+        (non_empty_text, " a", " a"),
+    ],
+)
+def test_converters(convert, text, value):
+    assert convert(text) == value and type(convert(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    "convert, text, parts",
+    [
+        (parse_boolean, "maybe", ["'maybe'", "True", "False"]),
+        (make_number_type(int, at_least=1), "0", ["'0'", "whole number", "at least 1"]),
+        (make_number_type(int, at_least=1), "1.5", ["'1.5'", "whole number", "at least 1"]),
+        (make_number_type(int), "x", ["'x'", "whole number"]),
+        (make_number_type(float, above=0, below=1), "1", ["'1'", "above 0 and below 1"]),
+        (make_number_type(float, above=0, below=1), "nan", ["'nan'", "above 0 and below 1"]),
+        (make_number_type(float, at_most=1), "1.01", ["'1.01'", "at most 1"]),
+        (make_number_type(int), str(2**63), ["too large", "at most 9223372036854775807"]),
+        (make_number_type(int, sanity_limit=9), "10", ["'10'", "too large", "at most 9"]),
+        (make_number_type(int), "7" * 50 + "x", ["'" + "7" * 37 + "...'"]),
+        (one_of(("a", "b")), "c", ["'c' is unknown", "a, b"]),
+        (comma_separated(("a", "b")), "a,c", ["'c' is unknown", "a, b"]),
+        (comma_separated(("a", "b")), "", ["'' is unknown"]),
+        (type_or_word(non_negative_integer, auto="auto"), "-1", ["'-1'", "at least 0"]),
+        (non_empty_text, " ", ["empty"]),
+    ],
+)
+def test_converters_refuse(convert, text, parts):
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        convert(text)
+    assert all(part in str(caught.value) for part in parts)
+
+
+def test_a_registry_may_grow_after_the_declaration():
+    registry = {"a": 1}
+    convert = one_of(registry)
+    registry["late"] = 2
+    assert convert("late") == "late" and list(convert.names) == ["a", "late"]
+    assert list(type_or_word(convert, true="a").names) == ["a", "late"]
+
+
+# ---- The command line of main_al.py.
+
+
+def test_errors_of_the_command_line(capsys):
+    parser = build_parser(SCHEMA, prog="main_al.py", description="", epilog="")
+    for words, *parts in (
+        ("--al-metod random", "--al-metod", "--al-method?"),
+        ("--zzz", "--zzz", "see --help"),
+        ("--lp-k 5", "--lp-k", "has no effect", "--add-lp", "--al-method jlp"),
+        ("--seed -1", "--seed", "at least 0"),
+        ("--split", "--split", "expected one argument"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            parse_options(parser, SCHEMA, words.split())
+        line = capsys.readouterr().err
+        assert caught.value.code == 2 and line.count("\n") == 1
+        assert line.startswith("main_al.py: error: ") and all(part in line for part in parts)
+
+
+def test_switches_and_values():
+    for words, expected in (("--sobel", True), ("--sobel False", False), ("--sobel yes", True)):
+        assert parse(words)[1] == {"sobel": expected}
+    assert parse("")[1] == {}
+
+
+def test_several_values_for_a_sweep():
+    parser = OneLineErrorParser()
+    add_options(parser, SCHEMA, multiple_values=True)
+    args = vars(parser.parse_args(["--lr", "0.1", "0.2", "--sobel", "--seed", "1"]))
+    assert args == {"lr": ["0.1", "0.2"], "sobel": [], "seed": ["1"]}
 
 
 @pytest.mark.parametrize(
@@ -157,14 +480,14 @@ def test_the_keywords_of_a_function():
         ("--dataset cifar10", {"arch": "cifar_cnn", "pretraining_epochs": 400}),
     ],
 )
-def test_defaults_that_follow(words, expected):
-    args, _ = parsed(words)
-    assert {name: getattr(args, name) for name in expected} == expected
+def test_defaults_of_a_run(words, expected):
+    values, _ = parse(words)
+    assert {name: getattr(values, name) for name in expected} == expected
 
 
-def test_the_identity_is_what_the_active_parts_read():
+def test_identity_of_a_run_is_what_its_components_read():
     def names(words):
-        return set(identity_options(experiment.option_schema(), parsed(words)[0]))
+        return set(identity_options(SCHEMA, parse(words)[0]))
 
     plain = names("")
     assert "lp_k" not in plain and "add_lp" not in plain and "seed" in plain
@@ -176,55 +499,78 @@ def test_the_identity_is_what_the_active_parts_read():
     assert names("--lr-rampup 3") - plain == {"initial_lr"}
     learned = names("--learn-unsupervised-pretraining")
     assert learned == names("--add-unsupervised-pretraining") and "pretraining_lr" in learned
-    for words in ("", "--add-ceal", "--al-method jlp"):  # one cycle goes on to be many
+    for words in ("", "--add-ceal", "--al-method jlp"):  # a run of one cycle can be continued
         assert names(words) == names(f"{words} --al-nb-cycles 1")
 
 
-def test_an_option_of_a_row_that_is_not_chosen_is_refused():
-    declared = experiment.option_schema()
-    for option in OPTIONS:
-        readers = [row for choice in declared.choices for row in choice.rows.values()]
-        shared = any(option in part.options for part in declared.parts)
-        if shared or not any(option in row.options for row in readers):
-            continue
-        args, _ = parsed("--al-method random")
-        with pytest.raises(UserError, match=f"{option.flag} is read only with --"):
-            refuse_unused_options(declared, args, {option.name: "anything"})
+def test_every_option_of_an_unselected_entry_is_refused():
+    values, _ = parse("--al-method random")
+    active = {one.name for group in SCHEMA.active_groups(values) for one in options_of(group)}
+    others = [one for one in OPTIONS if one.name not in active]
+    assert len(others) > 20
+    for one in others:
+        with pytest.raises(UserError) as caught:
+            refuse_unused_options(SCHEMA, values, {one.name: "anything"})
+        message = str(caught.value)
+        assert message.startswith(f"{one.flag} has no effect") and "it needs --" in message
 
 
-def test_what_a_declaration_can_say():
-    """A guest program: conditions, later options, sections, better defaults beside another row."""
-    depth = Option("depth", 1, "", kind=non_negative_integer, later=True)
-    width = Option(
-        "width", 2, "", kind=non_negative_integer, when=(lambda a: a.depth > 1, "--depth above 1")
-    )
-    one = {"a": Row(options=(depth,)), "b": Row(defaults={"width": 7})}
-    two = {
-        "c": Row(options=(width,), defaults_with={"b": {"width": 9}}),
-        "d": Row(defaults_with={"b": {}}),
-    }
-    pick = Option("pick", "a", ""), Option("second", "c", "")
-    declared = Declared(
-        parts=(Part("top", options=pick),),
-        choices=(
-            Choice("one", one, lambda a: a.pick, "--pick {}"),
-            Choice("two", two, lambda a: a.second, "--second {}"),
-        ),
-        repeats=(lambda a: False, "more cycles"),
-    )
-    assert list(options_by_section(declared)) == ["top", "one", "two"]
-    assert fill_defaults(declared, {}).width == 2
-    assert fill_defaults(declared, {"pick": "b"}).width == 9
-    assert fill_defaults(declared, {"pick": "b", "second": "d"}).width == 7
-    assert fill_defaults(declared, {"pick": "b", "width": 3}).width == 3
-    for given, words in (
-        ({"pick": "b", "depth": 3}, "--depth is read only with --pick a"),
-        ({"depth": 3}, "--depth is read only with more cycles"),
-        ({"width": 3}, "--width is read only with --depth above 1"),
-    ):
-        with pytest.raises(UserError, match=words):
-            refuse_unused_options(declared, fill_defaults(declared, given), given)
+# ---- Declarations of all options.
 
+
+def test_options_page_is_current():
+    assert generated_docs.OPTIONS.read_text() == generated_docs.render_options(), "run `make docs`"
+
+
+def test_options_table():
+    lines = markdown_tables(SMALL).splitlines()
+    assert [line for line in lines if line.startswith("## ")] == ["## Top", "## Width", "## Depth"]
+    assert "| `--width` | 2 | How wide to be. |" in lines
+    assert any(line.startswith("| `--twice` |  |") for line in lines)
+    table = markdown_tables(SCHEMA)
+    assert "`--loss-type` {ce, kl}" in table and "`--arch`, `-a` {" in table
+
+
+def test_names_and_flags_are_unique():
+    names = [one.name for one in OPTIONS]
+    flags = [flag for one in OPTIONS for flag in one.flags]
+    assert len(set(names)) == len(names) and len(set(flags)) == len(flags)
+
+
+@pytest.mark.parametrize("one", OPTIONS, ids=lambda one: one.name)
+def test_every_help_text_is_a_sentence(one):
+    """It is read alone: at least four words, from a capital to a period."""
+    assert len(one.help.split()) >= 4
+    assert one.help[0].isupper() and one.help.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "one", [one for one in OPTIONS if one.default is not None], ids=lambda one: one.name
+)
+def test_a_default_can_be_given_on_the_command_line(one):
+    """And is read as what it is, so that type and default fit together."""
+    if one.name == "head_dropout":  # 0 means none
+        assert one.default == 0
+    else:
+        assert one.type(str(one.default)) == one.default
+        assert type(one.type(str(one.default))) is type(one.default)
+
+
+def test_no_entry_has_a_setting_that_is_no_option():
+    """The keyword arguments with a default of an entry's functions come from the caller."""
+    from_caller = {"amp", "resume", "after_epoch", "rng", "num_classes"}
+    entries = [entry for registry in SCHEMA.registries for entry in registry.entries.values()]
+    for function in {function for entry in entries for function in entry.functions()}:
+        bound = set(getattr(function, "keywords", {}))
+        for name, parameter in inspect.signature(function).parameters.items():
+            if (
+                parameter.kind is parameter.KEYWORD_ONLY
+                and parameter.default is not parameter.empty
+            ):
+                assert name in from_caller | bound, f"{function}: {name}"
+
+
+# ---- Every option changes a number.
 
 SHORT = "--al-budget 10 --al-nb-cycles 2 --epochs 2 --device cpu"
 LP, CEAL = "--add-lp --lp-k 10", "--add-ceal --ceal-th 1"
@@ -233,7 +579,7 @@ PRE = "--add-unsupervised-pretraining --pretraining-epochs 1"
 MNIST = "--dataset mnist --data-root {root} --arch small_cnn"
 FOLDER = "--dataset folder --data-root {root}/folder"
 
-# Option: what the run is beside, what is added.
+# Option -> (the plain run, what is added to change the option).
 CHANGES = {
     "dataset": (MNIST, "--dataset svhn"),
     "flip": (FOLDER, "--flip True"),
@@ -304,36 +650,44 @@ CHANGES = {
     ),
     "seed": ("", "--seed 8"),
 }
-ELSEWHERE = {
-    "amp",  # refused without a GPU: test_bad_input.py
-    "oracle",  # a person may say otherwise: test_asking.py
-    "compile",  # changes rounding alone: test_training.py
+TESTED_ELSEWHERE = {
+    "amp",  # refused without a GPU: tests/commands/test_bad_input.py
+    "oracle",  # a person may answer differently: tests/labeling/test_oracle.py
+    "compile",  # changes only rounding: tests/training/test_training.py
 }
 
 
-def outcome(tmp_path, words: str) -> str:
-    """A name for a run's results and last weights."""
-    folder = tmp_path / hashlib.sha256(words.encode()).hexdigest()[:8]
-    out = ["--out", str(tmp_path)] if "pretraining" in words else []
-    assert main_al.main([*words.split(), "--run-dir", str(folder), *out]) == 0
-    last = torch.load(folder / "checkpoint.pt", weights_only=True)
-    parts = [last["model"], last.get("averaged", {})]
-    values = [v.numpy().tobytes() for part in parts for v in part.values()]
-    return hashlib.sha256((folder / "results.csv").read_bytes() + b"".join(values)).hexdigest()
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """Options -> a digest of the results and the last weights of a run with these options.
+
+    Each run is made once; all share the cache of pre-trained weights."""
+    root = tmp_path_factory.mktemp("outcomes")
+
+    @functools.cache
+    def run(words: str) -> str:
+        folder = root / hashlib.sha256(words.encode()).hexdigest()[:8]
+        out = ["--out", str(root)] if "pretraining" in words else []
+        assert main_al.main([*words.split(), "--run-dir", str(folder), *out]) == 0
+        checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+        weights = [checkpoint["model"], checkpoint.get("averaged", {})]
+        values = [tensor.numpy().tobytes() for part in weights for tensor in part.values()]
+        return hashlib.sha256((folder / "results.csv").read_bytes() + b"".join(values)).hexdigest()
+
+    return run
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_every_option_changes_a_number(name, tmp_path, archives):
-    beside, added = (words.format(root=archives) for words in CHANGES[name])
-    plain = outcome(tmp_path, f"{SHORT} {beside}")
-    assert plain != outcome(tmp_path, f"{SHORT} {beside} {added}")
+def test_every_option_changes_a_number(name, outcome, archives):
+    plain, added = (words.format(root=archives) for words in CHANGES[name])
+    assert outcome(f"{SHORT} {plain}") != outcome(f"{SHORT} {plain} {added}")
 
 
 def test_no_option_is_forgotten():
-    assert {o.name for o in OPTIONS if o.identity} == {*CHANGES, *ELSEWHERE}
+    assert {one.name for one in OPTIONS if one.identity} == {*CHANGES, *TESTED_ELSEWHERE}
 
 
-def test_what_is_no_part_of_the_identity_changes_nothing(tmp_path):
-    plain = outcome(tmp_path, SHORT)
-    assert plain == outcome(tmp_path, f"{SHORT} --checkpoint-epochs 1")
-    assert plain == outcome(tmp_path, f"{SHORT} --data-root nowhere")
+def test_options_outside_the_identity_change_nothing(outcome):
+    plain = outcome(f"{SHORT} ")
+    assert plain == outcome(f"{SHORT} --checkpoint-epochs 1")
+    assert plain == outcome(f"{SHORT} --data-root nowhere")

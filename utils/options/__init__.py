@@ -1,1 +1,1 @@
-"""Options: declared beside the part that reads them, read from the command line, checked."""
+"""Options: declared beside the code that reads them, read from the command line, checked."""

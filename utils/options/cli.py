@@ -1,34 +1,41 @@
-"""What the project's commands share: errors of one line."""
+"""What all commands share: parsing with errors of one line."""
 
 import argparse
 import difflib
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from utils.console import print_line, to_one_line
 from utils.errors import UserError
 
 
 class OneLineErrorParser(argparse.ArgumentParser):
-    """argparse, with errors of one line: the option and what would be right."""
+    """argparse with errors of one line, which name the option and a way to correct it."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         sys.exit(print_error(message.removeprefix("argument "), program=self.prog))
 
-    def parse_args(self, args=None, namespace=None):
+    def parse_args(  # type: ignore[override]  # argparse overloads it by the type of namespace
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> argparse.Namespace:
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            names = [name for action in self._actions for name in action.option_strings]
-            close = difflib.get_close_matches(unknown[0].split("=")[0], names, n=1)
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            close = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
             hint = f"did you mean {close[0]}?" if close else "see --help"
             self.error(f"unknown argument {unknown[0]}: {hint}")
         return parsed
 
 
-def print_error(error, program: str | None = None) -> int:
-    """One line on standard error, or one for each argument of a UserError that has several; returns
-    the exit status: the error's own, else 2."""
+def print_error(error: Exception | str, program: str | None = None) -> int:
+    """Print one line per argument of a UserError, else one line, on standard error.
+
+    program: the name in front of it (default: the command that runs).
+    Returns the exit status: the error's own, else 2."""
     program = program or os.path.basename(sys.argv[0])
-    for words in error.args if isinstance(error, UserError) else [error]:
-        print_line(f"{program}: error: {to_one_line(str(words))}", "stderr")
+    messages = error.args if isinstance(error, UserError) else [error]
+    for message in messages:
+        print_line(f"{program}: error: {to_one_line(str(message))}", "stderr")
     return getattr(error, "exit_code", 2)

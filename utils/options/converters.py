@@ -1,90 +1,115 @@
-"""Kinds of options: from the text of the command line to a checked value."""
+"""Types of options: functions from the text of the command line to a checked value.
+
+All raise argparse.ArgumentTypeError, whose message argparse puts behind the option's flag.
+"""
 
 import argparse
+import operator
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+MAX_VALUE_BY_TYPE = {int: 2**63 - 1, float: 3.4e38}  # torch and numpy overflow beyond these
+MAX_COUNT = 2**31 - 1  # of epochs, images, neighbours: libraries count in 32 bits
+
+
+@dataclass(frozen=True, eq=False)  # hashable, as argparse needs it
+class ChoiceConverter:
+    """A converter whose values are chosen from a list.
+
+    convert: text -> value.
+    names: the words of the list, for --help and docs/options.md; a registry is read only when a
+    text is converted, so that entries may be added to it later."""
+
+    convert: Callable[[str], Any]
+    names: Collection[str]
+
+    def __call__(self, text: str) -> Any:
+        return self.convert(text)
 
 
 def parse_boolean(text: str) -> bool:
+    """True or False, in the usual spellings."""
     words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     if text.lower() not in words:
         raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
     return words[text.lower()]
 
 
-MAX_VALUE_BY_TYPE = {int: 2**63 - 1, float: 3.4e38}  # beyond these torch and numpy overflow
-MAX_COUNT = 2**31 - 1  # of epochs, images, neighbours: libraries count in 32 bits
-
-
 def make_number_type(
-    base_type: type, at_least=None, below=None, above=None, at_most=None, sanity_limit=None
-):
-    """A checked type for argparse; the bounds say themselves what would be right.
+    base_type: type[int] | type[float],
+    at_least: float | None = None,
+    below: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    sanity_limit: float | None = None,
+) -> Callable[[str], Any]:
+    """A converter to int or float within bounds, which its error messages state.
 
-    largest: a bound that no sane value comes near, told only to who is above it (default:
-    LARGEST)."""
-    sanity_limit = MAX_VALUE_BY_TYPE[base_type] if sanity_limit is None else sanity_limit
+    sanity_limit: a bound that no reasonable value comes near; only a value above it is told
+    (default: MAX_VALUE_BY_TYPE)."""
+    limit = MAX_VALUE_BY_TYPE[base_type] if sanity_limit is None else sanity_limit
+    noun = "a whole number" if base_type is int else "a number"
+    all_bounds: tuple[tuple[str, float | None, Callable[[Any, Any], bool]], ...] = (
+        ("at least", at_least, operator.ge),
+        ("above", above, operator.gt),
+        ("below", below, operator.lt),
+        ("at most", at_most, operator.le),
+    )
+    bounds = [(words, bound, holds) for words, bound, holds in all_bounds if bound is not None]
+    condition = " and ".join(f"{words} {bound}" for words, bound, _ in bounds)
 
-    def convert(text: str):
-        shown = repr(text if len(text) <= 40 else text[:37] + "...")
+    def convert(text: str) -> int | float:
+        quoted = repr(text if len(text) <= 40 else text[:37] + "...")
         try:
             value = base_type(text)
         except ValueError:
             value = None
-        bounds = (
-            (at_least, "at least", lambda bound: value >= bound),
-            (above, "above", lambda bound: value > bound),
-            (below, "below", lambda bound: value < bound),
-            (at_most, "at most", lambda bound: value <= bound),
-        )
-        stated = [(word, bound, holds) for bound, word, holds in bounds if bound is not None]
-        if value is None or not all(holds(bound) for _, bound, holds in stated):
-            wanted = " and ".join(f"{word} {bound}" for word, bound, _ in stated)
-            noun = "a whole number" if base_type is int else "a number"
-            raise argparse.ArgumentTypeError(f"{shown} is not {noun} {wanted}".rstrip())
-        if value > sanity_limit:
-            raise argparse.ArgumentTypeError(f"{shown} is too large: at most {sanity_limit}")
+        if value is None or not all(holds(value, bound) for _, bound, holds in bounds):
+            raise argparse.ArgumentTypeError(f"{quoted} is not {noun} {condition}".rstrip())
+        if value > limit:
+            raise argparse.ArgumentTypeError(f"{quoted} is too large: at most {limit}")
         return value
 
     return convert
 
 
-def one_of(names):
-    """A checked type for argparse, whose own choices are worded differently from Python to Python.
-
-    names: a sequence or a registry, read when a text comes."""
+def one_of(names: Collection[str]) -> ChoiceConverter:
+    """A converter that accepts these names.  (argparse's own `choices` is worded differently in
+    each version of Python.)"""
 
     def convert(text: str) -> str:
         if text not in names:
-            raise argparse.ArgumentTypeError(f"{text!r} is unknown: one of {', '.join(names)}")
+            raise argparse.ArgumentTypeError(f"{text!r} is unknown: choose from {', '.join(names)}")
         return text
 
-    convert.names = names
-    return convert
+    return ChoiceConverter(convert, names)
 
 
-def comma_separated(names):
-    """As one_of, for several with commas between them; the value has them in the order of names."""
-    each = one_of(names)
+def comma_separated(names: Collection[str]) -> ChoiceConverter:
+    """A converter that accepts several of these names, separated by commas.  The value has each
+    once, in the order of `names`."""
+    convert_name = one_of(names)
 
     def convert(text: str) -> str:
-        found = [each(word.strip()) for word in text.split(",")]
-        return ",".join(name for name in names if name in found)
+        chosen = [convert_name(word.strip()) for word in text.split(",")]
+        return ",".join(name for name in names if name in chosen)
 
-    convert.names = names
-    return convert
+    return ChoiceConverter(convert, names)
 
 
-def type_or_word(base_type, **words):
-    """As kind, or one of these words, which stand for these values."""
+def type_or_word(base_type: Callable[[str], Any], **words: Any) -> ChoiceConverter:
+    """A converter that accepts what `base_type` accepts, and these words for these values."""
 
-    def convert(text: str):
+    def convert(text: str) -> Any:
         return words[text.lower()] if text.lower() in words else base_type(text)
 
-    convert.names = getattr(base_type, "names", None)
-    return convert
+    names = base_type.names if isinstance(base_type, ChoiceConverter) else ()
+    return ChoiceConverter(convert, names)
 
 
 def non_empty_text(text: str) -> str:
-    """A path or a name; an empty one is a mistake in a script."""
+    """A path or a name.  An empty one is usually an unset variable of a shell script."""
     if not text.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is empty: give a name, or leave the option out")
     return text

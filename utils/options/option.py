@@ -17,12 +17,13 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from utils.options.converters import parse_boolean
+from utils.options.converters import ChoiceConverter, parse_boolean
 
 G = TypeVar("G", bound="OptionGroup")
+_METADATA_KEY = "option"  # under which a dataclass field holds its Option
 
 
 class Condition(NamedTuple):
@@ -34,7 +35,7 @@ class Condition(NamedTuple):
 
 @dataclass(frozen=True)
 class Option:
-    """One option of the command line, as `option` describes it."""
+    """One option of the command line; `option` describes the fields."""
 
     name: str
     default: Any
@@ -55,13 +56,13 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The flag that messages name: the first that is spelled out."""
-        return max(self.flags, key=lambda flag: (flag.startswith("--"), flag == self.flags[0]))
+        """The flag that messages name: the first long one."""
+        return next((flag for flag in self.flags if flag.startswith("--")), self.flags[0])
 
     @property
     def choices(self) -> tuple[str, ...]:
         """The values that can be chosen from; empty where there is no such list."""
-        return tuple(getattr(self.type, "names", None) or ())
+        return tuple(self.type.names) if isinstance(self.type, ChoiceConverter) else ()
 
     @property
     def default_words(self) -> str:
@@ -92,18 +93,20 @@ def option(
     identity: whether the value can change a result.
     read_if: the option has an effect only under this condition.
     after_first_cycle: the option has an effect only from the second cycle on."""
-    spec = {
-        "help": help,
-        "type": type,
-        "flags": flags,
-        "metavar": metavar,
-        "default_text": default_text,
-        "identity": identity,
-        "default_from": default_from,
-        "read_if": read_if,
-        "after_first_cycle": after_first_cycle,
-    }
-    return field(default=default, metadata=spec)
+    declared = Option(
+        name="",  # the field's, which only `options_of` knows
+        default=default,
+        help=help,
+        type=type,
+        flags=flags,
+        metavar=metavar,
+        default_text=default_text,
+        identity=identity,
+        default_from=default_from,
+        read_if=read_if,
+        after_first_cycle=after_first_cycle,
+    )
+    return field(default=default, metadata={_METADATA_KEY: declared})
 
 
 @dataclass(frozen=True)
@@ -123,18 +126,25 @@ class OptionGroup:
         dataset: data.active_dataset.ActiveDataset."""
 
 
-@functools.cache
 def options_of(group: type[OptionGroup]) -> tuple[Option, ...]:
-    """The options that a group declares, in order."""
-    return tuple(map(_make_option, dataclasses.fields(group)))
+    """The options that a group declares, in order.
 
-
-def _make_option(declared: "dataclasses.Field[Any]") -> Option:
-    spec = dict(declared.metadata)
-    if declared.type in (bool, "bool"):
-        spec["type"] = parse_boolean
-    spec["flags"] = spec["flags"] or (f"--{declared.name.replace('_', '-')}",)
-    return Option(name=declared.name, default=declared.default, **spec)
+    Raises TypeError for a field that is not declared by `option`."""
+    options = []
+    for declared in dataclasses.fields(group):
+        if _METADATA_KEY not in declared.metadata:
+            raise TypeError(f"{group.__name__}.{declared.name}: declare it with option(...)")
+        one: Option = declared.metadata[_METADATA_KEY]
+        is_switch = declared.type in (bool, "bool")
+        options.append(
+            dataclasses.replace(
+                one,
+                name=declared.name,
+                type=parse_boolean if is_switch else one.type,
+                flags=one.flags or (f"--{declared.name.replace('_', '-')}",),
+            )
+        )
+    return tuple(options)
 
 
 class OptionValues:
@@ -148,7 +158,7 @@ class OptionValues:
 
     def of(self, group: type[G]) -> G:
         """The options of one group."""
-        return group(**{one.name: self._values[one.name] for one in dataclasses.fields(group)})
+        return group(**{one.name: self._values[one.name] for one in options_of(group)})
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -161,14 +171,14 @@ class OptionValues:
         return dict(self._values)
 
     def replace(self, **values: Any) -> "OptionValues":
-        """The same with other values for some options."""
+        """A copy with other values for some options."""
         return OptionValues(self._values | values)
 
 
 @functools.lru_cache(maxsize=1024)
 def group_parameters(function: Callable[..., Any]) -> dict[str, type[OptionGroup]]:
     """The parameters of a function, or of a class, that take a group of options, by name."""
-    inner: Any = function.func if isinstance(function, functools.partial) else function
+    inner = _unwrap_partial(function)
     hints = typing.get_type_hints(inner.__init__ if inspect.isclass(inner) else inner)
     return {
         name: hint
@@ -178,7 +188,7 @@ def group_parameters(function: Callable[..., Any]) -> dict[str, type[OptionGroup
 
 
 def kwargs_for(options: OptionValues, *functions: Callable[..., Any]) -> dict[str, Any]:
-    """The groups of options that the functions take, as their keyword arguments."""
+    """The groups of options that the functions take, as keyword arguments of these functions."""
     return {
         name: options.of(group)
         for function in functions
@@ -189,8 +199,9 @@ def kwargs_for(options: OptionValues, *functions: Callable[..., Any]) -> dict[st
 def resolve_needs(
     needs: tuple[str, ...] | Callable[..., tuple[str, ...]], groups: dict[str, OptionGroup]
 ) -> tuple[str, ...]:
-    """What a component needs of the network; a function of its options where it depends on them.
+    """Names of the inputs that a component needs.
 
+    needs: the names, or a function of option groups that returns them.
     groups: the options by the name of the parameter that takes them."""
     if not callable(needs):
         return needs
@@ -201,43 +212,36 @@ def resolve_needs(
 class Component:
     """Base of the entries of every registry.
 
-    defaults: better defaults than the options' own, by name.
-    defaults_with: further ones where another registry's entry of that name is chosen too."""
+    defaults: better defaults than the options' own, by option name.
+    defaults_with: name of an entry of another registry -> further ones where it is selected too."""
 
     defaults: dict[str, Any] = field(default_factory=dict)
     defaults_with: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def functions(self) -> list[Callable[..., Any]]:
         """The functions of the entry, from whose parameters its options follow."""
-        values = (getattr(self, one.name) for one in dataclasses.fields(self))
+        values = (getattr(self, declared.name) for declared in dataclasses.fields(self))
         return [value for value in values if callable(value)]
 
     def groups(self) -> tuple[type[OptionGroup], ...]:
         """The groups of options that the entry's functions take."""
-        found = [group for f in self.functions() for group in group_parameters(f).values()]
-        return tuple(dict.fromkeys(found))
+        groups = (group for f in self.functions() for group in group_parameters(f).values())
+        return tuple(dict.fromkeys(groups))
 
 
 def unread_options(component: Component) -> list[str]:
-    """Options of the component that no code beside its functions, or beside the declaration of the
-    options, reads: giving one would be accepted and change nothing."""
-    functions = component.functions()
-    names = {
-        name
-        for module in {inspect.getmodule(_unwrap(one)) for one in (*functions, *component.groups())}
-        if module is not None
-        for name in _attributes_read_in(module)
-    }
-    options = [one for group in component.groups() for one in options_of(group)]
-    return [one.name for one in options if one.name not in names and not _selects(one)]
+    """Names of the component's options that no code reads, in the modules of its functions and of
+    the option groups.  Such an option would be accepted and change nothing.
+
+    The option that selects the component, such as --add-lp, counts as read."""
+    functions = [_unwrap_partial(function) for function in component.functions()]
+    modules = {inspect.getmodule(one) for one in (*functions, *component.groups())} - {None}
+    names_read = {name for module in modules for name in _attributes_read_in(module)}
+    names = [one.name for group in component.groups() for one in options_of(group)]
+    return [name for name in names if name not in names_read and not name.startswith("add_")]
 
 
-def _selects(one: Option) -> bool:
-    """Whether the option itself asks for its component, as --add-lp does."""
-    return one.name.startswith("add_")
-
-
-def _unwrap(function: Any) -> Any:
+def _unwrap_partial(function: Any) -> Any:
     return function.func if isinstance(function, functools.partial) else function
 
 
@@ -247,28 +251,33 @@ def _attributes_read_in(module: ModuleType) -> frozenset[str]:
 
     Not counted: the methods that dataclasses generate, and `check` and `check_data`, which look at
     an option without making use of it."""
-    names: set[str] = set()
-    for value in vars(module).values():
-        if getattr(value, "__module__", None) != module.__name__:
-            continue
-        for function in _functions_in(value):
-            names |= _code_names(function.__code__)
-    return frozenset(names)
+    own = (one for one in vars(module).values() if _defined_in(one) == module.__name__)
+    functions = (function for value in own for function in _functions_in(value))
+    return frozenset().union(*(_names_used(function.__code__) for function in functions))
+
+
+def _defined_in(value: Any) -> str | None:
+    return getattr(value, "__module__", None)
 
 
 def _functions_in(value: Any) -> Iterator[FunctionType]:
-    inner = inspect.unwrap(value) if callable(value) else value
-    if isinstance(inner, FunctionType):
-        yield inner
-    elif inspect.isclass(inner):
-        for name, member in vars(inner).items():
-            member = member.fget if isinstance(member, property) else member
-            member = inspect.unwrap(member) if callable(member) else member
-            source = isinstance(member, FunctionType) and member.__code__.co_filename != "<string>"
-            if source and name not in ("check", "check_data"):
-                yield member
+    """The function itself, or the methods and properties of a class."""
+    if not inspect.isclass(value):
+        function = inspect.unwrap(value) if callable(value) else value
+        if isinstance(function, FunctionType):
+            yield function
+        return
+    for name, member in vars(value).items():
+        # Of a property, a cached property, and a static or class method.
+        inner = (getattr(member, attribute, None) for attribute in ("fget", "func", "__func__"))
+        function = next(filter(None, inner), member)
+        function = inspect.unwrap(function) if callable(function) else function
+        is_method = isinstance(function, FunctionType) and name not in ("check", "check_data")
+        if is_method and function.__code__.co_filename != "<string>":
+            yield function
 
 
-def _code_names(code: Any) -> set[str]:
-    inner = [_code_names(const) for const in code.co_consts if hasattr(const, "co_names")]
+def _names_used(code: CodeType) -> set[str]:
+    """Global names and attributes that a function uses, with the functions inside it."""
+    inner = (_names_used(const) for const in code.co_consts if isinstance(const, CodeType))
     return set(code.co_names).union(*inner)

@@ -1,5 +1,8 @@
-"""All options of a program: its command line, defaults, refusals and identity, from the groups of
-options (utils.options.option) that its parts declare."""
+"""All options of a program, collected from the option groups that its components declare.
+
+From them follow the command line, the defaults, the refusal of options that have no effect, and the
+options that identify a run.
+"""
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,8 +21,8 @@ from utils.options.option import (
     unread_options,
 )
 
-# Options that are part of a run's identity also at their default: those that existed before the
-# rule that a new option, at its default, changes the identity of no run.  Nothing is added here.
+# Options that are part of a run's identity even at their default.  A new option does not belong
+# here: at its default it must leave the identity of every earlier run as it is.
 ALWAYS_IN_IDENTITY = frozenset(
     [
         "dataset",
@@ -89,8 +92,9 @@ ALWAYS_IN_IDENTITY = frozenset(
 class Registry:
     """A registry of which a run uses at most one entry.
 
-    selected: options -> key of the entry, None for none; flag: how a user selects an entry, with
-    {} for its key; after_first_cycle: the entry is used only from the second cycle on."""
+    selected: options -> key of the entry, None for none.
+    flag: how a user selects an entry, with {} for its key.
+    after_first_cycle: the entry is used only from the second cycle on."""
 
     entries: Mapping[str, Component]
     selected: Callable[[OptionValues], str | None]
@@ -106,8 +110,9 @@ class Registry:
 class OptionSchema:
     """The groups of options that every run has, and the registries that it selects from.
 
-    repeats: whether there is a second cycle; checks: of what no single group can know, options ->
-    raises UserError; last_section: the section that --help lists last."""
+    repeats: whether there is a second cycle.
+    checks: functions of the options that raise UserError, for what concerns several groups.
+    last_section: the section that --help lists last."""
 
     groups: tuple[type[OptionGroup], ...]
     registries: tuple[Registry, ...]
@@ -117,9 +122,8 @@ class OptionSchema:
 
     def all_groups(self) -> list[type[OptionGroup]]:
         """Every group, each once."""
-        entries = (entry for registry in self.registries for entry in registry.entries.values())
-        found = [*self.groups, *(group for entry in entries for group in entry.groups())]
-        return list(dict.fromkeys(found))
+        entries = [entry for registry in self.registries for entry in registry.entries.values()]
+        return self._with_groups_of(entries)
 
     def options(self) -> list[Option]:
         """Every option, in the order of --help."""
@@ -134,11 +138,14 @@ class OptionSchema:
 
     def active_groups(self, options: OptionValues) -> list[type[OptionGroup]]:
         """The groups that take part in a run."""
-        selected = [entry for _, _, entry in self.selections(options)]
-        return list(dict.fromkeys([*self.groups, *(g for e in selected for g in e.groups())]))
+        return self._with_groups_of([entry for _, _, entry in self.selections(options)])
+
+    def _with_groups_of(self, entries: list[Component]) -> list[type[OptionGroup]]:
+        groups = [*self.groups, *(group for entry in entries for group in entry.groups())]
+        return list(dict.fromkeys(groups))
 
     def require_all_read(self) -> None:
-        """Raises TypeError where an entry has an option that its code never reads."""
+        """Raises TypeError if an entry has an option that its code never reads."""
         for registry in self.registries:
             for key, entry in registry.entries.items():
                 if unread := unread_options(entry):
@@ -149,7 +156,7 @@ class OptionSchema:
 
 
 def options_by_section(schema: OptionSchema) -> dict[str, list[Option]]:
-    """Section -> its options, sections in the order in which the groups name them."""
+    """Section -> its options; sections in the order in which the groups first name them."""
     sections: dict[str, list[Option]] = {}
     for group in sorted(schema.all_groups(), key=lambda g: g.section == schema.last_section):
         sections.setdefault(group.section, []).extend(options_of(group))
@@ -159,7 +166,7 @@ def options_by_section(schema: OptionSchema) -> dict[str, list[Option]]:
 def build_parser(
     schema: OptionSchema, prog: str, description: str, epilog: str
 ) -> OneLineErrorParser:
-    """A parser whose result has only the options that were given."""
+    """A parser whose result contains only the options on the command line."""
     parser = OneLineErrorParser(
         prog=prog, description=description, epilog=epilog, allow_abbrev=False
     )
@@ -170,7 +177,7 @@ def build_parser(
 def add_options(
     parser: OneLineErrorParser, schema: OptionSchema, multiple_values: bool = False
 ) -> None:
-    """Add all options in their sections (multiple_values: as for add_option)."""
+    """Add all options in their sections.  multiple_values: as in `add_option`."""
     schema.require_all_read()
     for section, options in options_by_section(schema).items():
         group = parser.add_argument_group(section)
@@ -181,9 +188,10 @@ def add_options(
 def add_option(
     parser: argparse._ActionsContainer, option: Option, multiple_values: bool = False
 ) -> None:
-    """Add an option to a parser or to an argument group; its result has it only if it was given.
+    """Add an option to a parser or to an argument group.
 
-    multiple_values: the option takes one value or more, which stay text."""
+    The result of parsing contains the option only if it is on the command line.
+    multiple_values: the option takes one or more values, which stay text."""
     settings: dict[str, Any] = {"type": option.type, "metavar": option.metavar or "X"}
     if option.is_switch:
         settings |= {"metavar": "True|False", "nargs": "?", "const": True}
@@ -205,7 +213,10 @@ def add_option(
 def parse_options(
     parser: OneLineErrorParser, schema: OptionSchema, argv: list[str] | None = None
 ) -> OptionValues:
-    """All options, complete and checked.  Exits with status 2 and one line where one is wrong."""
+    """All options with their defaults, checked.  If one is wrong, exits with status 2 and one line
+    on standard error.
+
+    argv: default sys.argv[1:]."""
     explicit_values = vars(parser.parse_args(argv))
     try:
         return validate_options(schema, explicit_values)
@@ -214,9 +225,10 @@ def parse_options(
 
 
 def validate_options(schema: OptionSchema, explicit_values: Mapping[str, Any]) -> OptionValues:
-    """All options, complete.  explicit_values: those that were given, by name.
+    """All options with their defaults.
 
-    Raises UserError where options contradict each other or one has no effect."""
+    explicit_values: the options that the user set, by name.
+    Raises UserError if options contradict each other or one has no effect."""
     options = fill_defaults(schema, explicit_values)
     for group in schema.active_groups(options):
         options.of(group).check(options)
@@ -227,25 +239,28 @@ def validate_options(schema: OptionSchema, explicit_values: Mapping[str, Any]) -
 
 
 def fill_defaults(schema: OptionSchema, explicit_values: Mapping[str, Any]) -> OptionValues:
-    """What was not given: the better default of a selected entry, else what follows from other
-    options, else the option's own default."""
-    declared = schema.options()
-    values = {one.name: one.default for one in declared} | dict(explicit_values)
-    better: dict[str, Any] = {}
+    """All options; those that the user did not set get the better default of a selected entry, else
+    what follows from other options (`default_from`), else their own default.
+
+    Defaults of a later registry replace those of an earlier one, `defaults_with` both."""
+    declared, explicit = schema.options(), dict(explicit_values)
+    own_defaults = {one.name: one.default for one in declared}
+    better_defaults: dict[str, Any] = {}
     selected: list[tuple[str, Component]] = []
     for registry in schema.registries:
-        key = registry.selected(OptionValues(values))
+        # A better default may select an entry of a later registry, such as a data set its network.
+        key = registry.selected(OptionValues(own_defaults | better_defaults | explicit))
         if key is not None:
             selected.append((key, registry.entries[key]))
-            better |= registry.entries[key].defaults
-            values |= better | dict(explicit_values)
+            better_defaults |= registry.entries[key].defaults
     keys = {key for key, _ in selected}
     for _, entry in selected:
-        for key in keys & set(entry.defaults_with):
-            better |= entry.defaults_with[key]
-    values |= better | dict(explicit_values)
+        for key, defaults in entry.defaults_with.items():
+            if key in keys:
+                better_defaults |= defaults
+    values = own_defaults | better_defaults | explicit
     for one in declared:
-        if one.default_from and one.name not in explicit_values and one.name not in better:
+        if one.default_from and one.name not in explicit and one.name not in better_defaults:
             values[one.name] = one.default_from(OptionValues(values))
     return OptionValues(values)
 
@@ -253,37 +268,37 @@ def fill_defaults(schema: OptionSchema, explicit_values: Mapping[str, Any]) -> O
 def refuse_unused_options(
     schema: OptionSchema, options: OptionValues, explicit_values: Mapping[str, Any]
 ) -> None:
-    """Raises UserError where an option is given that has no effect in this run.
+    """Raises UserError if the user set an option that has no effect in this run.
 
-    A switch that is given as off, as it is by default, is no mistake."""
-    late = _options_in_use(schema, options)
+    A switch that is off by default may be set to off anywhere."""
+    late_only = _options_in_use(schema, options)
     for one in schema.options():
         is_off = one.default is False and explicit_values.get(one.name) is False
         if one.name not in explicit_values or is_off:
             continue
-        needs = ""
-        if one.name not in late:
-            needs = _flags_that_enable(schema, one)
+        missing = ""
+        if one.name not in late_only:
+            missing = _flags_that_enable(schema, one)
         elif one.read_if and not one.read_if.holds(options):
-            needs = one.read_if.words
-        elif (late[one.name] or one.after_first_cycle) and not schema.repeats.holds(options):
-            needs = schema.repeats.words
-        if needs:
-            raise UserError(f"{one.flag} has no effect here: it needs {needs}")
+            missing = one.read_if.words
+        elif (late_only[one.name] or one.after_first_cycle) and not schema.repeats.holds(options):
+            missing = schema.repeats.words
+        if missing:
+            raise UserError(f"{one.flag} has no effect here; it needs {missing}")
 
 
 def _options_in_use(schema: OptionSchema, options: OptionValues) -> dict[str, bool]:
     """Name of each option that the run reads -> whether only from the second cycle on."""
-    late = {one.name: False for group in schema.groups for one in options_of(group)}
+    late_only = {one.name: False for group in schema.groups for one in options_of(group)}
     for registry, _, entry in schema.selections(options):
         for group in entry.groups():
             for one in options_of(group):
-                late[one.name] = late.get(one.name, True) and registry.after_first_cycle
-    return late
+                late_only[one.name] = late_only.get(one.name, True) and registry.after_first_cycle
+    return late_only
 
 
 def _flags_that_enable(schema: OptionSchema, option: Option) -> str:
-    """What a user types to select an entry that reads the option."""
+    """What a user types to select an entry that reads the option: all possibilities."""
     flags = [
         registry.flag_for(key)
         for registry in schema.registries
@@ -300,11 +315,12 @@ def identity_options(
 ) -> dict[str, Any]:
     """The options that can change a result and that the active groups read, by name.
 
-    groups: those that count (default: all that are active).  An option at its default does not
-    count, so that adding one leaves the identity of every earlier run as it is; the options of
-    ALWAYS_IN_IDENTITY are older than this rule.  The number of cycles does not count: an option of
-    later cycles counts from the first."""
-    groups = schema.active_groups(options) if groups is None else groups
+    groups: the groups that count (default: all active ones).
+    An option at its default is left out unless ALWAYS_IN_IDENTITY names it, so that a new option
+    leaves the identity of every earlier run as it is.  An option that has an effect only in later
+    cycles is included in a run of one cycle, too, so that the run can be continued."""
+    if groups is None:
+        groups = schema.active_groups(options)
     values = options.as_dict()
     return {
         one.name: values[one.name]
@@ -316,7 +332,7 @@ def identity_options(
 
 
 def check_options_fit_data(schema: OptionSchema, options: OptionValues, dataset: Any) -> None:
-    """Raises UserError where the options of an active group do not fit the data.
+    """Raises UserError if the options of an active group do not fit the data.
 
     dataset: data.active_dataset.ActiveDataset."""
     for group in schema.active_groups(options):
