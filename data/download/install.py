@@ -19,8 +19,7 @@ from data.spec import Archive, DatasetSpec
 from utils.console import print_line
 from utils.errors import SystemRefusal
 from utils.files import make_folder, os_errors_refused, remove_empty_folders
-from utils.lease import Lease
-from utils.lease_wait import wait_for_lease
+from utils.lease import Lease, wait_for_lease
 from utils.signals import defer_signals
 
 
