@@ -1,7 +1,7 @@
-"""Deep active learning that also trains on the unlabeled images: one run, of one split.
+"""Deep active learning that also trains on the unlabeled images: one run on one split.
 
 The loop is section 3 of Siméoni et al., "Rethinking deep active learning: using unlabeled data at
-model training", ICPR 2020.  What each option does: python main_al.py --help.
+model training", ICPR 2020. For the options: python main_al.py --help.
 """
 
 import sys
@@ -10,10 +10,11 @@ from utils import signals
 
 PROGRAM = "main_al.py"
 
-if __name__ == "__main__":  # before what takes seconds to import
+if __name__ == "__main__":  # before the imports below, which take seconds
     signals.exit_on_signal(PROGRAM)
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -37,11 +38,12 @@ ALREADY_FINISHED_MESSAGE = "Finished before; nothing to do"
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     make_streams_safe()
     parser = build_parser(
         SCHEMA,
         prog=PROGRAM,
-        description="Deep active learning on images, also training on the unlabeled ones.",
+        description="Deep active learning on images that also trains on the unlabeled ones.",
         epilog="A data set may have better defaults of its own; config.json shows what was used.",
     )
     options = parse_options(parser, SCHEMA, argv)
@@ -60,35 +62,40 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_active_learning(options: OptionValues) -> None:
-    """One run, or the rest of one.  Raises UserError for what the user can correct."""
-    # ---- Data and run folder: whatever is wrong with them is found before anything is written.
-    dataset, sources = setup.open_dataset_with_file_stats(options)
+    """One run, from the start or from its last checkpoint.
+
+    Raises UserError for what the user can correct, before anything is written where possible, and
+    WaitingForLabels if a person has to label images first."""
+    dataset, file_stats = setup.open_dataset_with_file_stats(options)
     with setup.open_run_folder(options, dataset) as run_folder:
         checkpoint = run_folder.last_checkpoint
         state = from_dict(checkpoint["state"]) if checkpoint else None
         if state and state.evaluated and state.cycle + 1 >= options.al_nb_cycles:
-            return run_folder.record_finish(sources, state.cycle + 1, ALREADY_FINISHED_MESSAGE)
-        sources |= setup.write_missing_split(options, dataset)
+            run_folder.record_finish(file_stats, state.cycle + 1, ALREADY_FINISHED_MESSAGE)
+            return
+        file_stats |= setup.write_missing_split(options, dataset)
         run_folder.record_start(dataset.warnings, dataset.export_files)
+
         # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
         weights = setup.load_or_pretrain_weights(options, run_folder, dataset)
         learner = setup.make_learner(options, dataset)
+        if checkpoint:
+            learner.load_state_dict(checkpoint)
         run_loop(Experiment(options, dataset, run_folder, learner, weights), state)
-        run_folder.record_finish(sources, options.al_nb_cycles, "Finished")
+        run_folder.record_finish(file_stats, options.al_nb_cycles, "Finished")
 
 
 def run_loop(experiment: Experiment, state: State | None) -> None:
-    """The loop, from the start or from the state of the last checkpoint."""
-    # ---- 2. Query the first labels, those of a split or a method's choice; or resume.
-    if state:
-        experiment.learner.load_state_dict(experiment.run_folder.last_checkpoint)
-        log.info("resuming at cycle %d, epoch %d", state.cycle + 1, state.epoch)
-    else:
+    """The cycles, from the start or from the state of the last checkpoint."""
+    # ---- 2. Query the first labels: those of a split, or the choice of a method.
+    if state is None:
         state = query_initial(experiment)
+    else:
+        log.info("resuming at cycle %d, epoch %d", state.cycle + 1, state.epoch)
 
     cycles = experiment.budget.al_nb_cycles
     for cycle in range(state.cycle, cycles):
-        # ---- 3. Label the queried images; a run may stop here and wait for a person.
+        # ---- 3. Label the queried images; the run may stop here until a person has done so.
         if state.queried is not None:
             experiment.save_checkpoint(state)
             state = label_queried_images(experiment, state)
@@ -96,7 +103,8 @@ def run_loop(experiment: Experiment, state: State | None) -> None:
         # ---- 4. Train a fresh network on the labels and on the algorithm's pseudo-labels.
         # ---- 5. Evaluate it with the weights of the last epoch.
         if not state.evaluated:
-            state = evaluate_cycle(experiment, train_cycle(experiment, state))
+            state = train_cycle(experiment, state)
+            state = evaluate_cycle(experiment, state)
 
         # ---- 6. Let the acquisition method choose what to query next; not after the last cycle.
         if cycle + 1 < cycles:
@@ -105,61 +113,46 @@ def run_loop(experiment: Experiment, state: State | None) -> None:
 
 
 def query_initial(experiment: Experiment) -> State:
-    """The start: the images of the split are queried, or those that a method picks unlabeled."""
+    """The first state: the images of the split are queried, or what a method chooses from images
+    without any labels."""
     dataset = experiment.dataset
     state = State.initial(dataset.initial_indices, len(dataset.images))
     if method := initial_method_name(experiment.options):
         reset_weights(experiment, cycle=0)
         with experiment.run_folder.time_stage("all", "select"):
-            outputs, size = experiment.network_outputs(state), experiment.budget.initial_size
+            outputs, size = experiment.network_outputs(state), experiment.initial_size
             queried = experiment.select_queries(method, state, size, outputs, "initial")
         state = replace(state, queried=queried)
     return state
 
 
 def label_queried_images(experiment: Experiment, state: State) -> State:
-    """The queried images are labeled, and the algorithm sets the first targets of the cycle."""
+    """Reveal the labels of the queried images; the algorithm sets the cycle's first targets."""
+    dataset, algorithm = experiment.dataset, experiment.algorithm
     labels = experiment.oracle_labels(state)
-    if (
-        state.cycle or experiment.methods.initial != INITIAL_BALANCED
-    ):  # else the split's file has them
-        indices = experiment.dataset.dataset_indices[state.queried]
+    # The images of a balanced split are in its file, and not in acquired.csv.
+    if state.cycle or experiment.methods.initial != INITIAL_BALANCED:
+        indices = dataset.dataset_indices[state.queried]
         rows = result_tables.make_acquired_rows(state.cycle - 1, indices, labels)
         experiment.run_folder.table_rows["acquired"] += rows
         experiment.run_folder.write_tables()
     state = state.reveal_labels(labels)
-    targets = experiment.algorithm.initial_targets(
-        state.pool, experiment.dataset.num_classes, state.carry_over
-    )
+    targets = algorithm.initial_targets(state.pool, dataset.num_classes, state.carry_over)
     return replace(state, targets=targets, carry_over={})
 
 
 def train_cycle(experiment: Experiment, state: State) -> State:
-    """The training of one cycle, from the epoch that `state` has reached."""
-    cycle, learner, schedule = state.cycle, experiment.learner, experiment.schedule
+    """Train for the epochs of one cycle that are still missing."""
+    cycle, epochs = state.cycle, range(state.epoch, experiment.schedule.epochs)
     if state.epoch == 0:
         reset_weights(experiment, cycle)
-    stage, epochs = f"cycle {cycle + 1}: train", range(state.epoch, schedule.epochs)
     with (
         experiment.run_folder.time_stage(cycle, "train"),
-        EpochProgressBar(epochs, stage) as progress,
+        EpochProgressBar(epochs, f"cycle {cycle + 1}: train") as progress,
     ):
-        for epoch in progress:
-            state = update_targets(experiment, state)
-            batches = experiment.make_batch_loader(state)
-            torch.manual_seed(derive_seed(experiment.split_seed, "dropout", cycle, epoch))
-            loss = train_epoch(
-                learner.network,
-                learner.optimizer,
-                batches,
-                learner.loss,
-                lr_schedule=lambda done, epoch=epoch: learning_rate(epoch + done, schedule),
-                amp=experiment.amp,
-                after_step=learner.after_step,
-                location=f"cycle {cycle + 1}, epoch {epoch + 1}",
-            )
-            state = state.after_epoch(len(batches), loss)
-            progress.set_postfix_str(f"loss {loss:.3f}")
+        for _ in progress:
+            state = train_next_epoch(experiment, update_targets(experiment, state))
+            progress.set_postfix_str(f"loss {state.loss:.3f}")
             if experiment.checkpoint_due(state):
                 experiment.save_checkpoint(state)
             experiment.take_snapshot(state)
@@ -167,22 +160,23 @@ def train_cycle(experiment: Experiment, state: State) -> State:
 
 
 def reset_weights(experiment: Experiment, cycle: int) -> None:
-    """The weights that a cycle starts from: random, pre-trained, or the previous cycle's."""
-    learner = experiment.learner
+    """Set the weights a cycle starts from: random, pre-trained, or those of the previous cycle."""
+    learner, pretrained = experiment.learner, experiment.pretrained_weights
     if cycle == 0 or not experiment.loop.finetuning:
         torch.manual_seed(derive_seed(experiment.split_seed, "weights", cycle))
         network = setup.network_factory(experiment.options, experiment.dataset)()
+        if pretrained:
+            network.backbone.load_state_dict(pretrained)
         learner.model.load_state_dict(network.state_dict())
-        if experiment.pretrained_weights:
-            learner.model.backbone.load_state_dict(experiment.pretrained_weights)
     learner.reset()
 
 
 def update_targets(experiment: Experiment, state: State) -> State:
-    """New targets from the network as it is now, if the algorithm wants them before this epoch."""
+    """New targets from the current network, if the algorithm updates them before this epoch."""
     algorithm, options = experiment.algorithm, experiment.options
     moment = state.cycle, state.epoch
-    if not algorithm.update_due(*moment, **kwargs_for(options, algorithm.update_due)):
+    is_due = algorithm.update_due(*moment, **kwargs_for(options, algorithm.update_due))
+    if algorithm.update_targets is None or not is_due:
         return state
     needs = component_needs(options, algorithm)
     targets = algorithm.update_targets(
@@ -196,11 +190,34 @@ def update_targets(experiment: Experiment, state: State) -> State:
     return replace(state, targets=targets)
 
 
+def train_next_epoch(experiment: Experiment, state: State) -> State:
+    """One epoch of training on the current targets."""
+    learner, schedule, epoch = experiment.learner, experiment.schedule, state.epoch
+    batches = experiment.make_batch_loader(state)
+    torch.manual_seed(derive_seed(experiment.split_seed, "dropout", state.cycle, epoch))
+    loss = train_epoch(
+        learner.network,
+        learner.optimizer,
+        batches,
+        learner.loss,
+        lr_schedule=lambda fraction: learning_rate(epoch + fraction, schedule),
+        amp=experiment.amp,
+        after_step=learner.after_step,
+        location=f"cycle {state.cycle + 1}, epoch {epoch + 1}",
+    )
+    return state.after_epoch(len(batches), loss)
+
+
 def evaluate_cycle(experiment: Experiment, state: State) -> State:
-    """The cycle's row of results.csv.  Only here are true labels compared with the network's."""
+    """Add the cycle's row to results.csv. Only here does the loop look at hidden true labels."""
+    assert state.targets is not None
     dataset, run_folder = experiment.dataset, experiment.run_folder
-    row = {"cycle": state.cycle, "labeled": len(state.pool.labeled_order), "steps": state.steps}
-    row |= {"train_loss": f"{state.loss:.6f}"}
+    row: dict[str, Any] = {
+        "cycle": state.cycle,
+        "labeled": len(state.pool.labeled_order),
+        "steps": state.steps,
+        "train_loss": f"{state.loss:.6f}",
+    }
     row |= result_tables.pseudo_label_columns(
         state.targets.labels, state.pool.labels, dataset.oracle.labels
     )
@@ -213,13 +230,14 @@ def evaluate_cycle(experiment: Experiment, state: State) -> State:
             row |= result_tables.accuracy_columns(prefix, *accuracies)
     run_folder.table_rows["results"].append(row)
     log.info(result_tables.format_cycle_line(row, experiment.budget.al_nb_cycles))
-    experiment.take_snapshot(state := replace(state, evaluated=True))
+    state = replace(state, evaluated=True)
+    experiment.take_snapshot(state)
     return state
 
 
 def query_next(experiment: Experiment, state: State) -> State:
-    """The next cycle: it queries what the acquisition method picks, and takes over what the
-    algorithm keeps of this cycle's network."""
+    """The first state of the next cycle: it queries what the acquisition method chooses, and has
+    what the algorithm carries over from this cycle's network."""
     algorithm, outputs, carry_over = experiment.algorithm, experiment.network_outputs(state), {}
     method, budget = experiment.methods.al_method, experiment.budget.al_budget
     with experiment.run_folder.time_stage(state.cycle, "select"):

@@ -1,13 +1,14 @@
-"""What a run's network says of images: python predict.py RUN [--images FOLDER] [--csv F.csv]
+"""Classify images with a finished run: python predict.py RUN [--images FOLDER] [--csv F.csv]
 
-Reads a finished run: of every image of its pool, or of a folder of images, the class and its
-probability.  Labels that the run was given are kept as they are.  No label is needed.
+Writes the class and its probability for every image of the run's pool, or for every image in a
+folder. Images that were labeled in the run keep their label. No labels are needed.
 """
 
+import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from experiment.checkpoint import load_checkpoint
 from experiment.config import SCHEMA
 from experiment.environment import resolve_device
 from experiment.finished_runs import read_run_config
+from models.network import Network
 from reports.output_files import path_ending_in
 from semisup.label_propagation import propagate
 from training.network_outputs import extract_outputs
@@ -38,7 +40,8 @@ PSEUDO_LABEL_COLUMNS = ("pseudo", "pseudo_weight")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     make_streams_safe()
     args = build_parser().parse_args(argv)
     try:
@@ -52,123 +55,157 @@ def main(argv=None) -> int:
 
 
 def build_parser() -> OneLineErrorParser:
-    parser = OneLineErrorParser(PROGRAM, description=__doc__.splitlines()[0], allow_abbrev=False)
+    """The command line of predict.py."""
+    parser = OneLineErrorParser(
+        PROGRAM, description="Classify images with a finished run.", allow_abbrev=False
+    )
     add = parser.add_argument
-    add("run", type=non_empty_text, help="a run's folder, .../split0")
+    add("run", type=non_empty_text, help="folder of a finished run, .../split0")
     add(
         "--images",
         type=non_empty_text,
         metavar="FOLDER",
-        help="images (default: the run's own pool)",
+        help="classify the images in this folder (default: the pool of the run)",
     )
     add(
         "--csv",
         type=path_ending_in(".csv"),
         metavar="F.csv",
-        help="write here (default: the terminal)",
+        help="write the table to this file (default: print it)",
     )
-    add("--pseudo", action="store_true", help="also the labels that propagation gives to the pool")
+    add("--pseudo", action="store_true", help="add the labels that propagation gives to the pool")
     add(
         "--data-root",
         type=non_empty_text,
         metavar="FOLDER",
-        help="the pool's data, if they have moved",
+        help="where the data of the pool are now, if they have moved",
     )
-    add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
+    add(
+        "--device",
+        default="auto",
+        metavar="D",
+        help="device to compute on: auto, cpu, cuda or cuda:N (default: auto)",
+    )
     return parser
 
 
 class FinishedRun(NamedTuple):
-    """A finished run, as it lies in its folder."""
+    """A finished run, read from its folder."""
 
     folder: Path
     options: OptionValues
-    data_fingerprint: str  # the fingerprint
-    checkpoint: dict  # the last checkpoint
+    data_fingerprint: str
+    checkpoint: dict[str, Any]  # the last one
     device: torch.device
 
 
-def write_predictions(args) -> None:
-    """Print the table, or write it.  Raises UserError for what the user can mend."""
+class ImageShape(NamedTuple):
+    """The shape of a network's input and output (experiment.setup.InputShape)."""
+
+    num_classes: int
+    channels: int
+    size: int
+
+
+def write_predictions(args: argparse.Namespace) -> None:
+    """Print the table or write it to --csv. Raises UserError for what the user can correct."""
     if args.images and (args.pseudo or args.data_root):
-        word = "--pseudo" if args.pseudo else "--data-root"
-        raise UserError(f"{word} is of the run's own pool: leave it out, or --images")
+        flag = "--pseudo" if args.pseudo else "--data-root"
+        raise UserError(f"{flag} applies to the pool of the run: leave it out, or --images")
     if args.csv:
         check_output_file(args.csv)
     run = load_finished_run(Path(args.run), args.device)
-    rows = predict_folder(run, Path(args.images)) if args.images else predict_pool(run, args)
+    if args.images:
+        rows = predict_folder(run, Path(args.images))
+    else:
+        rows = predict_pool(run, args.data_root, args.pseudo)
     text = render_csv(PREDICTION_COLUMNS + PSEUDO_LABEL_COLUMNS * args.pseudo, rows)
     if args.csv:
         write_atomically(args.csv, text.encode(errors="surrogateescape"))
-        given = sum(row["given"] for row in rows)
-        print_line(f"{len(rows)} images, of {given} of which the label was given: {args.csv}")
+        labeled = sum(row["given"] for row in rows)
+        print_line(f"{len(rows)} images, {labeled} of them labeled in the run: {args.csv}")
     else:
         print_line(text.rstrip("\n"))
 
 
 def load_finished_run(folder: Path, device: str) -> FinishedRun:
-    """Raises UserError where there is no run, or it is not finished."""
+    """Raises UserError if the folder is not a run folder or the run is not finished."""
     config = read_run_config(folder)
-    if config is None or not {"identity", "al_nb_cycles"} <= set(config):
-        raise UserError(f"{folder} is no run's folder: one that holds config.json is right")
+    if config is None:
+        raise UserError(f"{folder} is not a run folder (no config.json)")
+    if not {"identity", "al_nb_cycles"} <= set(config):
+        raise UserError(f"{folder} is not a run folder (config.json was not written by a run)")
     if "finished" not in config:
-        raise UserError(f"{folder} is not finished: give the command of the run again")
+        raise UserError(f"{folder} is not finished: run its main_al.py command again")
     names = {option.name for option in SCHEMA.options()}
-    given = {name: value for name, value in config.items() if name in names}
-    given |= {"device": device, "amp": False}
-    where = resolve_device(device)
-    saved = load_checkpoint(folder / "checkpoint.pt")
-    options = fill_defaults(SCHEMA, given)
-    return FinishedRun(folder, options, config["identity"]["data"], saved, where)
+    values = {name: value for name, value in config.items() if name in names}
+    options = fill_defaults(SCHEMA, values | {"device": device, "amp": False})
+    return FinishedRun(
+        folder,
+        options,
+        data_fingerprint=config["identity"]["data"],
+        device=resolve_device(device),
+        checkpoint=load_checkpoint(folder / "checkpoint.pt"),
+    )
 
 
-def load_network(run: FinishedRun, image_facts) -> torch.nn.Module:
-    """The run's last network, the averaged weights where it has them.
-
-    facts: num_classes, channels and size."""
+def load_network(run: FinishedRun, shape: setup.InputShape) -> Network:
+    """The network of the last cycle, with averaged weights if the run has them."""
     weights = run.checkpoint["model"]
     if averaged := run.checkpoint.get("averaged"):
-        within = {name: value for name, value in averaged.items() if name.startswith("module.")}
-        weights = {name.removeprefix("module."): value for name, value in within.items()}
-    network = setup.network_factory(run.options, image_facts)()
+        prefix = "module."
+        weights = {
+            name.removeprefix(prefix): value
+            for name, value in averaged.items()
+            if name.startswith(prefix)
+        }
+    network = setup.network_factory(run.options, shape)()
     network.load_state_dict(weights)
     return network.to(run.device).eval()
 
 
-def predict_pool(run: FinishedRun, args) -> list[dict]:
-    """A row a training image, with the class that was given where one was."""
-    options = run.options
-    if args.data_root:
-        options = options.replace(data_root=args.data_root)
-    problem = setup.open_dataset(options)
-    if problem.fingerprint != run.data_fingerprint:
+def predict_pool(
+    run: FinishedRun, data_root: str | None, with_pseudo_labels: bool
+) -> list[dict[str, Any]]:
+    """One row per training image.
+
+    data_root: where the data are, if not where they were for the run.
+    with_pseudo_labels: also propagate the labels over the network's features."""
+    options = run.options.replace(data_root=data_root) if data_root else run.options
+    dataset = setup.open_dataset(options)
+    if dataset.fingerprint != run.data_fingerprint:
         raise UserError(
-            f"{run.folder} was made on other data (fingerprint {run.data_fingerprint}, not "
-            f"{problem.fingerprint}): name those with --data-root"
+            f"{run.folder} used other data (fingerprint {run.data_fingerprint}, not "
+            f"{dataset.fingerprint}): give their folder with --data-root"
         )
-    features, probs = extract_outputs(load_network(run, problem), problem.images)
-    known = run.checkpoint["state"]["pool"]["labels"].numpy()
-    paths = (
-        [problem.image_paths[index] for index in problem.dataset_indices]
-        if problem.image_paths
-        else None
-    )
-    rows = prediction_rows(problem.dataset_indices, paths, probs, known, problem.class_names)
-    if args.pseudo:
+    features, probs = extract_outputs(load_network(run, dataset), dataset.images)
+    labels = run.checkpoint["state"]["pool"]["labels"].numpy()
+    indices, paths = dataset.dataset_indices, None
+    if dataset.image_paths:
+        paths = [dataset.image_paths[index] for index in indices]
+    rows = prediction_rows(indices, paths, probs, labels, dataset.class_names)
+    if with_pseudo_labels:
         graph = run.options.of(GraphOptions)
-        settings = affinity_settings(graph) | {"alpha": graph.lp_alpha}
-        found = propagate(features, known, problem.num_classes, **settings)
-        for row, label, weight in zip(rows, found.labels, found.weights, strict=True):
-            pseudo = problem.class_names[label] if label >= 0 else None
-            row |= dict(zip(PSEUDO_LABEL_COLUMNS, (pseudo, f"{weight:.4f}"), strict=True))
+        propagation = propagate(
+            features,
+            labels,
+            dataset.num_classes,
+            alpha=graph.lp_alpha,
+            **affinity_settings(graph),
+        )
+        for row, label, weight in zip(rows, propagation.labels, propagation.weights, strict=True):
+            name = dataset.class_names[label] if label >= 0 else None
+            row |= dict(zip(PSEUDO_LABEL_COLUMNS, (name, f"{weight:.4f}"), strict=True))
     return rows
 
 
-def predict_folder(run: FinishedRun, folder: Path) -> list[dict]:
-    """A row an image file in a folder or below it, by name; those that cannot be read are named."""
+def predict_folder(run: FinishedRun, folder: Path) -> list[dict[str, Any]]:
+    """One row per image file in the folder and below it, sorted by path.
+
+    Files that cannot be read are reported on standard error and left out."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: one with images in it is right")
-    names, facts = export.read_export_files(run.folder)
+        raise UserError(f"--images {folder} is not a folder: give a folder with image files")
+    class_names, facts = export.read_export_files(run.folder)
     if facts["mean"] is None:
         raise UserError(f"{run.folder} learned from features, not from images: leave --images out")
     with os_errors_refused(folder, "read"):
@@ -182,33 +219,44 @@ def predict_folder(run: FinishedRun, folder: Path) -> list[dict]:
         else:
             paths.append(str(path.relative_to(folder)))
     if not paths:
-        raise UserError(f"{folder} holds no image that can be read")
-    stack = torch.from_numpy(np.stack(pixels)).to(run.device)
-    images = ImageStore(stack, facts["mean"], facts["std"])
-    shape = SimpleNamespace(num_classes=len(names), channels=facts["channels"], size=facts["size"])
+        raise UserError(f"--images {folder} has no readable image: give a folder with image files")
+    images = ImageStore(
+        torch.from_numpy(np.stack(pixels)).to(run.device), facts["mean"], facts["std"]
+    )
+    shape = ImageShape(len(class_names), facts["channels"], facts["size"])
     _, probs = extract_outputs(load_network(run, shape), images)
-    return prediction_rows(range(len(paths)), paths, probs, np.full(len(paths), -1), names)
+    unknown = np.full(len(paths), -1)
+    return prediction_rows(range(len(paths)), paths, probs, unknown, class_names)
 
 
-def prediction_rows(indices, paths, probs: torch.Tensor, known: np.ndarray, names) -> list[dict]:
-    """probs: (N, C); known: (N,) labels, -1 where the network has to say it.  The probability is
-    the network's, also of a class that was given."""
-    said = np.where(known >= 0, known, probs.argmax(dim=1).cpu().numpy())
-    sure = probs.cpu().numpy()[np.arange(len(said)), said]
-    paths = [""] * len(said) if paths is None else paths
-    columns = (indices, paths, said, sure, known >= 0)
-    return [
-        dict(zip(PREDICTION_COLUMNS, (int(i), path, names[c], f"{p:.4f}", int(given)), strict=True))
-        for i, path, c, p, given in zip(*columns, strict=True)
-    ]
+def prediction_rows(
+    indices: Iterable[int],
+    paths: Sequence[str] | None,
+    probs: torch.Tensor,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+) -> list[dict[str, Any]]:
+    """One row per image: its label in the run or else the predicted class, and the probability that
+    the network gives to this class.
+
+    probs: (N, C).
+    labels: (N,), -1 where the image has no label in the run."""
+    classes = np.where(labels >= 0, labels, probs.argmax(dim=1).cpu().numpy())
+    confidences = probs.cpu().numpy()[np.arange(len(classes)), classes]
+    columns = (indices, paths or [""] * len(classes), classes, confidences, labels >= 0)
+    rows = []
+    for index, path, label, confidence, is_labeled in zip(*columns, strict=True):
+        values = (int(index), path, class_names[label], f"{confidence:.4f}", int(is_labeled))
+        rows.append(dict(zip(PREDICTION_COLUMNS, values, strict=True)))
+    return rows
 
 
 def check_output_file(path: Path) -> None:
-    """Raises UserError where a file is that is not of this program."""
+    """Raises UserError if the file exists and was not written by this program."""
     with os_errors_refused(path):
-        there = path.read_bytes()[:100] if path.exists() else b""
-    if there and not there.startswith(",".join(PREDICTION_COLUMNS).encode()):
-        raise UserError(f"{path} is there and is not of {PROGRAM}: give another, or delete it")
+        start = path.read_bytes()[:100] if path.exists() else b""
+    if start and not start.startswith(",".join(PREDICTION_COLUMNS).encode()):
+        raise UserError(f"{path} exists and was not written by {PROGRAM}: delete it or use another")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The run folder: who a run is, what it leaves, how it goes on after a kill."""
+"""One run: its options, folder, identity, checkpoints and result files."""

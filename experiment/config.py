@@ -66,14 +66,14 @@ class SeedOptions(OptionGroup):
 
 
 def component_needs(options: OptionValues, component: Component) -> tuple[str, ...]:
-    """What an acquisition method or a training algorithm needs of the network, by name
-    (experiment.Experiment.network_outputs)."""
+    """Names of the network outputs (training.network_outputs) that an acquisition method or a
+    training algorithm needs with these options."""
     needs = getattr(component, "needs", ())
     return resolve_needs(needs, kwargs_for(options, needs) if callable(needs) else {})
 
 
 def _check_components(options: OptionValues) -> None:
-    """Raises UserError where the selected components do not go together."""
+    """Raises UserError if the selected components do not fit together."""
     has_features = data.DATASETS[options.dataset].has_feature_vectors
     require_input_kind(options, has_features)
     if has_features:
@@ -83,19 +83,19 @@ def _check_components(options: OptionValues) -> None:
         if DROPOUT_OUTPUTS & needs:
             require_dropout(options, flag)
         if "pretrained_features" in needs and not has_features:
-            from_views = callable(getattr(component, "needs", ()))  # then an option asks for it
+            from_views = callable(getattr(component, "needs", ()))  # an option requests it then
             unsup.require_pretraining(
                 options, "--lp-views pretrained_features" if from_views else flag
             )
 
 
 def _reject_image_options(options: OptionValues) -> None:
-    """Raises UserError for what needs images, where the data set has features instead."""
+    """Raises UserError for options that need images; the data set has feature vectors."""
     has = f"--dataset {options.dataset} has features"
     if options.add_unsupervised_pretraining:
         raise UserError(
             f"--add-unsupervised-pretraining needs images; {has}, which replace pre-trained ones: "
-            "leave it out"
+            "leave the option out"
         )
     for registry, key, component in SCHEMA.selections(options):
         if "strong" in getattr(component, "augmentations", ()):

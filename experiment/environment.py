@@ -1,4 +1,4 @@
-"""The machine a run is done on: its device, memory and versions."""
+"""The environment of a run: device, memory and versions."""
 
 import importlib.metadata
 import json
@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from utils.errors import UserError
 from utils.options.option import OptionGroup, option
@@ -34,11 +35,12 @@ RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
 
 
 def resolve_device(name: str, amp: bool = False) -> torch.device:
-    """'auto', 'cpu', 'cuda' or 'cuda:N'.  Raises UserError where there is no such device, or where
-    `amp` is asked of one without bfloat16."""
+    """The device for --device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+
+    Raises UserError if there is no such device, or if `amp` is set and it has no bfloat16."""
     device = _parse_device(name)
     if amp and not (device.type == "cuda" and torch.cuda.is_bf16_supported()):
-        raise UserError(f"--amp needs a GPU that has bfloat16; --device {name} is {device.type}")
+        raise UserError(f"--amp needs a GPU with bfloat16, but --device {name} is {device.type}")
     return device
 
 
@@ -50,12 +52,14 @@ def _parse_device(name: str) -> torch.device:
         return torch.device(name)
     if re.fullmatch("cuda:[0-9]{1,4}", name) and int(name[5:]) < count:
         return torch.device("cuda", int(name[5:]))
-    here = ", ".join(["auto", "cpu", *(f"cuda:{i}" for i in range(count))])
-    raise UserError(f"--device {name} is not here: choose from {here}")
+    if re.fullmatch("cuda(:[0-9]+)?", name) and not count:
+        raise UserError(f"--device {name}: no CUDA device available; use --device cpu")
+    available = ", ".join(["auto", "cpu", *(f"cuda:{i}" for i in range(count))])
+    raise UserError(f"--device {name} is not available: choose from {available}")
 
 
-def describe_environment(device: torch.device) -> dict:
-    """A start of a run: when, versions, device, threads, git revision."""
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    """The environment of this start: time, versions, device, threads, git revision, command."""
     versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name()
     return {
@@ -71,24 +75,24 @@ def describe_environment(device: torch.device) -> dict:
     }
 
 
-def read_environments(path: Path) -> list[dict]:
-    """The environments that an environment.json has; none where it cannot be read."""
+def read_environments(path: Path) -> list[dict[str, Any]]:
+    """The starts that an environment.json records; empty if it cannot be read."""
     try:
         return [dict(start) for start in json.loads(path.read_text())["starts"]]
     except (OSError, ValueError, TypeError, KeyError):
         return []
 
 
-def environment_changes(before: dict, now: dict) -> str:
-    """In what a start differs from the one before, as far as that can move a number; "" for not."""
-    flat = [{**start, **start.get("versions", {})} for start in (before, now)]
+def environment_changes(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """How two starts differ in what can change the last digits of a result; "" if they do not."""
+    old, new = ({**start, **start.get("versions", {})} for start in (before, now))
     names = ("device", "device_name", "threads", "git_revision", *now["versions"])
-    words = [
-        f"{name.replace('_', ' ')} {flat[1].get(name)} after {flat[0].get(name)}"
+    changes = [
+        f"{name.replace('_', ' ')} {new.get(name)} after {old.get(name)}"
         for name in names
-        if flat[0].get(name) != flat[1].get(name)
+        if old.get(name) != new.get(name)
     ]
-    return ", ".join(words)
+    return ", ".join(changes)
 
 
 def _processor_name() -> str:
@@ -100,25 +104,25 @@ def _processor_name() -> str:
 
 
 def _git_revision() -> str | None:
-    """The checkout's commit, with '+' where files differ from it; None outside a checkout."""
+    """The checkout's commit, with '+' if files differ from it; None outside a checkout."""
     root = Path(__file__).resolve().parents[1]
 
-    def git(*words):
+    def git(*words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True)
 
     try:
         revision = git("rev-parse", "HEAD")
-        changed = git("status", "--porcelain", "--untracked-files=no")
+        changes = git("status", "--porcelain", "--untracked-files=no")
     except OSError:
         return None
     if revision.returncode:
         return None
-    return revision.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return revision.stdout.strip() + ("+" if changes.stdout.strip() else "")
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """MiB: of the process so far, or of the GPU's allocator."""
+    """Peak memory so far in MiB: of the GPU's allocator, or of the process on the CPU."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes there, KiB elsewhere
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

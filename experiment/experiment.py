@@ -1,10 +1,12 @@
-"""What a run works with while it goes through the cycles."""
+"""The parts of a run that stay the same over its cycles, and what the loop does with them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 import semisup
 from al_methods import METHODS, MethodOptions, select
@@ -28,15 +30,15 @@ from utils.seeding import rng_for
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a run works with; what changes is the State, the learner and the rows of the tables.
+    """The parts of a run. What changes during it is the State, the learner and the table rows.
 
-    pretrained_weights: of the backbone, from which every cycle starts; None for random ones."""
+    pretrained_weights: of the backbone, from which every cycle starts; None: random weights."""
 
     options: OptionValues
     dataset: ActiveDataset
     run_folder: RunFolder
     learner: Learner
-    pretrained_weights: dict | None
+    pretrained_weights: dict[str, torch.Tensor] | None
 
     @property
     def methods(self) -> MethodOptions:
@@ -55,6 +57,13 @@ class Experiment:
         return self.options.of(LoopOptions)
 
     @property
+    def initial_size(self) -> int:
+        """Number of first labels; not for --initial given, where the data decide."""
+        size = self.budget.initial_size
+        assert size is not None
+        return size
+
+    @property
     def amp(self) -> bool:
         return self.options.of(DeviceOptions).amp
 
@@ -67,15 +76,15 @@ class Experiment:
         return setup.derive_split_seed(self.options)
 
     @cached_property
-    def static_features(self) -> dict[str, Any]:
-        """What is the same in every cycle, by name (experiment.static_features)."""
+    def static_features(self) -> dict[str, Callable[[], torch.Tensor]]:
+        """Features that are the same in every cycle, by name (experiment.static_features)."""
         make_network = setup.network_factory(self.options, self.dataset)
         return make_static_features(
             self.dataset, make_network, self.pretrained_weights, self.split_seed, self.amp
         )
 
     def network_outputs(self, state: State) -> NetworkOutputs:
-        """The outputs of the network as it is now for the training images."""
+        """The outputs of the network, as it is now, for all training images."""
         return NetworkOutputs(
             self.learner.eval_model,
             self.dataset.images,
@@ -89,15 +98,17 @@ class Experiment:
     def select_queries(
         self, name: str, state: State, budget: int, outputs: NetworkOutputs, rng_purpose: str
     ) -> np.ndarray:
-        """What a method picks from a network's outputs: (budget,) int64, in order of choice.
+        """The picks of an acquisition method: (budget,) int64, in order of choice.
 
-        rng_purpose: what its random numbers are derived from."""
+        name: of the method.
+        outputs: of the network; what the method does not need is not computed.
+        rng_purpose: what the method's random numbers are derived from."""
         method = METHODS[name]
         needs = component_needs(self.options, method)
         options = {
-            name: value
+            option: value
             for group in kwargs_for(self.options, *method.functions()).values()
-            for name, value in vars(group).items()
+            for option, value in vars(group).items()
         }
         return select(
             name,
@@ -110,7 +121,8 @@ class Experiment:
         )
 
     def make_batch_loader(self, state: State) -> BatchLoader:
-        """The batches of the epoch that `state` has reached."""
+        """The batches of the next epoch of `state`, which must have targets."""
+        assert state.targets is not None
         algorithm, moment = self.algorithm, (state.cycle, state.epoch)
         batches = algorithm.epoch_batches(
             state.targets,
@@ -124,7 +136,9 @@ class Experiment:
         )
 
     def oracle_labels(self, state: State) -> np.ndarray:
-        """The classes (n,) of the images that `state` queries (labeling.oracle)."""
+        """The classes (n,) of the queried images.
+
+        Raises WaitingForLabels if a person has to label them first (labeling.oracle)."""
         return get_oracle_labels(
             state,
             dataset=self.dataset,
@@ -145,10 +159,9 @@ class Experiment:
         return state.epoch < self.schedule.epochs and is_due
 
     def take_snapshot(self, state: State) -> None:
-        """Remember what a signal that comes now would save; always after training and after the
-        evaluation."""
-        is_over = state.evaluated or state.epoch == self.schedule.epochs
-        self.run_folder.take_snapshot(lambda: self._checkpoint_dict(state), force=is_over)
+        """Keep in memory what a signal would save; always at the end of training and evaluation."""
+        is_end_of_stage = state.evaluated or state.epoch == self.schedule.epochs
+        self.run_folder.take_snapshot(lambda: self._checkpoint_dict(state), force=is_end_of_stage)
 
     def _checkpoint_dict(self, state: State) -> dict[str, Any]:
         """The contents of a checkpoint except the tables: tensors and plain types."""

@@ -1,10 +1,11 @@
-"""Runs that are over: known by what they left, without reading the data or the checkpoint."""
+"""Recognises finished runs by the files they left, without reading the data or the checkpoint."""
 
 import csv
 import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from experiment import identity, result_tables
 from utils import fingerprints
@@ -14,42 +15,57 @@ from utils.files import os_errors_refused
 
 
 def match_finished_run(
-    pattern: Path, options: dict, sources: Callable, cycles: int, exp_name: str | None
+    pattern: Path,
+    options: dict[str, Any],
+    current_sources: Callable[[str], dict[str, Any]],
+    cycles: int,
+    exp_name: str | None,
 ) -> Path | None:
-    """The folder of a run that has these options and data and has finished so many cycles.
+    """The folder of a finished run with these options and data and at least this many cycles.
 
-    pattern: where it would be, with * for the name that the data enter; sources: a fingerprint of
-    data -> sizes and times of the files that would be read (fingerprints.stamps).  None where there is
-    no such run, where a file has been touched since, and where only the data could tell."""
+    pattern: the run folder, with * for the part of the name that depends on the data.
+    options: the part of the identity that consists of options.
+    current_sources: fingerprint of the data -> sizes and times of the files that would be read
+    (utils.fingerprints.file_stats).
+
+    None if there is no such run, if a file has been touched since, or if only reading the data
+    could tell."""
     root = Path(pattern.anchor or ".")
     try:
         folders = sorted(root.glob(str(pattern.relative_to(pattern.anchor))))
-    except OSError:  # what is wrong with it is said where it is made
+    except OSError:  # reported when the folder is created
         return None
     for folder in folders:
         try:
             config = read_run_config(folder) or {}
-            who, done = config["identity"], config["finished"]
+            run_identity, finished = config["identity"], config["finished"]
         except (UserError, KeyError):
-            continue  # torn, or not over
-        same = who["options"] == options and who["results"] == identity.RESULTS_VERSION
-        named = "*" not in str(pattern) or folder.parent.name == run_folder_name(who, exp_name)
-        unchanged = config["sources"] == sources(who["data"]) and done["files"] == content_digests(
-            folder
+            continue  # damaged or not finished
+        same_options = (
+            run_identity["options"] == options
+            and run_identity["results"] == identity.RESULTS_VERSION
         )
-        if same and named and unchanged and done["cycles"] >= cycles:
+        same_name = "*" not in str(pattern) or folder.parent.name == run_folder_name(
+            run_identity, exp_name
+        )
+        is_unchanged = config["sources"] == current_sources(run_identity["data"]) and finished[
+            "files"
+        ] == content_digests(folder)
+        if same_options and same_name and is_unchanged and finished["cycles"] >= cycles:
             return folder
     return None
 
 
-def run_folder_name(run_identity: dict, exp_name: str | None) -> str:
-    """The name of an identity's folder, the same for all its splits."""
+def run_folder_name(run_identity: dict[str, Any], exp_name: str | None) -> str:
+    """The name of the folder of an identity, the same for all its splits."""
     name = identity.identity_digest(run_identity, without=("split",))
     return f"{exp_name}-{name}" if exp_name else name
 
 
-def read_run_config(folder: Path) -> dict | None:
-    """A run folder's config.json; None where there is none.  Raises UserError for a torn one."""
+def read_run_config(folder: Path) -> dict[str, Any] | None:
+    """The config.json of a run folder; None if there is none.
+
+    Raises UserError if it is damaged, SystemRefusal if it cannot be read."""
     path = folder / "config.json"
     try:
         with os_errors_refused(path, "read"):
@@ -58,25 +74,28 @@ def read_run_config(folder: Path) -> dict | None:
             except (FileNotFoundError, NotADirectoryError):
                 return None
     except ValueError as error:
-        raise UserError(f"{path} cannot be read ({error}): name another --run-dir") from None
+        raise UserError(f"{path} cannot be read ({error}): use another --run-dir") from None
     if not isinstance(config, dict):
-        raise UserError(f"{path} is not a run's: name another --run-dir")
+        raise UserError(f"{path} was not written by a run: use another --run-dir")
     return config
 
 
-def content_digests(folder: Path) -> dict:
-    """What a finished run's files hold, to notice when one was changed afterwards: the tables by
-    their bytes, the checkpoint by its size and time."""
-    found = {"checkpoint.pt": fingerprints.size_and_mtime(folder / "checkpoint.pt")}
+def content_digests(folder: Path) -> dict[str, Any]:
+    """What identifies the contents of a finished run's files, to notice later changes.
+
+    The tables by their bytes, the checkpoint by its size and time."""
+    digests: dict[str, Any] = {
+        "checkpoint.pt": fingerprints.size_and_mtime(folder / "checkpoint.pt")
+    }
     for name in ("results.csv", "acquired.csv", "timing.csv"):
         path = folder / name
-        whole = path.read_bytes() if path.is_file() else b""
-        found[name] = hashlib.sha256(whole).hexdigest()
-    return found
+        content = path.read_bytes() if path.is_file() else b""
+        digests[name] = hashlib.sha256(content).hexdigest()
+    return digests
 
 
-def print_results(folder: Path, word: str) -> None:
-    """The closing lines on the terminal."""
+def print_results(folder: Path, message: str) -> None:
+    """Print the table of accuracies, and the message with the path of results.csv."""
     with open(folder / "results.csv", newline="") as file:
         print_line(result_tables.format_accuracy_table(list(csv.DictReader(file))))
-    print_line(f"{word}. Results: {folder / 'results.csv'}")
+    print_line(f"{message}. Results: {folder / 'results.csv'}")

@@ -1,4 +1,7 @@
-"""What a run writes for people: CSV with fixed headers, the line of a cycle, the closing table."""
+"""Tables that a run writes: CSV files with fixed headers, the log line of a cycle, the summary."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -12,71 +15,72 @@ RESULTS_COLUMNS = (
     "pseudo_labels",
     "pseudo_accuracy",
 )
-TIMING_COLUMNS = (
-    "cycle",
-    "stage",
-    "seconds",
-    "peak_so_far_mib",
-)  # of the process, not of the stage
+TIMING_COLUMNS = ("cycle", "stage", "seconds", "peak_so_far_mib")  # the peak of the whole process
 ACQUIRED_COLUMNS = ("cycle", "order", "index", "label")
 
 
-def results_header(eval_prefixes=("",)) -> tuple[str, ...]:
-    """Columns of results.csv; judges: prefixes of the accuracy columns, "" for the test set's."""
+def results_header(eval_prefixes: Iterable[str] = ("",)) -> tuple[str, ...]:
+    """Columns of results.csv.
+
+    eval_prefixes: prefixes of the accuracy columns, one per evaluation set; "": the test set."""
     return RESULTS_COLUMNS + tuple(
         f"{prefix}top{n}" for prefix in eval_prefixes if prefix for n in (1, 5)
     )
 
 
-def accuracy_columns(prefix: str, top1: float, top5: float) -> dict:
-    """Columns of results.csv; percentages have two decimals everywhere."""
+def accuracy_columns(prefix: str, top1: float, top5: float) -> dict[str, str]:
+    """The accuracy columns of results.csv, in percent with two decimals."""
     return {f"{prefix}top1": f"{top1:.2f}", f"{prefix}top5": f"{top5:.2f}"}
 
 
-def pseudo_label_columns(used: np.ndarray, known: np.ndarray, truth: np.ndarray) -> dict:
-    """How many pseudo-labels are trained on and how many percent of them are right: for the log
-    alone, and computed nowhere else.
+def pseudo_label_columns(used: np.ndarray, known: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """The number of pseudo-labels trained on, and the percentage of them that is right.
 
-    used, known: (N,) labels, -1 for none, trained on and revealed; truth: (N,), -1 where nobody
-    knows it."""
-    pseudo = (used >= 0) & (known < 0)
-    told = pseudo & (truth >= 0)
-    right = 100 * float((used == truth)[told].mean()) if told.any() else None
+    For information only; nothing else is computed from true labels of unlabeled images.
+
+    used: (N,) labels trained on, -1 for none.
+    known: (N,) revealed labels, -1 for none.
+    truth: (N,) true labels, -1 where unknown."""
+    is_pseudo = (used >= 0) & (known < 0)
+    can_check = is_pseudo & (truth >= 0)
+    accuracy = 100 * float((used == truth)[can_check].mean()) if can_check.any() else None
     return {
-        "pseudo_labels": int(pseudo.sum()),
-        "pseudo_accuracy": None if right is None else f"{right:.2f}",
+        "pseudo_labels": int(is_pseudo.sum()),
+        "pseudo_accuracy": None if accuracy is None else f"{accuracy:.2f}",
     }
 
 
-def make_acquired_rows(cycle: int, indices, labels) -> list[dict]:
-    """Rows of acquired.csv: data set indices and revealed classes, in order of choice."""
+def make_acquired_rows(cycle: int, indices: np.ndarray, labels: np.ndarray) -> list[dict[str, int]]:
+    """Rows of acquired.csv: data set indices (n,) and revealed classes (n,), in order of choice."""
     return [
         dict(zip(ACQUIRED_COLUMNS, (cycle, order, int(index), int(label)), strict=True))
         for order, (index, label) in enumerate(zip(indices, labels, strict=True))
     ]
 
 
-def format_cycle_line(row: dict, cycles: int) -> str:
-    """One cycle in one line of the log."""
+def format_cycle_line(row: dict[str, Any], cycles: int) -> str:
+    """The log line of a cycle, from its row of results.csv."""
     line = f"cycle {row['cycle'] + 1}/{cycles}: {row['labeled']} labels"
     if row["pseudo_labels"]:
         line += f" and {row['pseudo_labels']} pseudo-labels"
-        line += f" ({row['pseudo_accuracy']} % right)" if row["pseudo_accuracy"] else ""
+        line += f" ({row['pseudo_accuracy']} % correct)" if row["pseudo_accuracy"] else ""
     line += f", {row['steps']} steps, loss {row['train_loss']}, top-1 {row['top1']} %"
     return line + (f", validation {row['val_top1']} %" if "val_top1" in row else "")
 
 
-def format_accuracy_table(rows: list[dict]) -> str:
-    """Accuracy per cycle, as text."""
+def format_accuracy_table(rows: list[dict[str, Any]]) -> str:
+    """The accuracy of each cycle as a text table.
+
+    rows: of results.csv, at least one; the values may be text."""
     accuracies = [name for name in rows[0] if name.endswith(("top1", "top5"))]
     columns = ["cycle", "labeled", *accuracies]
     if any(int(row["pseudo_labels"]) for row in rows):
         columns += ["pseudo_labels", "pseudo_accuracy"]
-    cells = [columns] + [
+    lines = [columns] + [
         ["" if row[name] is None else str(row[name]) for name in columns] for row in rows
     ]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     return "\n".join(
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in cells
+        for line in lines
     )

@@ -1,14 +1,17 @@
-"""The run folder: where a run is, what it leaves, how it goes on after a kill.
+"""The run folder: where a run keeps its files and how it resumes after a kill.
 
-The checkpoint is the truth; the CSV files are views of the rows in it, written anew (atomically)
-with each, so a kill at any moment leaves them whole and nothing is counted twice.
+The checkpoint is authoritative. The CSV files are rendered from the rows in it and rewritten
+atomically with every checkpoint, so that a kill at any moment leaves them complete and nothing is
+counted twice.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import torch
 
@@ -98,32 +101,42 @@ class RunFolderOptions(OptionGroup):
 
 
 class RunFolder:
-    """An open run folder, held by a lease against a second process; to be used in a `with`.
+    """An open run folder, protected by a lease from other processes; to be used in a `with`.
 
-    rows: {"results", "acquired", "timing"} -> list of dicts, the contents of the CSV files; state:
-    what the last checkpoint holds, None where there is none.  A signal that stops the run within
-    the `with` saves what was kept last; an error before `start` leaves no new folder behind."""
+    table_rows: {"results", "acquired", "timing"} -> rows of the CSV file of that name.
+    last_checkpoint: the contents of the last checkpoint; None if there is none.
+
+    A signal that stops the run within the `with` saves the last snapshot. An error before
+    `record_start` leaves no new folder behind."""
 
     def __init__(
         self,
         path: Path,
-        config: dict,
+        config: dict[str, Any],
         *,
-        device,
+        device: torch.device | str,
         resume: bool,
-        eval_prefixes=("",),
-        tensorboard=False,
+        eval_prefixes: tuple[str, ...] = ("",),
+        tensorboard: bool = False,
     ):
-        """config: every option, and the identity; judges: prefixes of the accuracy columns;
-        scalars: write them for TensorBoard too.
+        """config: the values of all options, and the identity.
+        resume: whether to continue what the folder holds; otherwise it is moved aside.
+        eval_prefixes: prefixes of the accuracy columns, one per evaluation set.
+        tensorboard: also write event files.
 
-        Raises UserError where the folder cannot be written, is in use by another process or
-        holds another identity."""
+        Raises UserError if another process uses the folder or it holds another identity,
+        SystemRefusal if it cannot be written."""
         self.path, self.config, self.eval_prefixes = path, config, eval_prefixes
-        self.device, self.current_stage = torch.device(device), None
-        self.table_rows = {"results": [], "acquired": [], "timing": []}
+        self.device = torch.device(device)
+        self.current_stage: tuple[int | str, str, float] | None = None  # cycle, stage, start time
+        self.table_rows: dict[str, list[dict[str, Any]]] = {
+            "results": [],
+            "acquired": [],
+            "timing": [],
+        }
         self.checkpoints = Checkpoints(path / "checkpoint.pt", self._update_tables)
-        self.lease, self.is_started, self.last_written_texts = None, False, None
+        self.is_started = False
+        self.last_written_texts: tuple[str, str] | None = None
         self.tensorboard = TensorBoardWriter(path) if tensorboard else None
         if resume:
             self._check_same_identity()
@@ -131,12 +144,16 @@ class RunFolder:
             self.created_folders = make_folder(path)
         try:
             self.lease = Lease(path, "run folder")
+        except BaseException:
+            remove_empty_folders(self.created_folders)
+            raise
+        try:
             if not resume:
                 self._move_old_files_aside()
             self.last_checkpoint = self._load_last_checkpoint()
             remove_leftovers(path)
         except BaseException:
-            self._close_folder()
+            self._close()
             raise
         if self.last_checkpoint:
             self.table_rows = self.last_checkpoint["rows"]
@@ -144,34 +161,41 @@ class RunFolder:
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, *error) -> None:
-        if self.is_started and error[1]:
-            with suppress(UserError):  # the disk may be what is full
-                log.debug("stopped: %s", to_one_line(str(error[1]) or type(error[1]).__name__))
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.is_started and error:
+            with suppress(UserError):  # the log cannot be written to a full disk either
+                log.debug("stopped: %s", to_one_line(str(error) or type(error).__name__))
         try:
-            self.checkpoints.__exit__(*error)
+            self.checkpoints.__exit__(kind, error, trace)
         finally:
-            self._close_folder()
+            self._close()
 
-    def _close_folder(self) -> None:
-        """Give the folder back; leave nothing of one that was made for nothing."""
+    def _close(self) -> None:
+        """Release the folder; remove it if it was created and nothing was started."""
         if self.tensorboard:
             self.tensorboard.close()
-        for_nothing = self.created_folders and not self.is_started
-        if self.lease:
-            self.lease.discard() if for_nothing else self.lease.release()
-        if for_nothing:
+        if self.created_folders and not self.is_started:
+            self.lease.discard()
             remove_empty_folders(self.created_folders)
+        else:
+            self.lease.release()
 
     def record_start(
         self, warnings: Iterable[str] = (), export_files: dict[str, str] | None = None
     ) -> None:
-        """Write what the run is, note the environment, bring the CSV files to the state of the
-        checkpoint.  notices: lines of warning for the log; texts: further files, by name."""
+        """Open the log and write config, environment and the CSV files of the last checkpoint.
+
+        warnings: one line each, for the log.
+        export_files: contents of further files, by name."""
         self.is_started = True
         open_log(self.path / "log.txt")
-        for notice in warnings:
-            log.warning(notice)
+        for warning in warnings:
+            log.warning(warning)
         self._write_config()
         for name, text in (export_files or {}).items():
             write_atomically(self.path / name, text.encode())
@@ -179,34 +203,42 @@ class RunFolder:
         self.write_tables()
 
     def _record_environment(self) -> None:
-        """An entry of environment.json for this start; a warning where it is another machine's."""
+        """Add this start to environment.json; warn if the environment has changed."""
         path, now = self.path / "environment.json", describe_environment(self.device)
         starts = read_environments(path)
         if self.last_checkpoint and starts and (words := environment_changes(starts[-1], now)):
-            log.warning("going on with %s: the last digits may differ from here on", words)
+            log.warning("resuming with %s: the last digits may differ from here on", words)
         write_atomically(path, json_bytes({"starts": [*starts, now]}))
 
-    def save_checkpoint(self, state: dict) -> None:
-        """Write the CSV files and then the checkpoint: plain types and tensors only."""
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write the CSV files and then the checkpoint.
+
+        state: plain types and tensors; the identity and the table rows are added to it."""
         self.checkpoints.save_next(self._checkpoint_dict(state))
 
-    def take_snapshot(self, state: Callable[[], dict], force: bool = False) -> None:
-        """Remember what `state`() would save, for a signal: now, or where it is time to."""
-        self.checkpoints.take_snapshot(lambda: self._checkpoint_dict(state()), force)
+    def take_snapshot(self, make_state: Callable[[], dict[str, Any]], force: bool = False) -> None:
+        """Keep in memory what `save_checkpoint(make_state())` would write, in case of a signal.
 
-    def _checkpoint_dict(self, state: dict) -> dict:
+        Without `force` only if enough time has passed (Checkpoints.take_snapshot)."""
+        self.checkpoints.take_snapshot(lambda: self._checkpoint_dict(make_state()), force)
+
+    def _checkpoint_dict(self, state: dict[str, Any]) -> dict[str, Any]:
         self._add_stage_time()
         return {**state, "identity": self.config["identity"], "rows": self.table_rows}
 
-    def _update_tables(self, whole: dict) -> None:
-        """What a checkpoint's rows look like as tables."""
-        self.table_rows = whole["rows"]
+    def _update_tables(self, checkpoint: dict[str, Any]) -> None:
+        """Write the rows of a checkpoint as CSV files."""
+        self.table_rows = checkpoint["rows"]
         self.write_tables()
 
-    def record_finish(self, file_stats: dict, cycles: int, message: str) -> None:
-        """Note that this many cycles are done, on these data, for who asks for the same again; and
-        report.  sources: sizes and times of the files that were read (fingerprints.stamps)."""
-        self.last_written_texts = None  # somebody may have edited them meanwhile
+    def record_finish(self, file_stats: dict[str, Any], cycles: int, message: str) -> None:
+        """Record in config.json that the run has finished, and print the results.
+
+        The record lets `finished_runs.match_finished_run` recognise the run later.
+
+        file_stats: sizes and times of the data files (utils.fingerprints.file_stats).
+        cycles: how many cycles are done."""
+        self.last_written_texts = None  # write them even so: somebody may have edited them
         self.write_tables()
         self.config["sources"] = file_stats
         self.config["finished"] = {
@@ -219,17 +251,19 @@ class RunFolder:
         finished_runs.print_results(self.path, message)
 
     @contextmanager
-    def time_stage(self, cycle, stage: str):
-        """Add the seconds of a stage to its row of timing.csv, and the process's peak so far."""
+    def time_stage(self, cycle: int | str, stage: str) -> Iterator[None]:
+        """Add the duration of the block to the stage's row of timing.csv, and the peak memory.
+
+        cycle: the number of the cycle, or "all"."""
         self.current_stage = (cycle, stage, time.perf_counter())
-        where = stage if isinstance(cycle, str) else f"cycle {cycle + 1}: {stage}"
-        with StageProgress(where):
+        title = stage if isinstance(cycle, str) else f"cycle {cycle + 1}: {stage}"
+        with StageProgress(title):
             yield
         self._add_stage_time()
         self.current_stage = None
 
     def _add_stage_time(self) -> None:
-        """Book the open stage up to now, so that a checkpoint within it keeps its seconds."""
+        """Count the current stage up to now, so that a checkpoint within it keeps its seconds."""
         if self.current_stage is None:
             return
         cycle, stage, begin = self.current_stage
@@ -246,9 +280,9 @@ class RunFolder:
         )
 
     def write_tables(self) -> None:
-        """The CSV files, from the rows: what every save begins with.
+        """Write the CSV files from the rows; every checkpoint begins with this.
 
-        Raises UserError where another process has taken the folder over."""
+        Raises UserError if another process has taken over the folder."""
         self.lease.require_held()
         headers = {
             "results": result_tables.results_header(self.eval_prefixes),
@@ -258,43 +292,48 @@ class RunFolder:
         texts = {
             name: render_csv(header, self.table_rows[name]) for name, header in headers.items()
         }
-        told = texts["results"], texts["acquired"]
-        if (
-            told != self.last_written_texts
-        ):  # within a cycle only the timing moves: later is soon enough
-            for name, text in texts.items():
-                write_atomically(self.path / f"{name}.csv", text.encode())
-            self.last_written_texts = told
-            if self.tensorboard:
-                self.tensorboard.write_new_rows(self.table_rows)
+        # Within a cycle only the timing changes, and that can wait for the end of the cycle.
+        if (texts["results"], texts["acquired"]) == self.last_written_texts:
+            return
+        for name, text in texts.items():
+            write_atomically(self.path / f"{name}.csv", text.encode())
+        self.last_written_texts = texts["results"], texts["acquired"]
+        if self.tensorboard:
+            self.tensorboard.write_new_rows(self.table_rows)
 
     def _write_config(self) -> None:
         write_atomically(self.path / "config.json", json_bytes(self.config))
 
     def _check_same_identity(self) -> None:
-        before = finished_runs.read_run_config(self.path)
-        if before is None:
-            return
-        who = self.config["identity"]
-        cure = "name another --run-dir"
-        identity.check_same_identity(before.get("identity"), who, f"run folder {self.path}", cure)
+        """Raises UserError if the folder's config.json records another identity."""
+        config = finished_runs.read_run_config(self.path)
+        if config is not None:
+            identity.check_same_identity(
+                config.get("identity"),
+                self.config["identity"],
+                f"run folder {self.path}",
+                "use another --run-dir",
+            )
 
-    def _load_last_checkpoint(self) -> dict | None:
-        state = self.checkpoints.load_latest()
-        if state:
-            cure, mine = "delete it, and the run starts again", self.config["identity"]
-            where = str(self.checkpoints.path)
-            identity.check_same_identity(state.get("identity"), mine, where, cure)
-        return state
+    def _load_last_checkpoint(self) -> dict[str, Any] | None:
+        checkpoint = self.checkpoints.load_latest()
+        if checkpoint:
+            identity.check_same_identity(
+                checkpoint.get("identity"),
+                self.config["identity"],
+                str(self.checkpoints.path),
+                "delete it to start again",
+            )
+        return checkpoint
 
     def _move_old_files_aside(self) -> None:
-        """--resume False: an earlier run's files move to a folder beside it, none is lost."""
-        old = [path for path in self.path.iterdir() if path.name != LEASE_FOLDER]
-        if not old:
+        """For --resume False: move the files of an earlier run to a folder beside this one."""
+        old_files = [path for path in self.path.iterdir() if path.name != LEASE_FOLDER]
+        if not old_files:
             return
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.old{number}")).exists():
             number += 1
         aside.mkdir()
-        for path in old:
+        for path in old_files:
             path.rename(aside / path.name)

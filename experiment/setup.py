@@ -1,4 +1,4 @@
-"""From the options to what a run works with: the data, the run folder, the network, its start.
+"""Builds the parts of a run from its options: data, run folder, network, pre-trained weights.
 
 Only this package and the commands read the options of a whole run; everything below takes plain
 arguments, or the group of options that it declares.
@@ -6,7 +6,7 @@ arguments, or the group of options that it declares.
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -27,6 +27,7 @@ from experiment.environment import DeviceOptions, resolve_device
 from experiment.pretrained_cache import load_or_pretrain_backbone
 from experiment.run_folder import RunFolder, RunFolderOptions
 from models import ARCHS, HeadOptions, NetworkOptions, SobelOptions, create_model
+from models.network import Network
 from semisup import ALGORITHMS
 from training.learner import (
     CompileOptions,
@@ -38,18 +39,18 @@ from training.learner import (
 from training.lr_schedule import ScheduleOptions
 from unsup import PRETRAINERS, PretrainingOptions
 from utils import fingerprints
-from utils.options.option import OptionValues, kwargs_for
+from utils.options.option import OptionGroup, OptionValues, kwargs_for
 from utils.options.schema import check_options_fit_data, identity_options
 from utils.seeding import derive_seed, rng_for
 
 
 def dataset_spec(options: OptionValues) -> DatasetSpec:
-    """The entry of DATASETS that the options select."""
+    """The selected entry of DATASETS."""
     return DATASETS[options.of(DatasetOptions).dataset]
 
 
 def derive_split_seed(options: OptionValues) -> int:
-    """The run's seed: splits differ in more than their labels."""
+    """The seed of a run; each split has its own, also for weights and batches."""
     return derive_seed(options.of(SeedOptions).seed, "split", options.of(DataOptions).split)
 
 
@@ -81,7 +82,9 @@ def write_missing_split(options: OptionValues, dataset: ActiveDataset) -> dict:
 
 
 def open_dataset(options: OptionValues) -> ActiveDataset:
-    """Read and check the data; nothing is written."""
+    """Read and check the data; nothing is written.
+
+    Raises UserError if the data are wrong or the options do not fit them."""
     spec, device = dataset_spec(options), options.of(DeviceOptions)
     initial = options.of(MethodOptions).initial
     dataset = load_active_dataset(
@@ -101,17 +104,19 @@ def open_dataset(options: OptionValues) -> ActiveDataset:
     return dataset
 
 
-def open_dataset_with_file_stats(options: OptionValues) -> tuple[ActiveDataset, dict]:
-    """The data, and sizes and times of the files that they and the split are read from."""
-    before = source_file_stats(options)
+def open_dataset_with_file_stats(options: OptionValues) -> tuple[ActiveDataset, dict[str, Any]]:
+    """The data, and sizes and times of the files that data and split are read from.
+
+    The files are examined before they are read: one that changes meanwhile is read again later."""
+    file_stats = source_file_stats(options)
     dataset = open_dataset(options)
     split = fingerprints.file_stats(split_file_paths(options, dataset.fingerprint))
-    return dataset, split | before
+    return dataset, split | file_stats
 
 
 def run_folder_path(options: OptionValues, name: str) -> Path:
-    """<out>/<dataset>/budget<b>/<arch>/<method>[_with_<algorithm>][_pretrained]/<name>/split<k>, or
-    --run-dir."""
+    """<out>/<dataset>/budget<b>/<arch>/<method>[_with_<algorithm>][_pretrained]/<name>/split<k>,
+    or --run-dir if given."""
     folder = options.of(RunFolderOptions)
     if folder.run_dir:
         return Path(folder.run_dir)
@@ -130,8 +135,9 @@ def run_folder_path(options: OptionValues, name: str) -> Path:
 
 
 def find_finished_run(options: OptionValues) -> Path | None:
-    """The folder of the finished run with these options; None where there is none, or where only
-    the data could tell."""
+    """The folder of the finished run with these options.
+
+    None if there is none, or if only reading the data could tell."""
     folder = options.of(RunFolderOptions)
     if not folder.resume or dataset_spec(options).list_files is None:
         return None
@@ -146,7 +152,10 @@ def find_finished_run(options: OptionValues) -> Path | None:
 
 
 def open_run_folder(options: OptionValues, dataset: ActiveDataset) -> RunFolder:
-    """The run's folder, locked; what it holds belongs to this run, or it is new."""
+    """The run's folder, new or with an earlier part of this run; protected by a lease.
+
+    Raises UserError if another process uses it or it holds another run, SystemRefusal if it cannot
+    be written."""
     labels = fingerprints.array_digest(
         dataset.dataset_indices[dataset.initial_indices], dataset.initial_labels
     )
@@ -164,10 +173,21 @@ def open_run_folder(options: OptionValues, dataset: ActiveDataset) -> RunFolder:
     )
 
 
-def network_factory(options: OptionValues, dataset: Any) -> partial:
-    """What makes a network, with weights from torch's default generator.
+class InputShape(Protocol):
+    """What a network has to know of the data: an ActiveDataset, for example."""
 
-    dataset: its num_classes, channels and size."""
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+
+def network_factory(options: OptionValues, dataset: InputShape) -> partial[Network]:
+    """A function that makes a network, with random weights from torch's default generator."""
     arch = options.of(NetworkOptions).arch
     return partial(
         create_model,
@@ -183,7 +203,7 @@ def network_factory(options: OptionValues, dataset: Any) -> partial:
 
 
 def make_learner(options: OptionValues, dataset: ActiveDataset) -> Learner:
-    """A network on its device, with what trains it."""
+    """The network on the device of the images, with its optimizer, average and loss."""
     algorithm, device = ALGORITHMS[semisup.algorithm_name(options)], dataset.images.device
     optimizer, schedule = options.of(OptimizerOptions), options.of(ScheduleOptions)
     loss_options = kwargs_for(options, algorithm.make_loss)
@@ -205,15 +225,16 @@ def make_learner(options: OptionValues, dataset: ActiveDataset) -> Learner:
 
 def load_or_pretrain_weights(
     options: OptionValues, run_folder: RunFolder, dataset: ActiveDataset
-) -> dict | None:
-    """The backbone's weights that every cycle starts from; None without pre-training.
+) -> dict[str, torch.Tensor] | None:
+    """The backbone's weights from which every cycle starts; None without pre-training.
 
-    They come from the cache that all splits and methods share, or are learned now."""
+    They come from the cache that all splits and methods share, or are learned now. Raises UserError
+    if the cache holds a damaged file or another identity, SystemRefusal if it cannot be written."""
     pretraining, seed = options.of(PretrainingOptions), options.of(SeedOptions).seed
     if not pretraining.add_unsupervised_pretraining:
         return None
     pretrainer = PRETRAINERS[pretraining.pretraining_method]
-    groups = (
+    groups: tuple[type[OptionGroup], ...] = (
         DatasetOptions,
         *dataset_spec(options).groups(),
         NetworkOptions,

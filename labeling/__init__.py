@@ -1,1 +1,1 @@
-"""What a person is asked, as a table and as a page, and what comes back."""
+"""Labels from a person: the queries as a table and as a web page, and the answers."""

@@ -1,12 +1,13 @@
-"""A person answers (--oracle file): what is asked for, and where the answers are looked for.
+"""The oracle that labels the queried images: the data set, or a person (--oracle file).
 
-    queries.csv, queries.html    in the run folder: what is asked for; gone when it is answered
-    labels.csv                   the answers, which the person puts there
-    answers/cycle00.csv          that file when it answers every query, renamed in one step
+    queries.csv, queries.html    in the run folder: the images to label, until they are labeled
+    labels.csv                   the answers, put there by the person
+    answers/cycle00.csv          that file once it answers every query, moved there in one step
 
-The checkpoint says what is asked for, and answers/ keeps what was answered for good.  Killed
-before the rename, a run asks again; after it, it finds the answers, and asks nobody twice.  A file
-of answers to earlier queries is refused: its images are not asked for.
+The checkpoint holds the queries, and answers/ keeps accepted answers for good. A run that is killed
+before the move queries the same images again; after it, the run finds the answers, so that nobody
+is asked twice. A labels.csv for earlier queries is refused, because it names images that are not
+queried now.
 """
 
 import os
@@ -18,6 +19,7 @@ import torch
 
 from al_methods import INITIAL_BALANCED, INITIAL_GIVEN
 from data.active_dataset import ActiveDataset
+from data.augment import ImageStore
 from data.state import State
 from labeling import queries
 from labeling.answers import read_labels_csv
@@ -36,7 +38,7 @@ LABELS_FILE = "labels.csv"
 
 @dataclass(frozen=True)
 class OracleOptions(OptionGroup):
-    """Who labels."""
+    """Who labels the queried images."""
 
     section = "active learning"
     oracle: str = option(
@@ -50,20 +52,20 @@ class OracleOptions(OptionGroup):
         if self.oracle != FILE_ORACLE:
             if options.initial == INITIAL_GIVEN:
                 raise UserError(
-                    "--initial given is for data of which a person labels the rest: add "
+                    "--initial given needs a person to label the remaining images: add "
                     "--oracle file"
                 )
             return
         if options.initial == INITIAL_BALANCED:
             raise UserError(
-                "--oracle file has no labels yet from which a balanced split could be drawn: add "
+                "--oracle file has no labels from which to draw a balanced split: add "
                 "--initial lp_coverage, random or another method, or --initial given to use the "
                 "labels in the data"
             )
         if options.use_val_set:
             raise UserError(
-                "--use-val-set chooses its images by their labels, which --oracle file does not "
-                "have: leave it out"
+                "--use-val-set selects images by their labels, which --oracle file does not have: "
+                "leave it out"
             )
 
     def check_data(self, options: OptionValues, dataset: ActiveDataset) -> None:
@@ -71,7 +73,7 @@ class OracleOptions(OptionGroup):
         if self.oracle == DATASET_ORACLE and unknown:
             raise UserError(
                 f"--dataset {options.dataset} has {unknown} training images of unknown class, "
-                "which only a person can label: add --oracle file, or take them out"
+                "which only a person can label: add --oracle file, or remove these images"
             )
 
 
@@ -84,76 +86,96 @@ def get_oracle_labels(
     options: OptionValues,
     amp: bool,
 ) -> np.ndarray:
-    """The classes (n,) of the images that `state` queries: the data set's labels, or a person's.
-    Labels that the data have from the start are not asked of the person.
+    """The classes (n,) of the images that `state` queries, from the data set or from a person.
 
-    folder: the run folder; network: whose predictions are shown to the person.  Raises
-    WaitingForLabels where there is no labels.csv, UserError where it does not answer exactly the
-    queries."""
-    in_data = options.initial == INITIAL_GIVEN and not state.cycle
-    if in_data or options.of(OracleOptions).oracle == DATASET_ORACLE:
+    Labels that the data have from the start (--initial given) are not queried from a person.
+
+    folder: the run folder.
+    network: whose predictions are shown to the person as guesses.
+
+    Raises WaitingForLabels if the person's labels.csv is not there yet, UserError if it does not
+    answer exactly the queries."""
+    assert state.queried is not None
+    is_in_data = options.initial == INITIAL_GIVEN and not state.cycle
+    if is_in_data or options.of(OracleOptions).oracle == DATASET_ORACLE:
         return dataset.oracle.query_labels(state.queried)
-    return read_human_labels(folder, dataset, state, network, amp)
+    return read_human_labels(folder, dataset, state.queried, state.cycle, network, amp)
 
 
 def read_human_labels(
-    folder: Path, problem: ActiveDataset, state: State, network, amp: bool
+    folder: Path,
+    dataset: ActiveDataset,
+    queried: np.ndarray,
+    cycle: int,
+    network: torch.nn.Module,
+    amp: bool,
 ) -> np.ndarray:
-    """What a person has answered.  network: whose guesses are shown, after the first cycle."""
-    kept = folder / "answers" / f"cycle{state.cycle:02d}.csv"
-    wanted = problem.dataset_indices[state.queried], problem.class_names
-    if not kept.exists():
-        write_queries(folder, problem, state, network, amp)
-        found = folder / LABELS_FILE
-        if not found.exists():
-            raise WaitingForLabels(_wait_message(folder, len(state.queried)))
-        read_labels_csv(found, *wanted)
-        with os_errors_refused(kept):
-            make_folder(kept.parent)
-            os.replace(found, kept)
-    labels = read_labels_csv(kept, *wanted)
+    """The classes (n,) that a person has given to the queried images (n,).
+
+    Otherwise as `get_oracle_labels`."""
+    answers_file = folder / "answers" / f"cycle{cycle:02d}.csv"
+    indices, class_names = dataset.dataset_indices[queried], dataset.class_names
+    if not answers_file.exists():
+        write_queries(folder, dataset, queried, network if cycle else None, amp)
+        labels_file = folder / LABELS_FILE
+        if not labels_file.exists():
+            raise WaitingForLabels(_wait_message(folder, len(queried)))
+        read_labels_csv(labels_file, indices, class_names)  # refused before it is moved
+        with os_errors_refused(answers_file):
+            make_folder(answers_file.parent)
+            os.replace(labels_file, answers_file)
+    labels = read_labels_csv(answers_file, indices, class_names)
     for name in QUERY_FILES:
         with os_errors_refused(folder / name, "removed"):
             (folder / name).unlink(missing_ok=True)
-    log.info("%d labels of a person, kept in %s", len(labels), kept)
+    log.info("read %d human labels; saved to %s", len(labels), answers_file)
     return labels
 
 
-def write_queries(folder: Path, problem: ActiveDataset, state: State, network, amp: bool) -> None:
-    """Write queries.csv and queries.html."""
-    images, ids = (
-        problem.images.subset(state.queried.copy()),
-        problem.dataset_indices[state.queried],
-    )
-    guesses, confidences = [None] * len(ids), np.zeros(len(ids))
-    if state.cycle:
-        found = extract_outputs(network, images, amp=amp, location="guesses")[1].max(dim=1)
-        guesses, confidences = found.indices.tolist(), found.values.cpu().numpy()
-    seen = getattr(images, "pixels", None)  # features of an encoder have none
-    pixels = [None] * len(ids) if seen is None else seen.cpu().numpy()
-    asked = [
+def write_queries(
+    folder: Path,
+    dataset: ActiveDataset,
+    queried: np.ndarray,
+    network: torch.nn.Module | None,
+    amp: bool,
+) -> None:
+    """Write queries.csv and queries.html for the images `queried` (n,).
+
+    network: whose predictions are the guesses; None in the first cycle, before any training."""
+    images, indices = dataset.images.subset(queried.copy()), dataset.dataset_indices[queried]
+    guesses: list[int | None] = [None] * len(indices)
+    confidences = np.zeros(len(indices))
+    if network is not None:
+        _, probs = extract_outputs(network, images, amp=amp, location="guesses")
+        top = probs.max(dim=1)
+        guesses, confidences = top.indices.tolist(), top.values.cpu().numpy()
+    pixels = images.pixels.cpu().numpy() if isinstance(images, ImageStore) else None
+    query_list = [
         queries.Query(
             int(index),
-            pixels[i],
-            problem.image_paths[index] if problem.image_paths else "",
+            None if pixels is None else pixels[i],
+            dataset.image_paths[index] if dataset.image_paths else "",
             guesses[i],
             float(confidences[i]),
         )
-        for i, index in enumerate(ids)
+        for i, index in enumerate(indices)
     ]
-    where, names = str(folder.absolute()), problem.class_names
-    key = f"{where} {problem.fingerprint} {array_digest(ids)}"
-    page = queries.render_queries_page(asked, names, storage_key=key, folder=where)
-    for name, content in zip(
-        QUERY_FILES, (queries.render_queries_csv(asked, names), page), strict=True
-    ):
+    folder_name, class_names = str(folder.absolute()), dataset.class_names
+    page = queries.render_queries_page(
+        query_list,
+        class_names,
+        storage_key=f"{folder_name} {dataset.fingerprint} {array_digest(indices)}",
+        folder=folder_name,
+    )
+    table = queries.render_queries_csv(query_list, class_names)
+    for name, content in zip(QUERY_FILES, (table, page), strict=True):
         write_atomically(folder / name, content)
 
 
 def _wait_message(folder: Path, count: int) -> str:
-    others = sorted(path.name for path in folder.glob("labels*.csv"))
-    there = f", only {others[0]!r}: rename it" if others else ""
+    similar = sorted(path.name for path in folder.glob("labels*.csv"))
+    hint = f" (only {similar[0]!r} is there: rename it)" if similar else ""
     return (
-        f"{count} images wait for their labels: open {folder / QUERY_FILES[1]}, save its {LABELS_FILE} in "
-        f"{folder} (there is none yet{there}), and give the same command again"
+        f"{count} images are waiting for labels: open {folder / QUERY_FILES[1]}, save its "
+        f"{LABELS_FILE} in {folder}{hint} and run the same command again"
     )

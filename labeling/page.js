@@ -1,60 +1,61 @@
 "use strict";
-// Questions of queries.csv as a grid of images: one of them is the current one, which a key or a
-// click gives its class.  `answers` holds a class number or null an image, in the table's order.
+// The queries of queries.csv as a grid of images. A key or a click chooses the class of the current
+// image. `answers` holds a class number or null for each image, in the order of the table.
 
 const { key, folder, classes, queries } =
-  JSON.parse(document.getElementById("questions").textContent);
+  JSON.parse(document.getElementById("queries").textContent);
 const at = (id) => document.getElementById(id);
 const answers = queries.map(() => null);
-const shown = new Set();      // images whose guess was asked for before an answer
-const undone = [];            // [image, its answer before], the last one last
+const revealedGuesses = new Set();  // images whose guess was requested before an answer
+const undoStack = [];               // [image, its previous answer], the latest last
 let current = 0;
-let saved = "";               // what labels.csv held when it was saved last
+let saved = "";                     // contents of labels.csv when it was last saved
 
-// ---- Which key is which class: [kind, class number -> key].
+// ---- Which key chooses which class: [scheme, keys by class number].
 
-function keysOfClasses() {
-  const small = classes.map((name) => name.toLowerCase());
-  const single = small.every((name) => /^[a-z0-9]$/.test(name));
-  if (single && new Set(small).size === small.length) return ["own", small];
+function assignKeys() {
+  const lowercase = classes.map((name) => name.toLowerCase());
+  const isSingle = lowercase.every((name) => /^[a-z0-9]$/.test(name));
+  if (isSingle && new Set(lowercase).size === lowercase.length) return ["own", lowercase];
   if (classes.length <= 10) return ["digits", [..."1234567890"].slice(0, classes.length)];
   if (classes.length > 36) return ["typed", []];
   const free = new Set("abcdefghijklmnopqrstuvwxyz1234567890");
-  const given = small.map((name) => {  // the first letter of the name that is free, if there is one
-    const letter = [...name.normalize("NFD")].find((one) => free.has(one));
+  const keys = lowercase.map((name) => {  // the first free letter of the name, if there is one
+    const letter = [...name.normalize("NFD")].find((character) => free.has(character));
     free.delete(letter);
     return letter;
   });
-  for (const [i, letter] of given.entries()) {
+  for (const [i, letter] of keys.entries()) {
     if (letter) continue;
-    given[i] = [...free][0];
-    free.delete(given[i]);
+    keys[i] = [...free][0];
+    free.delete(keys[i]);
   }
-  return ["letters", given];
+  return ["letters", keys];
 }
 
-const [scheme, keyOf] = keysOfClasses();
-const keysAnswer = () => at("keys").checked;
+const [scheme, classKeys] = assignKeys();
+const shortcutsOn = () => at("keys").checked;
 
-// ---- What is kept in the browser, under a name that no other page has.
+// ---- Progress, stored in the browser under a key that no other page uses.
 
-function keep() {
+function storeProgress() {
   try {
     localStorage.setItem(key, JSON.stringify({ answers, saved }));
   } catch {
-    warn("This browser keeps no progress: save labels.csv before you leave.");
+    warn("This browser cannot store your progress: save labels.csv before you leave.");
   }
 }
 
-function recall() {
-  let found = null;
+function loadProgress() {
+  let stored = null;
   try {
-    found = JSON.parse(localStorage.getItem(key));
-  } catch { /* nothing there, or nothing that we wrote */ }
-  const valid = (one) => one === null || (Number.isInteger(one) && one >= 0 && one < classes.length);
-  if (!Array.isArray(found?.answers) || found.answers.length !== answers.length) return;
-  found.answers.forEach((one, i) => { answers[i] = valid(one) ? one : null; });
-  saved = String(found.saved ?? "");
+    stored = JSON.parse(localStorage.getItem(key));
+  } catch { /* nothing is stored, or not by this page */ }
+  const isValid = (answer) =>
+    answer === null || (Number.isInteger(answer) && answer >= 0 && answer < classes.length);
+  if (!Array.isArray(stored?.answers) || stored.answers.length !== answers.length) return;
+  stored.answers.forEach((answer, i) => { answers[i] = isValid(answer) ? answer : null; });
+  saved = String(stored.saved ?? "");
 }
 
 // ---- The images.
@@ -81,14 +82,15 @@ const cards = queries.map((query, i) => {
     return span;
   });
   card.append(picture, answer, guessed);
-  card.addEventListener("click", () => { go(i); tell(); });
+  card.addEventListener("click", () => { goTo(i); announce(); });
   at("images").append(card);
   return { card, answer, guessed };
 });
 
-function guessOf(i) {
+/** The guess for an image as text; empty as long as it is hidden. */
+function guessText(i) {
   const { guess, confidence } = queries[i];
-  if (guess === null || (answers[i] === null && !shown.has(i))) return "";
+  if (guess === null || (answers[i] === null && !revealedGuesses.has(i))) return "";
   const mark = answers[i] === null ? "?" : answers[i] === guess ? "=" : "≠";
   return `${mark} ${classes[guess]}, ${Math.round(100 * confidence)} %`;
 }
@@ -97,36 +99,36 @@ function showCard(i) {
   const { card, answer, guessed } = cards[i];
   const name = answers[i] === null ? "" : classes[answers[i]];
   answer.textContent = name || "–";
-  guessed.textContent = guessOf(i);
-  guessed.classList.toggle("apart", guessed.textContent.startsWith("≠"));
+  guessed.textContent = guessText(i);
+  guessed.classList.toggle("differs", guessed.textContent.startsWith("≠"));
   card.classList.toggle("answered", answers[i] !== null);
   card.setAttribute("aria-current", String(i === current));
   card.tabIndex = i === current ? 0 : -1;
   const guess = guessed.textContent && `guess ${guessed.textContent.slice(2)}`;
-  const words = [`Image ${i + 1} of ${cards.length}`, name || "not answered", guess];
-  card.setAttribute("aria-label", words.filter(Boolean).join(", "));
+  const label = [`Image ${i + 1} of ${cards.length}`, name || "not answered", guess];
+  card.setAttribute("aria-label", label.filter(Boolean).join(", "));
 }
 
-function showRest() {
-  const left = answers.filter((one) => one === null).length;
+function showControls() {
+  const left = answers.filter((answer) => answer === null).length;
   const done = answers.length - left;
   at("left").textContent = `${done} of ${answers.length} answered, ${left} left`;
   at("done").max = answers.length;
   at("done").value = done;
-  at("undo").setAttribute("aria-disabled", String(!undone.length));
+  at("undo").setAttribute("aria-disabled", String(!undoStack.length));
   at("guess").hidden = queries[current].guess === null;
   for (const [number, button] of buttons.entries()) {
     button.setAttribute("aria-pressed", String(answers[current] === number));
   }
 }
 
-/** Make an image the current one; the focus follows unless it is needed elsewhere. */
-function go(to) {
+/** Make an image the current one; the focus follows unless it is outside the grid. */
+function goTo(to) {
   const before = current;
   current = Math.max(0, Math.min(cards.length - 1, to));
   showCard(before);
   showCard(current);
-  showRest();
+  showControls();
   const { card } = cards[current];
   const focused = document.activeElement;
   if (focused?.classList.contains("card")) card.focus({ preventScroll: true });
@@ -141,236 +143,245 @@ function nextUnanswered() {
   return current;
 }
 
-// ---- What a person does.
+// ---- Actions of the user.
 
-function set(i, answer) {
+function setAnswer(i, answer) {
   answers[i] = answer;
-  keep();
+  storeProgress();
   showCard(i);
 }
 
-function choose(number) {
+function chooseClass(number) {
   const i = current;
-  undone.push([i, answers[i]]);
-  set(i, number);
-  go(nextUnanswered());
-  const left = answers.includes(null);
-  tell(`Image ${i + 1}: ${classes[number]}.`);
-  if (!left) at("status").textContent += " All are answered: save labels.csv.";
+  undoStack.push([i, answers[i]]);
+  setAnswer(i, number);
+  goTo(nextUnanswered());
+  announce(`Image ${i + 1}: ${classes[number]}.`);
+  if (!answers.includes(null)) {
+    at("status").textContent += " All images are answered: save labels.csv.";
+  }
 }
 
 function undo() {
-  if (!undone.length) return tell("Nothing to undo.");
-  const [i, before] = undone.pop();
-  set(i, before);
-  go(i);
-  tell("Undone.");
+  if (!undoStack.length) return announce("Nothing to undo.");
+  const [i, before] = undoStack.pop();
+  setAnswer(i, before);
+  goTo(i);
+  announce("Undone.");
 }
 
 function skip() {
-  go(nextUnanswered());
-  tell("Skipped.");
+  goTo(nextUnanswered());
+  announce("Skipped.");
 }
 
-function guess() {
+function toggleGuess() {
   if (queries[current].guess === null) return;
-  shown.has(current) ? shown.delete(current) : shown.add(current);
+  revealedGuesses.has(current) ? revealedGuesses.delete(current) : revealedGuesses.add(current);
   showCard(current);
-  const words = guessOf(current);
-  tell(words ? `The network's guess: ${words.slice(2)}.` : "Guess hidden.");
+  const text = guessText(current);
+  announce(text ? `The network's guess: ${text.slice(2)}.` : "Guess hidden.");
 }
 
-function tell(words = "") {
+/** Show a message in the status line, followed by the position of the current image. */
+function announce(message = "") {
   const { path } = queries[current];
-  const here = `Now image ${current + 1} of ${cards.length}${path ? `, ${path}` : ""}.`;
+  const position = `Now image ${current + 1} of ${cards.length}${path ? `, ${path}` : ""}.`;
   at("status").classList.remove("warn");
-  at("status").textContent = `${words} ${here}`.trim();
+  at("status").textContent = `${message} ${position}`.trim();
 }
 
-function warn(words) {
+function warn(message) {
   at("status").classList.add("warn");
-  at("status").textContent = words;
+  at("status").textContent = message;
 }
 
 // ---- labels.csv.
 
-function cell(text) {
+function csvCell(text) {
   return /[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-function labelsFile() {
+/** The contents of labels.csv: the images that are answered; empty if there are none. */
+function labelsCsv() {
   const rows = queries.map(({ index }, i) => [index, answers[i]]);
   const lines = rows.filter(([, answer]) => answer !== null)
-    .map(([index, answer]) => `${index},${cell(classes[answer])}\n`);
+    .map(([index, answer]) => `${index},${csvCell(classes[answer])}\n`);
   return lines.length ? `index,label\n${lines.join("")}` : "";
 }
 
 function save() {
-  const text = labelsFile();
-  if (!text) return warn("Nothing is answered yet.");
+  const text = labelsCsv();
+  if (!text) return warn("No image is answered yet.");
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
   link.download = "labels.csv";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   saved = text;
-  keep();
-  const left = answers.filter((one) => one === null).length;
-  if (left) return warn(`Saved, but ${left} images have no answer yet: the run waits for all.`);
+  storeProgress();
+  const left = answers.filter((answer) => answer === null).length;
+  if (left) return warn(`Saved, but ${left} images have no answer yet: the run needs all of them.`);
   at("status").classList.remove("warn");
   at("status").textContent =
-    `Saved. Put labels.csv into ${folder} and give the same command again.`;
+    `Saved. Put labels.csv into ${folder} and run the same command again.`;
 }
 
-// ---- Classes: a button each, and a key; or their names typed.
+// ---- Classes: a button and a key for each; if there are many, their names are typed.
 
 const buttons = classes.map((name, number) => {
   const button = document.createElement("button");
   button.type = "button";
-  if (keyOf[number] && scheme !== "own") {
+  if (classKeys[number] && scheme !== "own") {
     const hint = document.createElement("kbd");
-    hint.textContent = keyOf[number];
+    hint.textContent = classKeys[number];
     hint.setAttribute("aria-hidden", "true");
     button.append(hint);
   }
-  if (keyOf[number]) button.setAttribute("aria-keyshortcuts", keyOf[number]);
+  if (classKeys[number]) button.setAttribute("aria-keyshortcuts", classKeys[number]);
   button.append(name);
-  button.addEventListener("click", () => choose(number));
+  button.addEventListener("click", () => chooseClass(number));
   at("classes").append(button);
   return button;
 });
 
-/** The classes whose name begins with what is typed; where none does, those that contain it. */
-function narrowed() {
-  const plain = (text) => text.trim().toLowerCase();
-  const typed = plain(at("typed").value);
+/** The classes whose names begin with the typed text; if there are none, those that contain it. */
+function matchingClasses() {
+  const normalize = (text) => text.trim().toLowerCase();
+  const typed = normalize(at("typed").value);
   const all = [...classes.keys()];
-  const begin = all.filter((number) => plain(classes[number]).startsWith(typed));
-  return begin.length ? begin : all.filter((number) => plain(classes[number]).includes(typed));
+  const matches = all.filter((number) => normalize(classes[number]).startsWith(typed));
+  if (matches.length) return matches;
+  return all.filter((number) => normalize(classes[number]).includes(typed));
 }
 
-function narrow() {
-  const left = narrowed();
-  buttons.forEach((button, number) => { button.hidden = !left.includes(number); });
+function filterClasses() {
+  const matches = matchingClasses();
+  buttons.forEach((button, number) => { button.hidden = !matches.includes(number); });
   if (at("typed").value) {
-    at("status").textContent = left.length
-      ? `Enter: ${classes[left[0]]}${left.length > 1 ? `, of ${left.length} classes` : ""}.`
-      : "No class is called so.";
+    const others = matches.length > 1 ? ` (${matches.length} classes match)` : "";
+    at("status").textContent = matches.length
+      ? `Enter chooses ${classes[matches[0]]}${others}.`
+      : "No class matches.";
   }
 }
 
-function typedKey(event) {
-  const empty = !at("typed").value;
-  if (event.key === "Enter" && !empty && !event.repeat) {
-    const [first] = narrowed();
+function handleTypedKey(event) {
+  const isEmpty = !at("typed").value;
+  if (event.key === "Enter" && !isEmpty && !event.repeat) {
+    const [first] = matchingClasses();
     if (first === undefined) return;
     at("typed").value = "";
-    narrow();
-    choose(first);
+    filterClasses();
+    chooseClass(first);
   } else if (event.key === "Escape") {
     at("typed").value = "";
-    narrow();
-    tell();
-  } else if (empty) {
-    command(event);
+    filterClasses();
+    announce();
+  } else if (isEmpty) {
+    runCommand(event);
   }
 }
 
 // ---- Keys.
 
-const COMMANDS = { Backspace: undo, ".": skip, "?": guess };
+const COMMANDS = { Backspace: undo, ".": skip, "?": toggleGuess };
 
-function command(event) {
-  const act = keysAnswer() && COMMANDS[event.key];
-  if (!act) return false;
+/** Run the command of a key; returns whether it has one. */
+function runCommand(event) {
+  const action = shortcutsOn() && COMMANDS[event.key];
+  if (!action) return false;
   event.preventDefault();
-  act();
+  action();
   return true;
 }
 
-/** Columns of the grid as it is laid out now. */
-const columns = () => getComputedStyle(at("images")).gridTemplateColumns.split(" ").length;
+/** Number of columns in the current layout of the grid. */
+const columnCount = () => getComputedStyle(at("images")).gridTemplateColumns.split(" ").length;
 const MOVES = {
   ArrowLeft: () => current - 1,
   ArrowRight: () => current + 1,
-  ArrowUp: () => current - columns(),
-  ArrowDown: () => current + columns(),
+  ArrowUp: () => current - columnCount(),
+  ArrowDown: () => current + columnCount(),
   Home: () => 0,
   End: () => cards.length - 1,
 };
 
-function pressed(event) {
+function handleKey(event) {
   const letter = event.key.toLowerCase();
   if (event.ctrlKey || event.metaKey) {
-    const act = { s: save, z: undo }[letter];
-    if (!act || event.shiftKey || (act === undo && at("typed").value)) return;
+    const action = { s: save, z: undo }[letter];
+    if (!action || event.shiftKey || (action === undo && at("typed").value)) return;
     event.preventDefault();
-    act();
+    action();
     return;
   }
   if (event.altKey) return;
-  if (event.target === at("typed")) return typedKey(event);
-  const within = document.activeElement === document.body || event.target.closest("main");
-  if (MOVES[event.key] && within) {
+  if (event.target === at("typed")) return handleTypedKey(event);
+  const isInGrid = document.activeElement === document.body || event.target.closest("main");
+  if (MOVES[event.key] && isInGrid) {
     event.preventDefault();
     const to = MOVES[event.key]();
     cards[current].card.focus({ preventScroll: true });
-    if (to >= 0 && to < cards.length) go(to);
-    tell();
-  } else if (!event.repeat && keysAnswer() && !command(event)) {
+    if (to >= 0 && to < cards.length) goTo(to);
+    announce();
+  } else if (!event.repeat && shortcutsOn() && !runCommand(event)) {
     if (scheme === "typed" && /^[\p{L}\p{N}]$/u.test(event.key)) return at("typed").focus();
-    const number = keyOf.indexOf(letter);
-    if (number >= 0) choose(number);
+    const number = classKeys.indexOf(letter);
+    if (number >= 0) chooseClass(number);
   }
 }
 
-// ---- As large as fits: the size of an image at which all are seen at once, within bounds.
+// ---- Size of the images, in pixels: the largest at which all are visible, within bounds.
 
-const [GAP, TEXT, SMALLEST, LARGEST] = [8, 54, 112, 300];
+const GAP = 8;           // between two cards
+const PADDING = 20;      // of the grid, on both sides together
+const TEXT_HEIGHT = 54;  // of a card, below the image
+const [MIN_SIZE, MAX_SIZE] = [112, 300];
 
-function fit() {
+function fitCards() {
   const { clientWidth } = at("images");
   const height = Math.min(at("images").clientHeight, innerHeight);
   let best = 0;
-  let least = LARGEST;  // the most columns that there can be, then the images scroll
+  let smallest = MAX_SIZE;  // with as many columns as possible; the images scroll then
   for (let columns = 1; columns <= cards.length; columns++) {
-    const wide = Math.floor((clientWidth - 20 - GAP * (columns - 1)) / columns);
-    if (wide < SMALLEST) break;
+    const width = Math.floor((clientWidth - PADDING - GAP * (columns - 1)) / columns);
+    if (width < MIN_SIZE) break;
     const rows = Math.ceil(cards.length / columns);
-    const high = Math.floor((height - 20) / rows - TEXT - GAP);
-    best = Math.max(best, Math.min(wide, high));
-    least = wide;
+    const cardHeight = Math.floor((height - PADDING) / rows - TEXT_HEIGHT - GAP);
+    best = Math.max(best, Math.min(width, cardHeight));
+    smallest = width;
   }
-  best = Math.min(best < SMALLEST ? least : best, LARGEST);
+  best = Math.min(best < MIN_SIZE ? smallest : best, MAX_SIZE);
   at("images").style.setProperty("--card-size", `${best}px`);
 }
 
-// ---- Begin.
+// ---- Start.
 
-recall();
+loadProgress();
 current = Math.max(0, answers.indexOf(null));
 cards.forEach((_, i) => showCard(i));
-showRest();
+showControls();
 at("search").hidden = scheme !== "typed";
 at("undo").addEventListener("click", undo);
 at("skip").addEventListener("click", skip);
-at("guess").addEventListener("click", guess);
+at("guess").addEventListener("click", toggleGuess);
 at("save").addEventListener("click", save);
-at("typed").addEventListener("input", narrow);
+at("typed").addEventListener("input", filterClasses);
 at("keys").addEventListener("change", () => {
-  document.body.classList.toggle("without-keys", !keysAnswer());
+  document.body.classList.toggle("without-keys", !shortcutsOn());
 });
-document.addEventListener("keydown", pressed);
-window.addEventListener("resize", fit);
+document.addEventListener("keydown", handleKey);
+window.addEventListener("resize", fitCards);
 window.addEventListener("beforeunload", (event) => {
-  if (labelsFile() !== saved) event.preventDefault();
+  if (labelsCsv() !== saved) event.preventDefault();
 });
-window.addEventListener("storage", (event) => {  // the same page in another window
+window.addEventListener("storage", (event) => {  // the same page is open in another window
   if (event.key !== key) return;
-  recall();
+  loadProgress();
   cards.forEach((_, i) => showCard(i));
-  showRest();
+  showControls();
 });
-fit();
-go(current);
-tell();
+fitCards();
+goTo(current);
+announce();

@@ -227,7 +227,7 @@ def test_a_run_that_waits_for_a_person_has_not_failed(tmp_path):
     process = swept(tmp_path, *words, "--al-nb-cycles", 1)
     _, told = process.communicate()
     assert process.returncode == 3 and "2 runs: 0 finished, 2 wait for labels" in told
-    assert told.count("wait for their labels: open ") == 2 and not (tmp_path / "failed").exists()
+    assert told.count("waiting for labels: open ") == 2 and not (tmp_path / "failed").exists()
     answers = "".join(f"{i},0\n" for i in queried(folder_of(tmp_path, 0)))
     (folder_of(tmp_path, 0) / "labels.csv").write_text(answers)
     process = swept(tmp_path, *words, "--al-nb-cycles", 1)
