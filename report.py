@@ -1,13 +1,17 @@
-"""From runs to tables, curves and a page: python report.py FOLDER... --out DIR
+"""Turn finished runs into tables, learning curves and a web page.
 
-Reads config.json and results.csv of every finished run below the folders, groups the runs that
-differ in their split and seed alone, and gives the mean and the standard deviation (over those,
-n−1) per number of labels. Groups of one data set, training and method are told apart by what
-differs.
+python report.py FOLDER... --out DIR
+
+The report covers every finished run below the folders (config.json and results.csv).  Runs that
+differ only in split and seed form a group; mean and standard deviation (n - 1) are taken over a
+group, for each number of labels.  If two groups share data set, training and method, their names
+show the options in which they differ.
 """
 
+import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from reports import output_files
@@ -29,12 +33,12 @@ from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text, one_of, positive_float
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     make_streams_safe()
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.follow and not args.out:
-        parser.error("--follow is read only with --out")
+        parser.error("--follow has no effect here; it needs --out")
     try:
         follow_runs(args) if args.follow else write_report(args)
     except UserError as error:
@@ -46,17 +50,21 @@ def main(argv=None) -> int:
 
 
 def build_parser() -> OneLineErrorParser:
-    parser = OneLineErrorParser(
-        "report.py", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
+    description = (__doc__ or "").partition("\n")[0]
+    parser = OneLineErrorParser("report.py", description=description, allow_abbrev=False)
     add = parser.add_argument
-    add("folder", type=non_empty_text, nargs="+", help="folders of runs, for example runs")
-    add("--measure", type=one_of(MEASURES), default="top1", help=", ".join(MEASURES))
+    add("folder", type=non_empty_text, nargs="+", help="folders that contain runs, e.g. runs")
+    add(
+        "--measure",
+        type=one_of(MEASURES),
+        default="top1",
+        help=f"accuracy to report, one of {', '.join(MEASURES)} (default: top1)",
+    )
     add(
         "--out",
         type=non_empty_text,
         metavar="DIR",
-        help=f"write the whole report into this folder: {', '.join(REPORT_FILES)}",
+        help=f"write the full report into this folder: {', '.join(REPORT_FILES)}",
     )
     add(
         "--follow",
@@ -64,85 +72,89 @@ def build_parser() -> OneLineErrorParser:
         nargs="?",
         const=30.0,
         metavar="SECONDS",
-        help="write it anew every so many seconds (default: 30) until all runs are finished",
+        help="rewrite the report at this interval in seconds (default: 30) until all runs are "
+        "finished",
     )
     add(
         "--figure",
         type=path_ending_in(".png", ".pdf", ".svg"),
-        help="write the curves here (.png, .pdf, .svg)",
+        help="write the learning curves to this file (.png, .pdf or .svg)",
     )
-    add("--table", type=path_ending_in(".md", ".csv"), help="write the table here (.md or .csv)")
+    add(
+        "--table",
+        type=path_ending_in(".md", ".csv"),
+        help="write the table to this file (.md or .csv)",
+    )
     return parser
 
 
-def write_report(args) -> None:
-    """Print the table, and on standard error what is not in it; write the files asked for.
+def write_report(args: argparse.Namespace) -> None:
+    """Write the requested files and print the table; runs that are left out go to standard error.
 
-    Raises UserError for what the user can mend."""
+    Raises UserError for bad input and for files that cannot be written."""
     output_files.check_writable(output_paths(args))
-    samples, notes = read_runs(args)
+    runs, notes = read_runs(args)
     for note in notes:
         print_line(to_one_line(note), "stderr")
-    if not samples:
+    if not runs:
         raise UserError(f"no finished run below {', '.join(args.folder)}")
-    table = write_outputs(args, samples, notes)
+    table = write_outputs(args, runs, notes)
     if args.out:
-        print_line(f"written: {Path(args.out, REPORT_FILES[0])} and what is beside it", "stderr")
+        page = Path(args.out, REPORT_FILES[0])
+        print_line(f"wrote {page} and the other files of the report", "stderr")
     print_table(table)
 
 
-def follow_runs(args) -> None:
-    """Report anew as runs go on, until all that were begun are finished and no more have begun
-    since the last look; the table at the end.
+def follow_runs(args: argparse.Namespace) -> None:
+    """Rewrite the report whenever runs have progressed, and print the table at the end.
 
-    Raises UserError for what the user can mend; that nothing is finished yet is none."""
+    Stops when every run is finished and none has appeared since the previous check.  Raises
+    UserError for bad input, but not while no run is finished yet."""
     output_files.check_writable(output_paths(args))
-    table, before = "", None
+    table, previous = "", None
     while True:
-        samples, notes = read_runs(args)
-        unfinished = sum(note.endswith(UNFINISHED_NOTE_ENDING) for note in notes)
-        now = [str(sample.folder) for sample in samples], notes
-        if now != before:
-            print_line(
-                f"{len(samples)} finished, {unfinished} not yet ({time.strftime('%X')})", "stderr"
-            )
-            table = write_outputs(args, samples, notes) if samples else ""
-        elif samples and not unfinished:
+        runs, notes = read_runs(args)
+        num_unfinished = sum(note.endswith(UNFINISHED_NOTE_ENDING) for note in notes)
+        current = [str(run.folder) for run in runs], notes
+        if current != previous:
+            clock = time.strftime("%X")
+            print_line(f"{len(runs)} finished, {num_unfinished} unfinished ({clock})", "stderr")
+            table = write_outputs(args, runs, notes) if runs else ""
+        elif runs and not num_unfinished:
             break
-        before = now
+        previous = current
         time.sleep(args.follow)
     print_table(table)
 
 
-def output_paths(args) -> list[Path]:
-    """The files to be written."""
-    out = [Path(args.out, name) for name in REPORT_FILES] if args.out else []
-    return [*out, *(path for path in (args.table, args.figure) if path)]
+def output_paths(args: argparse.Namespace) -> list[Path]:
+    """The files that the command line requests."""
+    paths = [Path(args.out, name) for name in REPORT_FILES] if args.out else []
+    return [*paths, *(path for path in (args.table, args.figure) if path)]
 
 
-def read_runs(args) -> tuple[list[RunResult], list[str]]:
-    """The runs to report, and in words what is left out or should be known of them."""
-    samples, notes = read_runs_below_all([Path(folder) for folder in args.folder])
+def read_runs(args: argparse.Namespace) -> tuple[list[RunResult], list[str]]:
+    """The runs to report, and notes on those left out and on inconsistencies."""
+    runs, notes = read_runs_below_all([Path(folder) for folder in args.folder])
     if args.out:
-        samples, more = deduplicate_and_check(samples)
-        notes += more
-    return samples, notes
+        runs, more_notes = deduplicate_and_check(runs)
+        notes += more_notes
+    return runs, notes
 
 
-def write_outputs(args, samples: list[RunResult], notes: list[str]) -> str:
-    """Write all files, or none; -> the table."""
-    summary = summarize_runs(make_results_frame(samples), args.measure)
+def write_outputs(args: argparse.Namespace, runs: list[RunResult], notes: list[str]) -> str:
+    """Write all requested files, or none if one fails -> the table as Markdown."""
+    summary = summarize_runs(make_results_frame(runs), args.measure)
     table = summary_markdown(summary)
-    contents = {}
+    contents: dict[Path, bytes] = {}
     if args.out:
+        # These import torch, which takes seconds and which a table does not need.
         from reports.build import build_report
         from reports.images_seen import count_images_seen
-        from reports.run_images import (
-            load_run_images,  # and with it torch, for which a table need not wait
-        )
+        from reports.run_images import load_run_images
 
-        found = build_report(samples, notes, args.measure, load_run_images, count_images_seen)
-        contents |= {Path(args.out, name): content for name, content in found.items()}
+        files = build_report(runs, notes, args.measure, load_run_images, count_images_seen)
+        contents |= {Path(args.out, name): content for name, content in files.items()}
     if args.table:
         as_csv = args.table.suffix.lower() == ".csv"
         contents[args.table] = (render_csv("curves", summary) if as_csv else table).encode()
@@ -154,9 +166,12 @@ def write_outputs(args, samples: list[RunResult], notes: list[str]) -> str:
 
 
 def print_table(table: str) -> None:
-    """Print the table, last: who does not take it has the files at least."""
+    """Print the table after everything else, so that a closed terminal costs no file.
+
+    Raises SystemRefusal if it cannot be printed; a reader that closes its pipe early, such as
+    `head`, is no error."""
     error = print_line(table.rstrip("\n"))
-    if error and not isinstance(error, BrokenPipeError):  # or who reads has enough, as in `| head`
+    if error and not isinstance(error, BrokenPipeError):
         raise SystemRefusal(f"the table cannot be printed ({error.strerror})")
 
 

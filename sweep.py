@@ -1,4 +1,4 @@
-"""Many runs of main_al.py: the product of what is given, or of a file.
+"""Execute many runs of main_al.py: every combination of option values, or the runs of a file.
 
 python sweep.py --al-method random coreset --split 0-4 --add-lp False True
 python sweep.py scripts/studies/study_digits.yaml
@@ -10,8 +10,10 @@ from utils import signals
 
 PROGRAM = "sweep.py"
 
-if __name__ == "__main__":  # before what takes seconds to import
+if __name__ == "__main__":  # before the imports that take seconds
     signals.exit_on_signal(PROGRAM)
+
+from collections.abc import Sequence
 
 from sweeps import threads
 from utils.console import make_streams_safe, print_line
@@ -20,21 +22,21 @@ from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text, positive_integer
 
 USAGE = "%(prog)s [FILE.yaml] [options of the sweep] [options of main_al.py, with several values]"
-DESCRIPTION = """Every combination of the values, as runs of main_al.py. An option takes several values,
-with blanks between them, or a range of whole numbers (0-4); what is given here replaces what is in
-the file. What is finished is passed over; the same command goes on after any kill."""
+DESCRIPTION = """Executes every combination of the values as a run of main_al.py. An option takes
+several values, separated by blanks, or a range of whole numbers (0-4); options given here replace
+those of the file. Finished runs are skipped, so the same command resumes after any interruption."""
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     make_streams_safe()
-    early = build_early_parser()
-    asked, _ = early.parse_known_args(argv)
-    jobs = asked.jobs or len(asked.gpus) or threads.count_cores()
+    early_parser = build_early_parser()
+    early_args, _ = early_parser.parse_known_args(argv)
+    jobs = early_args.jobs or len(early_args.gpus) or threads.count_cores()
     threads.limit_threads(jobs)
-    from sweeps.cli import run_sweep  # torch, which takes its number of threads from there
+    from sweeps.cli import run_sweep  # imports torch, which now reads the number of threads
 
     try:
-        return run_sweep(build_parser(early), argv, jobs)
+        return run_sweep(build_parser(early_parser), argv, jobs)
     except UserError as error:
         return print_error(error, PROGRAM)
     except signals.StoppedBySignal as stopped:
@@ -43,42 +45,47 @@ def main(argv=None) -> int:
 
 
 def build_early_parser() -> OneLineErrorParser:
-    """What must be known before torch is imported."""
+    """The options that must be known before torch is imported."""
     parser = OneLineErrorParser(PROGRAM, add_help=False, allow_abbrev=False)
     add = parser.add_argument
     add(
         "--jobs",
         type=positive_integer,
         metavar="N",
-        help="runs at once (default: the cores, or GPUs)",
+        help="number of runs at once (default: number of GPUs given, else of CPU cores)",
     )
     add(
         "--gpus",
         type=lambda text: non_empty_text(text).split(","),
         default=[],
         metavar="0,1",
-        help="the GPUs to share out, a run at a time on each, or jobs / GPUs",
+        help="GPUs to distribute the runs over; one run at a time on each, unless --jobs is larger",
     )
     return parser
 
 
-def build_parser(early: OneLineErrorParser) -> OneLineErrorParser:
-    """The options of the sweep; those of main_al.py come to it when they are known."""
+def build_parser(early_parser: OneLineErrorParser) -> OneLineErrorParser:
+    """All options of the sweep itself; sweeps.cli adds those of main_al.py."""
     parser = OneLineErrorParser(
-        PROGRAM, usage=USAGE, description=DESCRIPTION, parents=[early], allow_abbrev=False
+        PROGRAM, usage=USAGE, description=DESCRIPTION, parents=[early_parser], allow_abbrev=False
     )
     add = parser.add_argument
-    add("file", nargs="?", metavar="FILE.yaml", help="options, product and runs (README, Sweeps)")
-    add("--retry-failed", action="store_true", help="also what failed before")
+    add(
+        "file",
+        nargs="?",
+        metavar="FILE.yaml",
+        help="file with options, product and runs (docs/sweeps.md)",
+    )
+    add("--retry-failed", action="store_true", help="also repeat runs that failed before")
     add = parser.add_mutually_exclusive_group().add_argument
-    add("--dry-run", action="store_true", help="print the commands that are left to do")
+    add("--dry-run", action="store_true", help="print the commands that remain to be executed")
     add(
         "--dask",
         metavar="ADDRESS",
         type=non_empty_text,
-        help="on the workers of this Dask scheduler",
+        help="execute the runs on the workers of the Dask scheduler at this address",
     )
-    add("--slurm", action="store_true", help="print an array script for SLURM, a task a run")
+    add("--slurm", action="store_true", help="print a SLURM array script with one task per run")
     return parser
 
 

@@ -1,1 +1,1 @@
-"""Reports: from run folders to a table and a figure."""
+"""Reports: from the folders of finished runs to statistics, tables, figures and a web page."""

@@ -1,35 +1,39 @@
-"""All files of a report."""
-
-from collections.abc import Callable
+"""Builds all files of a report in memory."""
 
 import pandas as pd
 
 from reports import analysis, formatted_tables, markdown_latex, page
+from reports.cost import ImageCounter
 from reports.curves import draw_figure
+from reports.run_images import ImageLoader
 from reports.runs import RunResult, group_runs, make_results_frame
 from reports.summary import render_csv, summarize_runs
 
 
 def build_report(
-    samples: list[RunResult], notes: list[str], measure: str, pictures: Callable, seen: Callable
+    runs: list[RunResult],
+    notes: list[str],
+    measure: str,
+    load_images: ImageLoader,
+    count_images: ImageCounter,
 ) -> dict[str, bytes]:
-    """Name -> content, for each of signs.FILES.
+    """Name -> content, for each of file_names.REPORT_FILES.
 
-    samples: no two the same; notes: what is to be known of them; pictures: config of a run -> its
-    images (pictures.Pictures); seen: as cost.cost takes it.  Raises UserError where no run has the
-    measure."""
-    groups = group_runs(samples)
-    summary = summarize_runs(make_results_frame(samples), measure)
+    runs: without duplicates; notes: lines on what is left out or inconsistent; load_images,
+    count_images: read a run's images, and count those it was trained on.  Raises UserError if no
+    run has the measure."""
+    groups = group_runs(runs)
+    summary = summarize_runs(make_results_frame(runs), measure)
     curves = analysis.LearningCurves(groups, measure)
     frames = {
         "curves": summary,
-        "budget": analysis.summarize_budget(groups, curves, seen),
+        "budget": analysis.summarize_budget(groups, curves, count_images),
         "differences": analysis.compare_with_baselines(groups, curves),
         "penalties": analysis.compare_methods(groups, curves),
     }
     tables = _format_tables(frames, measure)
     texts = {
-        "report.html": page.render_page(groups, summary, tables, notes, measure, pictures),
+        "report.html": page.render_page(groups, summary, tables, notes, measure, load_images),
         "report.md": markdown_latex.render_markdown("Active learning: report", tables, notes),
         "report.tex": markdown_latex.render_latex(tables),
         **{f"{key}.csv": render_csv(key, frame) for key, frame in frames.items()},

@@ -1,63 +1,63 @@
-"""What a report says of its runs before it averages any: what is doubled, missing or mixed."""
+"""Checks of the runs before any of them are averaged: repeated, missing and mixed runs."""
 
 import json
 from collections import defaultdict
+from typing import Any
 
 from reports.group_names import pluralize
 from reports.runs import RunGroup, RunResult, find_duplicates, group_runs
 
 
-def deduplicate_and_check(samples: list[RunResult]) -> tuple[list[RunResult], list[str]]:
-    """The runs to report, and a line for each thing that is doubled, missing or mixed."""
-    samples, notes = drop_duplicates(samples)
-    return samples, notes + find_inconsistencies(group_runs(samples))
+def deduplicate_and_check(runs: list[RunResult]) -> tuple[list[RunResult], list[str]]:
+    """The runs to report, and one note per repeated run and per inconsistency."""
+    runs, notes = drop_duplicates(runs)
+    return runs, notes + find_inconsistencies(group_runs(runs))
 
 
-def drop_duplicates(samples: list[RunResult]) -> tuple[list[RunResult], list[str]]:
-    """The runs that are there once, and in words those that are not.
+def drop_duplicates(runs: list[RunResult]) -> tuple[list[RunResult], list[str]]:
+    """The runs to keep, and a note on each set of duplicates.
 
-    Of copies with the same results the first counts; where the results differ nobody can say which
-    is right, and none does."""
-    out, notes = set(), []
-    for first, *others in find_duplicates(samples):
-        places = ", ".join(str(other.folder) for other in others)
+    Of duplicates with equal results the first is kept.  If their results differ, it is unknown
+    which are right, and none is kept."""
+    dropped, notes = set(), []
+    for first, *others in find_duplicates(runs):
+        folders = ", ".join(str(other.folder) for other in others)
         if all(first.results.equals(other.results) for other in others):
-            notes.append(f"doubled: {first.folder} has the same results as {places}: counted once")
+            outcome = f"has the same results as {folders}; counted once"
         else:
-            out.add(first.folder)
-            notes.append(f"doubled: {first.folder} has other results than {places}: left out")
-        out.update(other.folder for other in others)
-    return [sample for sample in samples if sample.folder not in out], notes
+            dropped.add(first.folder)
+            outcome = f"has other results than {folders}; all left out"
+        notes.append(f"repeated: {first.folder} {outcome}")
+        dropped.update(other.folder for other in others)
+    return [run for run in runs if run.folder not in dropped], notes
 
 
 def find_inconsistencies(groups: list[RunGroup]) -> list[str]:
-    """A line for each thing that is missing or mixed."""
-    datasets = defaultdict(list)
+    """One note per missing run and per mixture within a data set or group."""
+    by_dataset = defaultdict(list)
     for group in groups:
-        datasets[group.display_name.dataset].append(group)
+        by_dataset[group.display_name.dataset].append(group)
     notes = []
-    for name, some in datasets.items():
-        notes += _note_mixed_data(name, some)
-        for group in some:
-            notes += (
-                _note_missing_runs(group, some)
-                + _note_uneven_lengths(group)
-                + _note_mixed_machines(group)
-            )
+    for dataset, members in by_dataset.items():
+        notes += _note_mixed_data(dataset, members)
+        for group in members:
+            notes += _note_missing_runs(group, members)
+            notes += _note_uneven_lengths(group)
+            notes += _note_mixed_machines(group)
     return notes
 
 
 def _note_missing_runs(group: RunGroup, others: list[RunGroup]) -> list[str]:
-    """The splits and seeds that other rows of the data set and budget have."""
-    there = {(sample.split, sample.seed) for sample in group.runs}
+    """Names the splits and seeds that only other groups of the data set and budget have."""
+    present = {(run.split, run.seed) for run in group.runs}
     budget = group.identity["options"].get("al_budget")
-    like = [other for other in others if other.identity["options"].get("al_budget") == budget]
-    wanted = {(sample.split, sample.seed) for other in like for sample in other.runs}
-    lacking = sorted(wanted - there)
-    if not lacking:
+    similar = [other for other in others if other.identity["options"].get("al_budget") == budget]
+    expected = {(run.split, run.seed) for other in similar for run in other.runs}
+    missing = sorted(expected - present)
+    if not missing:
         return []
-    seeds = len({seed for _, seed in wanted}) > 1
-    words = [f"{split} (seed {seed})" if seeds else f"{split}" for split, seed in lacking]
+    several_seeds = len({seed for _, seed in expected}) > 1
+    words = [f"{split} (seed {seed})" if several_seeds else f"{split}" for split, seed in missing]
     noun = "split" if len(words) == 1 else "splits"
     return [
         f"missing: {group.full_name} has no run of {noun} {', '.join(words)}, which other rows have"
@@ -65,7 +65,7 @@ def _note_missing_runs(group: RunGroup, others: list[RunGroup]) -> list[str]:
 
 
 def _note_uneven_lengths(group: RunGroup) -> list[str]:
-    lengths = sorted({len(sample.results) for sample in group.runs})
+    lengths = sorted({len(run.results) for run in group.runs})
     if len(lengths) == 1:
         return []
     return [f"mixed: {group.full_name} has runs of {lengths[0]} to {lengths[-1]} cycles"]
@@ -73,29 +73,29 @@ def _note_uneven_lengths(group: RunGroup) -> list[str]:
 
 def _note_mixed_data(dataset: str, groups: list[RunGroup]) -> list[str]:
     notes = []
-    for key, thing in (("data", "version"), ("results", "number")):
+    for key, noun in (("data", "version of the data"), ("results", "results version")):
         values = sorted({str(group.identity.get(key)) for group in groups})
         if len(values) > 1:
-            what = f"{pluralize(len(values), thing)} of the {key} ({', '.join(values)})"
-            notes.append(f"mixed: {dataset} has runs with {what}; they are rows of their own")
+            versions = f"{len(values)} {noun.replace('version', 'versions')} ({', '.join(values)})"
+            notes.append(f"mixed: {dataset} has runs with {versions}; they are in separate rows")
     return notes
 
 
 def _note_mixed_machines(group: RunGroup) -> list[str]:
-    """Runs of one row that were made by other code or on another device."""
+    """Notes on runs of one group that were made by different code or on different devices."""
     notes = []
-    starts = [_last_environment(sample) for sample in group.runs]
-    for key, thing in (("git_revision", "code revision"), ("device_name", "kind of device")):
+    starts = [_last_environment(run) for run in group.runs]
+    for key, noun in (("git_revision", "code revision"), ("device_name", "kind of device")):
         values = sorted({str(start[key]) for start in starts if key in start})
         if len(values) > 1:
-            words = pluralize(len(values), thing).replace("kind of devices", "kinds of device")
+            words = pluralize(len(values), noun).replace("kind of devices", "kinds of device")
             notes.append(f"mixed: {group.full_name} was run with {words} ({', '.join(values)})")
     return notes
 
 
-def _last_environment(sample: RunResult) -> dict:
-    """The last entry of environment.json; empty where there is none to read."""
+def _last_environment(run: RunResult) -> dict[str, Any]:
+    """The last entry of environment.json; empty if the file is missing or damaged."""
     try:
-        return dict(json.loads((sample.folder / "environment.json").read_text())["starts"][-1])
+        return dict(json.loads((run.folder / "environment.json").read_text())["starts"][-1])
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         return {}

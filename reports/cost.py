@@ -1,29 +1,31 @@
-"""What a run costs: steps, images seen, seconds."""
+"""The cost of a run: training steps, images seen and seconds."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
 from reports.runs import RunResult
 
 COST_COLUMNS = ("steps", "images", "seconds")
+# (config, results) of a run -> number of images seen in training, with repetition
+ImageCounter = Callable[[dict[str, Any], pd.DataFrame], float]
 
 
-def run_cost(sample: RunResult, seen: Callable) -> dict[str, float]:
-    """COLUMNS of a whole run; NaN for what it does not leave.
+def run_cost(run: RunResult, count_images: ImageCounter) -> dict[str, float]:
+    """The COST_COLUMNS of a whole run; NaN where its files do not tell.
 
-    seen: config and results of a run -> the images that its training saw, with repetition.
-    Pre-training is not counted: the runs that share it would differ by who came first."""
-    steps = sample.results.get("steps", pd.Series(dtype=float)).sum(min_count=1)
-    images = seen(sample.config, sample.results)
-    return {"steps": float(steps), "images": images, "seconds": _training_seconds(sample)}
+    Pre-training is not counted: several runs share one, and only the first of them pays for it."""
+    steps = run.results.get("steps", pd.Series(dtype=float)).sum(min_count=1)
+    images = count_images(run.config, run.results)
+    return {"steps": float(steps), "images": images, "seconds": _training_seconds(run)}
 
 
-def _training_seconds(sample: RunResult) -> float:
-    """Of timing.csv, all stages of the cycles."""
+def _training_seconds(run: RunResult) -> float:
+    """The sum of timing.csv over all stages of all cycles."""
     try:
-        timing = pd.read_csv(sample.folder / "timing.csv")
-        of_cycles = pd.to_numeric(timing["cycle"], errors="coerce").notna()
-        return float(timing.loc[of_cycles, "seconds"].sum(min_count=1))
+        timing = pd.read_csv(run.folder / "timing.csv")
+        in_cycle = pd.to_numeric(timing["cycle"], errors="coerce").notna()
+        return float(timing.loc[in_cycle, "seconds"].sum(min_count=1))
     except (OSError, ValueError, KeyError, TypeError):
         return float("nan")

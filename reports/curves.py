@@ -1,9 +1,11 @@
-"""The figure of a report: accuracy over labels."""
+"""The figure of a report: accuracy over the number of labels."""
 
 import io
 import itertools
 import textwrap
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -15,33 +17,35 @@ from matplotlib.ticker import MaxNLocator
 from reports.group_names import natural_sort_key
 from reports.summary import group_by_dataset_and_budget, make_caption
 
-# After Okabe and Ito's colours, which the colour-blind can tell apart; darker, for a contrast of 3
-# to 1 to white.  Those of page/page.css.
+# The colours of Okabe and Ito, which colour-blind readers can distinguish, darkened to a contrast
+# of 3 to 1 against white.  page/page.css has the same list.
 CURVE_COLORS = ("#0072b2", "#d55e00", "#00805e", "#b0508f", "#000000", "#a87200", "#3189bd")
-_MARKERS = "os^DvPX<>"  # 9 of them with 7 colours: 63 curves until a pair comes again
+_MARKERS = "os^DvPX<>"  # 9 markers and 7 colours: a pair repeats after 63 curves
 _LINE_STYLES = ("-", "--", "-.", ":")
-_PANEL_INCHES = (3.1, 3.3)  # inches
+_PANEL_INCHES = (3.1, 3.3)  # width, height
 _MAX_TICKS = 6
 
 
 def draw_figure(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
-    """The file of a figure: a row a data set and budget, a panel a training, a curve a method, the
-    spread shaded; a method looks the same in every panel.
+    """The content of a figure file.
 
-    summary: of reports.summary.summarise; kind: png, pdf, svg."""
+    One row of panels per data set and budget, one panel per training, one curve per method with
+    the standard deviation shaded.  A method looks the same in every panel.
+
+    summary: from summary.summarize_runs; kind: png, pdf or svg."""
     parts = group_by_dataset_and_budget(summary)
-    columns = max(part.training.nunique() for _, part in parts)
+    num_columns = max(part.training.nunique() for _, part in parts)
     styles = assign_styles(summary)
     names = [_wrap_name(name) for name in styles]
     height = max(_PANEL_INCHES[1] * len(parts), 0.2 * sum(1 + name.count("\n") for name in names))
     with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of glyphs that the font lacks: they are drawn as boxes
-        size = (_PANEL_INCHES[0] * columns + 2.2, height + 0.3)
+        warnings.simplefilter("ignore")  # about glyphs that the font lacks; drawn as boxes
+        size = (_PANEL_INCHES[0] * num_columns + 2.2, height + 0.3)
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(parts), columns, sharex="row", sharey="row", squeeze=False)
-        for row, (name, part) in zip(grid, parts, strict=True):
-            _draw_row(row, name, part, styles)
-            row[0].set_ylabel(f"{measure} (%)")
+        grid = figure.subplots(len(parts), num_columns, sharex="row", sharey="row", squeeze=False)
+        for axes, (name, part) in zip(grid, parts, strict=True):
+            _draw_row(axes, name, part, styles)
+            axes[0].set_ylabel(f"{measure} (%)")
         handles = [Line2D([], [], **style) for style in styles.values()]
         figure.legend(handles, names, loc="outside right upper", fontsize="small", frameon=False)
         figure.suptitle(make_caption(summary), fontsize="medium")
@@ -50,10 +54,15 @@ def draw_figure(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
     return file.getvalue()
 
 
-def assign_styles(summary: pd.DataFrame) -> dict[str, dict]:
-    """Method -> how its curve looks; the methods of most panels first, they look least alike."""
-    panels = summary.groupby("method").group.nunique()
-    methods = sorted(panels.index, key=lambda method: (-panels[method], natural_sort_key(method)))
+def assign_styles(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Method -> keyword arguments of its Line2D.
+
+    Methods that are in the most panels come first, because the first styles are the easiest to
+    distinguish."""
+    num_panels = summary.groupby("method").group.nunique()
+    methods = sorted(
+        num_panels.index, key=lambda method: (-num_panels[method], natural_sort_key(method))
+    )
     return {
         method: {
             "color": CURVE_COLORS[i % len(CURVE_COLORS)],
@@ -66,13 +75,15 @@ def assign_styles(summary: pd.DataFrame) -> dict[str, dict]:
 
 
 def _wrap_name(name: str) -> str:
-    """Lines for the legend, which keep an option beside its value."""
-    kept = name.replace(" ", "\xa0").replace(",\xa0", ", ").replace("\xa0(", " (")
-    return textwrap.fill(kept, 32, break_long_words=False, break_on_hyphens=False)
+    """Wraps a name for the legend, without separating an option from its value."""
+    joined = name.replace(" ", "\xa0").replace(",\xa0", ", ").replace("\xa0(", " (")
+    return textwrap.fill(joined, 32, break_long_words=False, break_on_hyphens=False)
 
 
-def _draw_row(axes, name: str, part: pd.DataFrame, styles: dict) -> None:
-    """The panels of a data set and budget, which is called `name`."""
+def _draw_row(
+    axes: Sequence[Axes], name: str, part: pd.DataFrame, styles: dict[str, dict[str, Any]]
+) -> None:
+    """Draws the panels of one data set and budget; name: their title."""
     trainings = list(part.training.unique())
     for axis in axes[len(trainings) :]:
         axis.set_axis_off()
@@ -87,17 +98,17 @@ def _draw_row(axes, name: str, part: pd.DataFrame, styles: dict) -> None:
     _set_ticks(axes[0], sorted(part.labeled.unique()))
 
 
-def _draw_curve(axis: Axes, curve: pd.DataFrame, style: dict) -> None:
+def _draw_curve(axis: Axes, curve: pd.DataFrame, style: dict[str, Any]) -> None:
     spread = curve["std"].fillna(0)
     low, high = curve["mean"] - spread, curve["mean"] + spread
     axis.plot(curve.labeled, curve["mean"], **style)
     axis.fill_between(curve.labeled, low, high, color=style["color"], alpha=0.12, lw=0)
-    if len(curve) == 1:  # a band without a width
+    if len(curve) == 1:  # the band of a single point has no width
         axis.vlines(curve.labeled, low, high, color=style["color"], alpha=0.5)
 
 
 def _set_ticks(axis: Axes, counts: list[int]) -> None:
-    """At the numbers of labels, where those are few enough to be read side by side."""
+    """Puts ticks at the numbers of labels if they are few and evenly spaced."""
     steps = {after - before for before, after in itertools.pairwise(counts)}
     if len(counts) <= _MAX_TICKS and len(steps) <= 1:
         axis.set_xticks(counts)

@@ -1,23 +1,15 @@
-"""The files of a report: their names, and by what each is known to be a report's."""
+"""The files of a report: their names, columns, and the marks by which a report knows its own."""
 
-GROUP_COLUMNS = ("dataset", "training", "method")  # of a group
+GROUP_COLUMNS = ("dataset", "training", "method")
 MARKDOWN_MARK = "<!-- made by report.py -->\n"
 LATEX_MARK = "% made by report.py"
 HTML_MARK = '<meta name="generator" content="report.py">'
-CSV_HEADERS = {  # of the CSV files, with all digits
+CSV_HEADERS = {  # key of a table -> columns of its CSV file, which has all digits
     "curves": (*GROUP_COLUMNS, "labeled", "mean", "std", "runs", "splits", "seeds"),
     "budget": (
-        *(
-            *GROUP_COLUMNS,
-            "runs",
-            "labels",
-            "mean",
-            "std",
-            "area_from",
-            "area_to",
-            "area",
-            "area_std",
-        ),
+        *GROUP_COLUMNS,
+        *("runs", "labels", "mean", "std"),
+        *("area_from", "area_to", "area", "area_std"),
         *("saved", "needed", "steps", "images", "seconds"),
     ),
     "differences": (

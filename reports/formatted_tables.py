@@ -1,4 +1,4 @@
-"""The tables of a report as people read them: titles, cells in words, and what they mean."""
+"""The tables of a report for readers: titles, formatted cells, and notes that explain them."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ FEW_PAIRS_NOTE = "a test means little"
 
 @dataclass(frozen=True)
 class ReportTable:
-    """key: a name for files and anchors; rows: cells in words; note: what they are."""
+    """key: its name in files and anchors; rows: formatted cells; note: explains the cells."""
 
     key: str
     title: str
@@ -23,20 +23,22 @@ class ReportTable:
 
 
 def accuracy_tables(summary: pd.DataFrame, measure: str) -> list[ReportTable]:
-    """A table a data set: a row a group, a column a number of labels."""
-    tables = []
+    """One table per data set: one row per group, one column per number of labels."""
+    tables: list[ReportTable] = []
     for dataset, part in summary.groupby("dataset"):
         rows = []
         for _, group in part.groupby("group"):
             first = group.iloc[0]
             row = {"training": first.training, "method": first.method, "over": first.over}
-            rows.append(
-                row | {f"{r.labeled} labels": format_accuracy(r) for r in group.itertuples()}
-            )
+            cells = {f"{r.labeled} labels": format_accuracy(r) for r in group.itertuples()}
+            rows.append(row | cells)
         columns = ["training", "method", "over"]
         columns += [f"{n} labels" for n in sorted(part.labeled.unique())]
         frame = pd.DataFrame(rows, columns=columns).fillna("")
-        note = f"{measure} in percent: {make_caption(part)}; n: over how many runs, where not over all."
+        note = (
+            f"{measure} in percent: {make_caption(part)}; n: number of runs with this number of "
+            "labels, if not all."
+        )
         tables.append(ReportTable(f"accuracy-{len(tables)}", f"{dataset}: {measure}", frame, note))
     return tables
 
@@ -59,18 +61,17 @@ def budget_table(overview: pd.DataFrame) -> ReportTable:
         for _, row in overview.iterrows()
     ]
     note = (
-        "Accuracy is that of the last cycle, at so many labels. Area: the mean height of the "
+        "Accuracy: in the last cycle, at the number of labels shown. Area: mean height of the "
         "curve over the numbers of labels that all runs of a data set and budget have. Labels "
-        "saved: how many fewer than random choice the mean curve needs, between its points on "
-        "straight lines, for the accuracy with which random ends, over the runs that both have;"
-        " \u201cnever\u201d: it does not get there. Steps, images seen (with repetition) and "
-        "seconds are of a whole run without pre-training, means; images are not known of "
-        "FixMatch."
+        "saved: how many fewer labels than random selection the mean curve needs to reach the "
+        "final accuracy of random selection (linear interpolation, over the runs that both have);"
+        " \u201cnever\u201d: it does not reach it. Steps, images seen (with repetition) and "
+        "seconds: means per run, without pre-training; images are unknown for FixMatch."
     )
     return ReportTable("budget", "Area, labels saved, cost", pd.DataFrame(rows), note)
 
 
-def _format_labels_saved(row) -> str:
+def _format_labels_saved(row: pd.Series) -> str:
     if np.isnan(row.needed):
         return ""
     if np.isnan(row.saved):
@@ -79,7 +80,9 @@ def _format_labels_saved(row) -> str:
 
 
 def differences_table(frame: pd.DataFrame) -> ReportTable:
-    """The paired differences, in points."""
+    """The paired differences in percentage points.
+
+    frame: from analysis.compare_with_baselines."""
     rows = [
         {title: row[name] for name, title in _COLUMN_TITLES.items()}
         | {
@@ -95,11 +98,12 @@ def differences_table(frame: pd.DataFrame) -> ReportTable:
         for _, row in frame.iterrows()
     ]
     note = (
-        "Mean difference in points over the splits that both rows have (seeds of a split are "
-        "averaged). Each row against random choice under the same training, and against its own"
-        " method on the labels alone. p: two-sided, by Holm's correction over all rows of a "
-        f"data set that compare the same thing. With fewer than {MIN_PAIRS} shared splits {FEW_PAIRS_NOTE}, "
-        f"and no p is given; with {MIN_PAIRS} Wilcoxon's cannot be below 0.0625."
+        "Mean difference in percentage points over the splits that both rows have (the seeds of a "
+        "split are averaged). Each row is compared with random selection under the same training, "
+        "and with its own method trained on the labels only. p: two-sided, after Holm's correction "
+        "over all rows of a data set that compare the same quantity. With fewer than "
+        f"{MIN_PAIRS} shared splits {FEW_PAIRS_NOTE}, and no p is given; with {MIN_PAIRS}, "
+        "Wilcoxon's cannot be below 0.0625."
     )
     columns = [*_COLUMN_TITLES.values(), "against", "of", "n", "difference"]
     columns += ["95 % by t", "95 % by bootstrap", "p of t", "p of Wilcoxon"]
@@ -109,19 +113,20 @@ def differences_table(frame: pd.DataFrame) -> ReportTable:
 
 
 def penalties_table(frame: pd.DataFrame) -> ReportTable:
-    """The penalty matrix with the mean of each column."""
+    """The penalty matrix and the mean of each column.
+
+    frame: from analysis.compare_methods."""
     if frame.isna().all(axis=None):
         note = f"With fewer than {MIN_PAIRS} shared splits {FEW_PAIRS_NOTE}: nothing was compared."
         return ReportTable("penalties", "Pairwise penalties", pd.DataFrame(), note)
     means = frame.mean().rename("mean of the column")
-    whole = pd.concat([frame, means.to_frame().T])
-    rows = whole.map(lambda value: _format_number(value, 2))
-    rows.insert(0, "beats", whole.index)
+    with_means = pd.concat([frame, means.to_frame().T])
+    rows = with_means.map(lambda value: _format_number(value, 2))
+    rows.insert(0, "beats", with_means.index)
     note = (
-        "How often the row beats the column: by a two-sided t-test at 0.05 at each number of "
-        "labels, each setting (data set and training) counted 1 at the most (Ash et al., ICLR "
-        "2020). A small mean of a column is good: that method is seldom beaten. Empty: never "
-        "compared."
+        "How often the row beats the column: by a two-sided t-test at level 0.05 at each number of "
+        "labels; each setting (data set and training) counts at most 1 (Ash et al., ICLR 2020). A "
+        "small column mean is good: that method is seldom beaten. Empty: never compared."
     )
     return ReportTable("penalties", "Pairwise penalties", rows.reset_index(drop=True), note)
 
@@ -144,11 +149,9 @@ def _format_signed(value: float) -> str:
 
 
 def _format_interval(low: float, high: float) -> str:
-    return (
-        ""
-        if np.isnan(low) or np.isnan(high)
-        else f"{_format_signed(low)} to {_format_signed(high)}"
-    )
+    if np.isnan(low) or np.isnan(high):
+        return ""
+    return f"{_format_signed(low)} to {_format_signed(high)}"
 
 
 def _format_p_value(value: float, n: int) -> str:

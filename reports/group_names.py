@@ -1,60 +1,65 @@
-"""What the groups of a report are called: data set, training, method, and what tells them apart.
+"""Names for the groups of a report: data set, training, method, and distinguishing options.
 
-No algorithm is named here: the words are those of the options.
+No training algorithm is named here: their names follow from the options that select them.
 """
 
 import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from utils.console import to_one_line
 
-REPLICATE_OPTIONS = ("split", "seed")  # the options in which the runs of a group differ
-_TRAINING_PREFIX = "add_"  # what the options begin with that add a training, add_<name>
+REPLICATE_OPTIONS = ("split", "seed")  # the options in which the runs of a group may differ
+_TRAINING_PREFIX = "add_"  # options add_<name> select a training algorithm
 _PRETRAINING_OPTION = "add_unsupervised_pretraining"
 _NUMBER_PATTERN = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 
 @dataclass(frozen=True)
 class GroupName:
-    """What a group is called."""
+    """The name of a group; training_parts: what it trains with besides the labels."""
 
     dataset: str
-    training_parts: tuple[str, ...]  # of the training
+    training_parts: tuple[str, ...]
     method: str
 
     @property
     def training(self) -> str:
-        return " + ".join(self.training_parts) or "labels only"
+        return " + ".join(self.training_parts) or "supervised baseline"
 
 
-def make_group_names(whos: list[dict]) -> list[GroupName]:
-    """A label for each identity, no two the same.  Those that share data set, training and method
-    have in brackets what differs among them."""
-    plain = [_short_name(who["options"]) for who in whos]
-    sharing = defaultdict(list)
-    for label, who in zip(plain, whos, strict=True):
-        sharing[label].append(_identity_facts(who))
-    named = []
-    for label, who in zip(plain, whos, strict=True):
-        words = _describe_differences(_identity_facts(who), sharing[label])
-        method = f"{label.method} ({', '.join(words)})" if words else label.method
-        named.append(GroupName(label.dataset, label.training_parts, method))
-    return named
+def make_group_names(identities: list[dict[str, Any]]) -> list[GroupName]:
+    """A distinct name for each identity.
+
+    If several share data set, training and method, the options in which they differ follow the
+    method in brackets."""
+    short_names = [_short_name(identity["options"]) for identity in identities]
+    namesakes = defaultdict(list)
+    for name, identity in zip(short_names, identities, strict=True):
+        namesakes[name].append(_identity_facts(identity))
+    names = []
+    for name, identity in zip(short_names, identities, strict=True):
+        words = _describe_differences(_identity_facts(identity), namesakes[name])
+        method = f"{name.method} ({', '.join(words)})" if words else name.method
+        names.append(GroupName(name.dataset, name.training_parts, method))
+    return names
 
 
-def semisup_names(options: dict) -> list[str]:
-    """The trainings on unlabeled images that these options add, pre-training not among them."""
-    on = [
+def semisup_names(options: dict[str, Any]) -> list[str]:
+    """The training algorithms that these options select, sorted, without pre-training."""
+    selected = [
         name
         for name, value in options.items()
         if name.startswith(_TRAINING_PREFIX) and value is True
     ]
-    return sorted(name.removeprefix(_TRAINING_PREFIX) for name in on if name != _PRETRAINING_OPTION)
+    return sorted(
+        name.removeprefix(_TRAINING_PREFIX) for name in selected if name != _PRETRAINING_OPTION
+    )
 
 
-def _short_name(options: dict) -> GroupName:
+def _short_name(options: dict[str, Any]) -> GroupName:
     parts = [name.upper() for name in semisup_names(options)]
     if options.get(_PRETRAINING_OPTION) is True:
         parts.insert(0, "PRE")
@@ -65,21 +70,21 @@ def _short_name(options: dict) -> GroupName:
     )
 
 
-def _identity_facts(who: dict) -> dict[str, str]:
-    """All that a group is, name -> JSON: its options, then what else is in its identity."""
+def _identity_facts(identity: dict[str, Any]) -> dict[str, str]:
+    """Everything that defines a group, name -> JSON: the options, then the rest of its identity."""
     options = {
-        name: value for name, value in who["options"].items() if name not in REPLICATE_OPTIONS
+        name: value for name, value in identity["options"].items() if name not in REPLICATE_OPTIONS
     }
-    more = {name: value for name, value in who.items() if name not in ("options", "initial")}
+    others = {name: value for name, value in identity.items() if name not in ("options", "initial")}
     return {
         name: json.dumps(facts[name], sort_keys=True)
-        for facts in (options, more)
+        for facts in (options, others)
         for name in sorted(facts)
     }
 
 
 def _describe_differences(facts: dict[str, str], others: list[dict[str, str]]) -> list[str]:
-    """In words, those of the facts that are not the same in all the others."""
+    """The facts, as text, that are not the same in all the others."""
     return [
         to_one_line(f"{name} {_value_text(name, text)}")
         for name, text in facts.items()
@@ -92,21 +97,21 @@ def _value_text(name: str, text: str) -> str:
     return str(value)[:6] if name == "data" else str(value)
 
 
-def group_sort_key(label: GroupName) -> tuple:
-    """A key to sort by: data set, few parts of the training before many, method."""
+def group_sort_key(name: GroupName) -> tuple:
+    """Sorts by data set, number of parts of the training, training, and method."""
     return (
-        label.dataset,
-        len(label.training_parts),
-        label.training_parts,
-        natural_sort_key(label.method),
+        name.dataset,
+        len(name.training_parts),
+        name.training_parts,
+        natural_sort_key(name.method),
     )
 
 
-def natural_sort_key(text: str) -> list:
-    """A key to sort by: numbers by their size."""
+def natural_sort_key(text: str) -> list[str | float]:
+    """Sorts text with the numbers in it by value: "lr 2" before "lr 10"."""
     return [float(part) if i % 2 else part for i, part in enumerate(_NUMBER_PATTERN.split(text))]
 
 
-def pluralize(number: int, thing: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """1 split, 2 splits."""
-    return f"{number} {thing}" + ("s" if number != 1 else "")
+    return f"{number} {noun}" + ("s" if number != 1 else "")

@@ -1,22 +1,26 @@
-"""What a curve comes to: its area, and the labels that it takes to an accuracy."""
+"""Summaries of a learning curve: the area under it, and the labels it needs for an accuracy."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.integrate import trapezoid
 
 
-def area_under_curve(labeled, accuracy) -> float:
-    """Area under the budget curve, as its mean height: the trapezoids' sum over the range of
-    labels, in the unit of `accuracy`.  labeled, accuracy: (cycles,), labeled growing; NaN below
-    two."""
+def area_under_curve(labeled: ArrayLike, accuracy: ArrayLike) -> float:
+    """Area under the budget curve by the trapezoidal rule, divided by the range of labels.
+
+    This is the mean height of the curve, in the unit of `accuracy`.  labeled, accuracy: (cycles,),
+    labeled increasing; NaN for fewer than two points."""
     labeled = np.asarray(labeled, float)
     if len(labeled) < 2:
         return float("nan")
     return float(trapezoid(accuracy, labeled) / (labeled[-1] - labeled[0]))
 
 
-def labels_to_reach(labeled, accuracy, target: float) -> float:
-    """How many labels a curve needs for the accuracy `target`, straight lines drawn between its
-    points; NaN where it never gets there.  labeled, accuracy: (cycles,), labeled growing."""
+def labels_to_reach(labeled: ArrayLike, accuracy: ArrayLike, target: float) -> float:
+    """Number of labels at which a curve first reaches the accuracy `target`.
+
+    Interpolates linearly between the points; NaN if the curve never reaches it.
+    labeled, accuracy: (cycles,), labeled increasing."""
     labeled, accuracy = np.asarray(labeled, float), np.asarray(accuracy, float)
     reached = np.flatnonzero(accuracy >= target)
     if not len(reached):
@@ -24,16 +28,19 @@ def labels_to_reach(labeled, accuracy, target: float) -> float:
     end = reached[0]
     if end == 0:
         return float(labeled[0])
-    part = (target - accuracy[end - 1]) / (accuracy[end] - accuracy[end - 1])
-    return float(labeled[end - 1] + part * (labeled[end] - labeled[end - 1]))
+    fraction = (target - accuracy[end - 1]) / (accuracy[end] - accuracy[end - 1])
+    return float(labeled[end - 1] + fraction * (labeled[end] - labeled[end - 1]))
 
 
-def labels_saved(labeled, accuracy, baseline) -> tuple[float, float]:
-    """Labels that a curve saves on the way to the accuracy with which the baseline ends -> how many
-    fewer it needs, and how many the baseline needs; NaN where it does not get there.
+def labels_saved(
+    labeled: ArrayLike, accuracy: ArrayLike, baseline: ArrayLike
+) -> tuple[float, float]:
+    """Labels that a curve saves on the way to the final accuracy of the baseline.
 
-    labeled, accuracy, baseline: (cycles,), both curves at the same numbers of labels.  What is
-    reached with the first labels counts as reached there: more may be saved than can be seen."""
+    Returns how many fewer labels the curve needs than the baseline (NaN if it never gets there),
+    and how many the baseline needs.  labeled, accuracy, baseline: (cycles,), both curves at the
+    same numbers of labels.  A curve that starts above the target counts as reaching it with the
+    first labels, so the saving may be underestimated."""
     target = np.asarray(baseline, float)[-1]
     needed = labels_to_reach(labeled, baseline, target)
     return needed - labels_to_reach(labeled, accuracy, target), needed

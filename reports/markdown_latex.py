@@ -1,4 +1,4 @@
-"""A report's tables as Markdown and LaTeX."""
+"""The tables of a report as Markdown and LaTeX."""
 
 import pandas as pd
 
@@ -7,12 +7,13 @@ from reports.formatted_tables import ReportTable
 from reports.summary import markdown_row
 from utils.console import to_one_line
 
-_FIT_TO_WIDTH = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # by graphicx
+# Needs the package graphicx.
+_FIT_TO_WIDTH = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 _LATEX_SYMBOLS = {"±": r"$\pm$", "−": "$-$", "“": "``", "”": "''"}
 
 
 def render_markdown(title: str, tables: list[ReportTable], notes: list[str]) -> str:
-    """The whole report but its pictures."""
+    """The whole report without figures."""
     parts = [f"{MARKDOWN_MARK}# {title}\n"]
     if notes:
         parts.append("\n".join(f"* {to_one_line(note)}" for note in notes) + "\n")
@@ -30,18 +31,19 @@ def _table_markdown(rows: pd.DataFrame) -> str:
 
 
 def render_latex(tables: list[ReportTable]) -> str:
-    """Table environments with the rules of booktabs, to be put into a paper; what is wider than its
-    column is made smaller."""
-    needs = f"{LATEX_MARK}; needs \\usepackage{{booktabs,graphicx}}\n"
-    return needs + "\n".join(_table_latex(table) for table in tables if len(table.rows))
+    """Table environments with booktabs rules, to be included in a paper.
+
+    A table that is wider than its column is scaled down."""
+    packages = f"{LATEX_MARK}; needs \\usepackage{{booktabs,graphicx}}\n"
+    return packages + "\n".join(_table_latex(table) for table in tables if len(table.rows))
 
 
 def _table_latex(table: ReportTable) -> str:
-    escaped = table.rows.map(to_one_line)
-    text = escaped.to_latex(
+    rows = table.rows.map(to_one_line)
+    text = rows.to_latex(
         index=False,
         escape=True,
-        column_format="l" * len(escaped.columns),
+        column_format="l" * len(rows.columns),
         caption=_escape_latex(f"{table.title}. {table.note}"),
         label=f"tab:{table.key}",
         position="tb",
@@ -53,6 +55,6 @@ def _table_latex(table: ReportTable) -> str:
 
 
 def _escape_latex(text: str) -> str:
-    """As pandas does for cells."""
+    """Escapes text in the way pandas escapes cells."""
     cell = pd.DataFrame([[to_one_line(text)]]).style.format(escape="latex")
     return cell.hide(axis="index").hide(axis="columns").to_latex().splitlines()[1][:-3]

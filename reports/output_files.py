@@ -1,7 +1,8 @@
-"""Where a report may write: what is there already is its own, or it is left alone."""
+"""Writes the files of a report, and replaces only files that a report wrote."""
 
 import argparse
 import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from utils.errors import UserError
 from utils.files import make_folder, os_errors_refused, remove_empty_folders, temporary_beside
 
 _RUN_FILE_NAMES = ("results.csv", "acquired.csv", "timing.csv")
-_MATPLOTLIB_MARK = b"atplotlib"  # the program, as it names itself in a figure's file
-_REPORT_FILE_MARKS = {  # what a file of ours begins with, one of these, and what else is in it
+_MATPLOTLIB_MARK = b"atplotlib"  # in every figure, as matplotlib or Matplotlib
+_REPORT_FILE_MARKS = {  # suffix -> (possible beginnings, further text) of a report's file
     ".md": ((b"| data set | training | method |", MARKDOWN_MARK.encode()), b""),
     ".tex": ((LATEX_MARK.encode(),), b""),
     ".csv": (tuple(f"{','.join(header)}\n".encode() for header in CSV_HEADERS.values()), b""),
@@ -22,8 +23,8 @@ _REPORT_FILE_MARKS = {  # what a file of ours begins with, one of these, and wha
 }
 
 
-def path_ending_in(*suffixes: str):
-    """A checked type for argparse: a path that ends in one of these."""
+def path_ending_in(*suffixes: str) -> Callable[[str], Path]:
+    """A type for argparse: a path with one of these suffixes."""
 
     def convert(text: str) -> Path:
         path = Path(text)
@@ -35,54 +36,58 @@ def path_ending_in(*suffixes: str):
 
 
 def check_writable(paths: list[Path]) -> None:
-    """Find what speaks against writing there, and leave everything as it is.
+    """Check that the files can be written, and leave everything as it is.
 
-    Raises UserError where something else than a report's file is or belongs, Refused where the
-    system does not let us write."""
+    Raises UserError if a path belongs to something other than a report, SystemRefusal if the
+    system does not allow writing."""
     for path in paths:
         with os_errors_refused(path):
-            wrong = _find_obstacle(path)
-        if wrong:
-            raise UserError(f"{path} {wrong}")
+            obstacle = _find_obstacle(path)
+        if obstacle:
+            raise UserError(f"{path} {obstacle}")
     with _stage_files({path: b"" for path in paths}):
         pass
 
 
 def write_all_or_none(contents: dict[Path, bytes]) -> None:
-    """Write all the files, or none of them.  Raises Refused where the system does not let us."""
-    with _stage_files(contents) as files:
-        for path, temporary in files.items():
+    """Write all the files, or none of them.
+
+    Raises SystemRefusal if the system does not allow writing."""
+    with _stage_files(contents) as temporary_files:
+        for path, temporary in temporary_files.items():
             with os_errors_refused(path):
                 os.replace(temporary, path)
 
 
 @contextmanager
-def _stage_files(contents: dict[Path, bytes]):
-    """Whole files beside the targets, path -> name, and the folders that are missing.  Those that
-    are not renamed go away again, and so do the folders that stay empty."""
+def _stage_files(contents: dict[Path, bytes]) -> Iterator[dict[Path, str]]:
+    """Write the contents to temporary files beside their paths, and create missing folders.
+
+    Yields path -> temporary file.  On exit, temporary files that were not renamed and folders that
+    are still empty are removed."""
     with ExitStack() as undo:
-        files = {}
+        temporary_files = {}
         for path, content in contents.items():
             with os_errors_refused(path):
                 undo.callback(remove_empty_folders, make_folder(path.parent))
-                files[path] = undo.enter_context(temporary_beside(path, content))
-        yield files
+                temporary_files[path] = undo.enter_context(temporary_beside(path, content))
+        yield temporary_files
 
 
 def _find_obstacle(path: Path) -> str | None:
-    """What speaks against a file of ours there; None for nothing."""
+    """Why a report must not write this file, as the end of a message; None if it may."""
     if path.name.lower() in _RUN_FILE_NAMES:
-        return "is the name of a run's own file: give another"
+        return "is the name of a run's own file; give another"
     for folder in Path(os.path.realpath(path.parent), path.name).parents:
         if all((folder / name).exists() for name in ("config.json", "results.csv")):
-            return f"is in a run's folder, {folder}: give another"
+            return f"is in a run folder, {folder}; give another"
     if not path.exists() and not path.is_symlink():
         return None
     if path.is_symlink() or not path.is_file():
-        return "is there and is not a regular file"
-    begin, within = _REPORT_FILE_MARKS[path.suffix.lower()]
-    with open(path, "r+b") as file:  # one that is write-protected is not replaced
+        return "exists and is not a regular file"
+    beginnings, further_text = _REPORT_FILE_MARKS[path.suffix.lower()]
+    with open(path, "r+b") as file:  # for writing too, so that a write-protected file is refused
         content = file.read()
-    if content and not (content.startswith(begin) and within in content):
-        return "is there and is not of a report: give another, or delete it"
+    if content and not (content.startswith(beginnings) and further_text in content):
+        return "exists and was not written by a report; give another, or delete it"
     return None

@@ -1,49 +1,52 @@
-"""Paired differences between two rows of a report: intervals, tests, and their correction.
+"""Paired differences between two groups of a report: intervals, tests and their correction.
 
-Two runs of one split (and seed) start from the same labels, weights and batches, so what they
-share leaves the difference.
+Two runs of one split and seed start from the same labels, weights and batches, so pairing removes
+the variation that they share.
 """
 
 import warnings
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
-MIN_PAIRS = 5  # pairs; below, the smallest p of Wilcoxon's test is 0.125 and t leans on normality
+# Below five pairs Wilcoxon's smallest p is 0.125, and the t-test depends on normality.
+MIN_PAIRS = 5
 CONFIDENCE_LEVEL = 0.95
 _BOOTSTRAP_RESAMPLES = 9999
 
 
 def pair_differences(mine: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, str]:
-    """Differences of what both have, and what they are over.  Both: indexed by split and seed.
+    """The paired differences (n,), and what n counts: "splits" or "seeds of a split".
 
-    The seeds of a split share its labels, so they are averaged and splits are counted; where one
-    split alone is shared, its seeds are."""
-    found = (mine - theirs).dropna()
-    splits = found.groupby(level="split").mean()
-    if len(splits) == 1:
-        return found.to_numpy(), "seeds of a split" if len(found) > 1 else "splits"
-    return splits.to_numpy(), "splits"
+    mine, theirs: indexed by split and seed; only what both have is used.  The seeds of a split
+    share its labels, so they are averaged first, unless only one split is shared."""
+    differences = (mine - theirs).dropna()
+    split_means = differences.groupby(level="split").mean()
+    if len(split_means) == 1:
+        return differences.to_numpy(), "seeds of a split" if len(differences) > 1 else "splits"
+    return split_means.to_numpy(), "splits"
 
 
 def difference_statistics(differences: np.ndarray) -> dict[str, float]:
-    """n, mean, std, the LEVEL intervals of the mean by t (t_low, t_high) and by bootstrap (BCa;
-    boot_low, boot_high), and two-sided p-values, t_p and wilcoxon_p, which are NaN for fewer than
-    ENOUGH differences.  differences: (n,)."""
+    """n, mean, std, confidence intervals and p-values of paired differences (n,).
+
+    t_low, t_high: interval of the mean at CONFIDENCE_LEVEL by t; boot_low, boot_high: by bootstrap
+    (BCa).  t_p, wilcoxon_p: two-sided, NaN for fewer than MIN_PAIRS differences."""
     n = len(differences)
-    found = dict.fromkeys(
+    statistics = dict.fromkeys(
         ("t_low", "t_high", "boot_low", "boot_high", "t_p", "wilcoxon_p"), float("nan")
     )
-    found |= {"n": n, "mean": float(np.mean(differences)) if n else float("nan")}
-    found["std"] = float(np.std(differences, ddof=1)) if n > 1 else float("nan")
+    statistics |= {"n": n, "mean": float(np.mean(differences)) if n else float("nan")}
+    statistics["std"] = float(np.std(differences, ddof=1)) if n > 1 else float("nan")
     if n < 2:
-        return found
+        return statistics
     ends = _confidence_intervals(differences)
-    found |= dict(zip(("t_low", "t_high", "boot_low", "boot_high"), ends, strict=True))
+    statistics |= dict(zip(("t_low", "t_high", "boot_low", "boot_high"), ends, strict=True))
     if n >= MIN_PAIRS:
-        found |= {"t_p": _t_test_p(differences), "wilcoxon_p": _wilcoxon_p(differences)}
-    return found
+        statistics |= {"t_p": _t_test_p(differences), "wilcoxon_p": _wilcoxon_p(differences)}
+    return statistics
 
 
 def _confidence_intervals(differences: np.ndarray) -> tuple[float, ...]:
@@ -51,7 +54,7 @@ def _confidence_intervals(differences: np.ndarray) -> tuple[float, ...]:
         return (float(differences[0]),) * 4
     by_t = stats.ttest_1samp(differences, 0).confidence_interval(CONFIDENCE_LEVEL)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of few differences: BCa then says NaN
+        warnings.simplefilter("ignore")  # for few differences BCa warns and returns NaN
         by_bootstrap = stats.bootstrap(
             (differences,),
             np.mean,
@@ -65,9 +68,9 @@ def _confidence_intervals(differences: np.ndarray) -> tuple[float, ...]:
 
 def _t_test_p(differences: np.ndarray) -> float:
     if not differences.any():
-        return 1.0  # no difference at all
+        return 1.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of differences that are all the same
+        warnings.simplefilter("ignore")  # about differences that are all equal
         return float(stats.ttest_1samp(differences, 0).pvalue)
 
 
@@ -75,12 +78,12 @@ def _wilcoxon_p(differences: np.ndarray) -> float:
     return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
 
 
-def holm_correction(p_values) -> np.ndarray:
-    """P-values corrected for their number: Holm's step-down (Scand. J. Statistics, 1979), which
-    holds the chance of any false rejection whatever the tests share.
+def holm_correction(p_values: ArrayLike) -> np.ndarray:
+    """P-values (m,) adjusted for multiple testing -> (m,); NaN marks a missing test and stays NaN.
 
-    The k-th smallest of m is multiplied with m - k + 1, and is no smaller than those before it.
-    (m,) -> (m,); NaN is no test and stays."""
+    Holm's step-down method (Scandinavian Journal of Statistics 6, 1979) controls the probability
+    of any false rejection under arbitrary dependence: the k-th smallest of m p-values is multiplied
+    by m - k + 1 and is at least as large as those before it."""
     p_values = np.asarray(p_values, float)
     adjusted = np.full(len(p_values), np.nan)
     tests = np.flatnonzero(~np.isnan(p_values))

@@ -1,6 +1,8 @@
-"""The curves of a report as shapes for the page: a panel a data set, budget and training."""
+"""The learning curves as SVG shapes for the page: one panel per data set, budget and training."""
 
 import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.summary import group_by_dataset_and_budget
 
-PANEL_WIDTH, PANEL_HEIGHT = 420, 300  # of a panel, in its own unit
+PANEL_WIDTH, PANEL_HEIGHT = 420, 300  # in SVG units, as are all sizes below
 _LEFT_MARGIN, _RIGHT_MARGIN, _TOP_MARGIN, _BOTTOM_MARGIN = 44, 12, 30, 40
 _MAX_TICKS = 6
-_MARK_HALF_WIDTH = 5  # half the width of a mark, in the units of a panel
-MARKER_SHAPES = (  # of markers, about (0, 0)
+_MARK_HALF_WIDTH = 5
+MARKER_SHAPES = (  # SVG paths centred at (0, 0)
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "M-3.5-3.5h7v7h-7z",
     "M0-5 4.5 3.5h-9z",
@@ -26,54 +28,54 @@ MARKER_SHAPES = (  # of markers, about (0, 0)
 DASH_PATTERNS = ("", "7 3", "7 3 1.5 3", "1.5 3")
 
 
-def make_panels(summary: pd.DataFrame, methods: list[str]) -> list[dict]:
-    """title; xs, ys: ticks as (place, words); curves: method (its number in `methods`), line, band
-    (an outline; "" for none), points as (x, y, words).
+def make_panels(summary: pd.DataFrame, methods: list[str]) -> list[dict[str, Any]]:
+    """One dictionary per panel for the template; panels of one data set and budget share axes.
 
-    summary: of reports.summary.summarise.  The panels of a data set and budget share their
-    axes."""
-    found = []
+    title; xs, ys: ticks as (position, text); curves: method (index into `methods`), line (points
+    of a polyline), band (points of an outline, "" for none), points as (x, y, text).
+    summary: from summary.summarize_runs."""
+    panels = []
     for name, part in group_by_dataset_and_budget(summary):
         low, high = _accuracy_range(part)
-        across = _LinearScale(
+        x_scale = _LinearScale(
             part.labeled.min(),
             part.labeled.max(),
             _LEFT_MARGIN + 8,
             PANEL_WIDTH - _RIGHT_MARGIN - 6,
         )
-        up = _LinearScale(low, high, PANEL_HEIGHT - _BOTTOM_MARGIN, _TOP_MARGIN)
+        y_scale = _LinearScale(low, high, PANEL_HEIGHT - _BOTTOM_MARGIN, _TOP_MARGIN)
         counts = sorted(part.labeled.unique())
-        for training, some in part.groupby("training", sort=False):
-            found.append(
+        for training, rows in part.groupby("training", sort=False):
+            panels.append(
                 {
                     "title": f"{name}: {training}",
-                    "xs": [(across(n), f"{n:,.0f}") for n in _label_count_ticks(counts)],
-                    "ys": [(up(y), f"{y:g}") for y in _round_ticks(low, high)],
+                    "xs": [(x_scale(n), f"{n:,.0f}") for n in _label_count_ticks(counts)],
+                    "ys": [(y_scale(y), f"{y:g}") for y in _round_ticks(low, high)],
                     "curves": [
-                        _make_curve(curve, methods.index(curve.method.iloc[0]), across, up)
-                        for _, curve in some.groupby("group")
+                        _make_curve(curve, methods.index(curve.method.iloc[0]), x_scale, y_scale)
+                        for _, curve in rows.groupby("group")
                     ],
                 }
             )
-    return found
+    return panels
 
 
 class _LinearScale:
-    """From a value to its place; a single value is in the middle."""
+    """Maps the values low..high to the positions begin..end; a single value to the middle."""
 
     def __init__(self, low: float, high: float, begin: float, end: float):
         self.low, self.span, self.begin, self.end = low, high - low, begin, end
 
     def __call__(self, value: float) -> float:
-        part = (value - self.low) / self.span if self.span else 0.5
-        return round(float(self.begin + part * (self.end - self.begin)), 1)
+        fraction = (value - self.low) / self.span if self.span else 0.5
+        return round(float(self.begin + fraction * (self.end - self.begin)), 1)
 
 
 def _accuracy_range(part: pd.DataFrame) -> tuple[float, float]:
     spread = part["std"].fillna(0)
     low, high = (part["mean"] - spread).min(), (part["mean"] + spread).max()
-    room = max(0.04 * (high - low), 0.5)
-    return max(low - room, 0), min(high + room, 100)
+    margin = max(0.04 * (high - low), 0.5)
+    return max(low - margin, 0), min(high + margin, 100)
 
 
 def _round_ticks(low: float, high: float) -> list[float]:
@@ -81,39 +83,41 @@ def _round_ticks(low: float, high: float) -> list[float]:
     return [float(tick) for tick in ticks if low <= tick <= high]
 
 
-def _label_count_ticks(counts: list[int]) -> list[float]:
-    """Numbers of labels for the axis: those there are, where they are few and evenly spaced."""
+def _label_count_ticks(counts: Sequence[int]) -> Sequence[float]:
+    """The numbers of labels if they are few and evenly spaced, else round numbers."""
     steps = {after - before for before, after in itertools.pairwise(counts)}
     if len(counts) <= _MAX_TICKS and len(steps) <= 1:
         return counts
     return _round_ticks(counts[0], counts[-1])
 
 
-def _make_curve(curve: pd.DataFrame, method: int, across: _LinearScale, up: _LinearScale) -> dict:
+def _make_curve(
+    curve: pd.DataFrame, method: int, x_scale: _LinearScale, y_scale: _LinearScale
+) -> dict[str, Any]:
     spread = curve["std"].fillna(0)
-    xs = [across(n) for n in curve.labeled]
-    line = _join_points(xs, map(up, curve["mean"]))
-    top = [up(value) for value in np.minimum(curve["mean"] + spread, 100)]
-    bottom = [up(value) for value in np.maximum(curve["mean"] - spread, 0)]
+    xs = [x_scale(n) for n in curve.labeled]
+    line = _join_points(xs, map(y_scale, curve["mean"]))
+    top = [y_scale(value) for value in np.minimum(curve["mean"] + spread, 100)]
+    bottom = [y_scale(value) for value in np.maximum(curve["mean"] - spread, 0)]
     band = _band_outline(xs, top, bottom) if spread.any() else ""
     points = [
-        (x, up(row.mean_), f"{row.method}, {row.labeled} labels: {_point_text(row)}")
+        (x, y_scale(row.mean_), f"{row.method}, {row.labeled} labels: {_point_text(row)}")
         for x, row in zip(xs, curve.rename(columns={"mean": "mean_"}).itertuples(), strict=True)
     ]
     return {"method": method, "line": line, "band": band, "points": points}
 
 
 def _band_outline(xs: list[float], top: list[float], bottom: list[float]) -> str:
-    """Between two lines; of a single point as wide as its mark, or it would not be seen."""
+    """The outline between two lines; at a single point it is as wide as a mark, to be visible."""
     if len(xs) == 1:
         xs, top, bottom = [xs[0] - _MARK_HALF_WIDTH, xs[0] + _MARK_HALF_WIDTH], top * 2, bottom * 2
     return _join_points([*xs, *reversed(xs)], [*top, *reversed(bottom)])
 
 
-def _join_points(xs, ys) -> str:
+def _join_points(xs: Iterable[float], ys: Iterable[float]) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in zip(xs, ys, strict=True))
 
 
-def _point_text(row) -> str:
+def _point_text(row: Any) -> str:
     words = f"{row.mean_:.1f} %"
     return words + (f" ± {row.std:.1f} (n = {row.runs})" if row.runs > 1 else "")

@@ -1,6 +1,7 @@
-"""What one run did: which images it chose in each cycle, of which classes, and what came of it."""
+"""The history of one run: which images of which classes it chose in each cycle, and the results."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,10 @@ from utils.errors import UserError
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """An image that was labeled: its index in the training set, its class, and what the network
-    took it for, in words; "" where that is not known."""
+    """A labeled image.
+
+    dataset_index: its index in the training set; predicted_class: the network's prediction before
+    it was labeled, "" if unknown."""
 
     dataset_index: int
     label: int
@@ -24,47 +27,56 @@ class LabeledImage:
 
 @dataclass(frozen=True)
 class RunHistory:
-    """picks: after which cycle (-1: at the start) -> images in order of choice; counts: labels of
-    each class by name; cycles: a row a cycle, in words."""
+    """images_by_cycle: cycle after which images were labeled (-1: at the start) -> these images in
+    order of choice.
+    class_counts: class name -> number of labels.
+    cycle_table: one row per cycle, with formatted cells.
+    reason_missing: why the chosen images are unknown; "" if they are known."""
 
     images_by_cycle: dict[int, list[LabeledImage]]
     class_counts: dict[str, int]
     cycle_table: pd.DataFrame
-    reason_missing: str  # no picks can be shown; "" where they can
+    reason_missing: str
 
 
 def read_history(
-    sample: RunResult, first: np.ndarray | None, labels: np.ndarray | None
+    run: RunResult, initial_indices: np.ndarray | None, labels: np.ndarray | None
 ) -> RunHistory:
-    """first: indices of the split's images, labels: (N,) their classes, where known."""
-    names, guesses = _read_class_names(sample), _read_predictions(sample)
-    picks, why = {}, ""
-    if first is not None:
-        picks[-1] = [_make_labeled_image(i, labels[i], names, guesses) for i in map(int, first)]
+    """initial_indices: images of the split, None if unknown; labels: (N,) their classes."""
+    names, predictions = _read_class_names(run), _read_predictions(run)
+    images: dict[int, list[LabeledImage]] = {}
+    reason_missing = ""
+    if initial_indices is not None and labels is not None:
+        images[-1] = [
+            _make_labeled_image(i, labels[i], names, predictions) for i in map(int, initial_indices)
+        ]
     try:
-        for row in _read_acquired(sample).itertuples():
-            picks.setdefault(row.cycle, []).append(
-                _make_labeled_image(row.index_, row.label, names, guesses)
+        for row in _read_acquired(run).itertuples():
+            images.setdefault(row.cycle, []).append(
+                _make_labeled_image(row.index_, row.label, names, predictions)
             )
     except UserError as error:
-        why = str(error)
-    chosen = sorted((pick for some in picks.values() for pick in some), key=lambda p: p.label)
-    counts = {}
-    for pick in chosen:
-        counts[pick.name] = counts.get(pick.name, 0) + 1
-    return RunHistory(picks, counts, _make_cycle_table(sample, picks), why)
+        reason_missing = str(error)
+    by_class = sorted(
+        (image for members in images.values() for image in members), key=lambda image: image.label
+    )
+    counts: dict[str, int] = {}
+    for image in by_class:
+        counts[image.class_name] = counts.get(image.class_name, 0) + 1
+    return RunHistory(images, counts, _make_cycle_table(run, images), reason_missing)
 
 
 def _make_labeled_image(
-    index: int, label: int, names: list[str], guesses: dict[int, str]
+    index: int, label: int, names: list[str], predictions: dict[int, str]
 ) -> LabeledImage:
     name = names[label] if 0 <= label < len(names) else str(int(label))
-    return LabeledImage(index, int(label), name, guesses.get(index, ""))
+    return LabeledImage(index, int(label), name, predictions.get(index, ""))
 
 
-def class_balance(labels: list[int]) -> float:
-    """How evenly labels are spread: entropy over the logarithm of the number of classes there are;
-    1: as many of each.  NaN for fewer than two classes."""
+def class_balance(labels: Sequence[int]) -> float:
+    """Entropy of the class frequencies divided by the logarithm of the number of classes present.
+
+    1: equally many labels per class.  NaN for fewer than two classes."""
     counts = np.unique(labels, return_counts=True)[1]
     if len(counts) < 2:
         return float("nan")
@@ -72,64 +84,68 @@ def class_balance(labels: list[int]) -> float:
     return float(-(shares * np.log(shares)).sum() / np.log(len(counts)))
 
 
-def _make_cycle_table(sample: RunResult, picks: dict[int, list[LabeledImage]]) -> pd.DataFrame:
-    """Labels, accuracy, pseudo-labels; classes and balance, where all labels are known."""
-    rows, known = [], []
-    for cycle, row in enumerate(sample.results.to_dict("records")):
-        known += [pick.label for pick in picks.get(cycle - 1, [])]
-        whole = len(known) == row["labeled"]
-        pseudo = row.get("pseudo_labels", 0)
-        right = row.get("pseudo_accuracy", np.nan)
-        even = class_balance(known)
+def _make_cycle_table(run: RunResult, images: dict[int, list[LabeledImage]]) -> pd.DataFrame:
+    """Labels, accuracy and pseudo-labels; classes and balance where all labels are known."""
+    rows = []
+    known_labels: list[int] = []
+    for cycle, row in enumerate(run.results.to_dict("records")):
+        known_labels += [image.label for image in images.get(cycle - 1, [])]
+        all_known = len(known_labels) == row["labeled"]
+        pseudo_labels = row.get("pseudo_labels", 0)
+        pseudo_accuracy = row.get("pseudo_accuracy", np.nan)
+        balance = class_balance(known_labels)
         rows.append(
             {
                 "cycle": str(cycle + 1),
                 "labels": str(row["labeled"]),
                 "top-1, %": f"{row['top1']:.2f}",
-                "pseudo-labels": f"{pseudo:,.0f}" if pseudo else "",
-                "of them right, %": "" if np.isnan(right) else f"{right:.2f}",
-                "classes": str(len(set(known))) if whole else "",
-                "balance": "" if np.isnan(even) or not whole else f"{even:.3f}",
+                "pseudo-labels": f"{pseudo_labels:,.0f}" if pseudo_labels else "",
+                "of them correct, %": (
+                    "" if np.isnan(pseudo_accuracy) else f"{pseudo_accuracy:.2f}"
+                ),
+                "classes": str(len(set(known_labels))) if all_known else "",
+                "balance": "" if np.isnan(balance) or not all_known else f"{balance:.3f}",
             }
         )
     frame = pd.DataFrame(rows)
     return frame.loc[:, (frame != "").any()]
 
 
-def _read_acquired(sample: RunResult) -> pd.DataFrame:
-    """acquired.csv.  Raises UserError where it is not one."""
-    table = _read_table(sample, "acquired.csv")
+def _read_acquired(run: RunResult) -> pd.DataFrame:
+    """The table acquired.csv.  Raises UserError if it is missing or damaged."""
+    table = _read_table(run, "acquired.csv")
     columns = ["cycle", "order", "index", "label"]
     if not set(columns) <= set(table):
-        raise UserError("acquired.csv is garbled")
+        raise UserError(f"acquired.csv is garbled: it lacks one of the columns {columns}")
     table = table[columns]
-    whole = all(pd.api.types.is_integer_dtype(table[name]) for name in columns)
-    if len(table) and not whole:
-        raise UserError("acquired.csv is garbled: a cell is no whole number")
+    all_integers = all(pd.api.types.is_integer_dtype(table[name]) for name in columns)
+    if len(table) and not all_integers:
+        raise UserError("acquired.csv is garbled: a cell is not a whole number")
+    # The rows of itertuples() are tuples, which have a method "index".
     return table.rename(columns={"index": "index_"})
 
 
-def _read_table(sample: RunResult, name: str) -> pd.DataFrame:
-    content = read_run_file(sample.folder / name)
+def _read_table(run: RunResult, name: str) -> pd.DataFrame:
+    content = read_run_file(run.folder / name)
     try:
         return pd.read_csv(io.BytesIO(content))
     except ValueError as error:
         raise UserError(f"{name} cannot be read ({error})") from None
 
 
-def _read_class_names(sample: RunResult) -> list[str]:
-    """classes.txt, a class a line, of data that have names; none where there is no such file."""
+def _read_class_names(run: RunResult) -> list[str]:
+    """The lines of classes.txt, one class per line; empty if the data set has no class names."""
     try:
-        lines = read_run_file(sample.folder / "classes.txt").decode().splitlines()
+        lines = read_run_file(run.folder / "classes.txt").decode().splitlines()
     except (UserError, ValueError):
         return []
     return [to_one_line(name) for name in lines]
 
 
-def _read_predictions(sample: RunResult) -> dict[int, str]:
-    """What the network took the images for that a person was asked about last: queries.csv."""
+def _read_predictions(run: RunResult) -> dict[int, str]:
+    """Predicted classes of the images queried last, from queries.csv: index -> class name."""
     try:
-        table = _read_table(sample, "queries.csv")
+        table = _read_table(run, "queries.csv")
         rows = zip(table["index"], table["guess"].astype("string").fillna(""), strict=True)
         return {int(index): to_one_line(guess) for index, guess in rows}
     except (UserError, KeyError, ValueError, TypeError):

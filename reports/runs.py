@@ -1,4 +1,4 @@
-"""The runs below a folder: read, and grouped by what they are beside their split and seed."""
+"""Reads the finished runs below a folder, and groups those that differ only in split and seed."""
 
 import io
 import json
@@ -7,41 +7,33 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from experiment import identity
+from experiment.identity import identity_digest
 from reports import group_names
 from utils.errors import UserError
 from utils.lease import LEASE_FOLDER
 
 MEASURES = ("top1", "top5", "val_top1", "val_top5", "pseudo_accuracy")  # in percent
-COUNT_COLUMNS = (
-    "steps",
-    "pseudo_labels",
-)  # columns that are told beside them, where they are there
-UNFINISHED_NOTE_ENDING = "cycles are done"  # how the note on a run that is not over ends
-_REQUIRED_COLUMNS = ("cycle", "labeled", "top1")  # columns of results.csv without an empty cell
-_IDENTITY_TYPES = {
-    "dataset": str,
-    "al_method": str,
-    "split": int,
-    "seed": int,
-}  # options of every identity
-_OLD_FOLDER_PATTERN = re.compile(r"\.old\d+$")  # folders, by --resume False
+COUNT_COLUMNS = ("steps", "pseudo_labels")  # further columns of results.csv, read if present
+UNFINISHED_NOTE_ENDING = "cycles are done"  # of the note on an unfinished run
+_REQUIRED_COLUMNS = ("cycle", "labeled", "top1")  # of results.csv, without empty cells
+_IDENTITY_TYPES = {"dataset": str, "al_method": str, "split": int, "seed": int}
+_OLD_FOLDER_PATTERN = re.compile(r"\.old\d+$")  # folders that --resume False has set aside
 
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """A run: its folder, its config.json, and its results, a row a cycle."""
+    """A run: its folder, its config.json, and its results, one row per cycle."""
 
     folder: Path
-    config: dict
+    config: dict[str, Any]
     results: pd.DataFrame
 
     @property
-    def identity(self) -> dict:
-        """Its identity."""
+    def identity(self) -> dict[str, Any]:
         return self.config["identity"]
 
     @property
@@ -54,50 +46,50 @@ class RunResult:
 
     @property
     def group_key(self) -> str:
-        """The same for all runs that differ in their split and seed alone."""
-        return identity.identity_digest(self.identity, without=group_names.REPLICATE_OPTIONS)
+        """Equal for all runs that differ only in split and seed."""
+        return identity_digest(self.identity, without=group_names.REPLICATE_OPTIONS)
 
 
 @dataclass(frozen=True, eq=False)
 class RunGroup:
-    """The runs that differ in their split and seed alone, under their common name."""
+    """The runs that differ only in split and seed, under a common name."""
 
     display_name: group_names.GroupName
     runs: tuple[RunResult, ...]
 
     @property
     def full_name(self) -> str:
-        """In full, for a line of text."""
-        return (
-            f"{self.display_name.dataset}, {self.display_name.training}, {self.display_name.method}"
-        )
+        """The name for a line of text."""
+        name = self.display_name
+        return f"{name.dataset}, {name.training}, {name.method}"
 
     @property
-    def identity(self) -> dict:
-        """The identity of the first; the others' differ in what is sampled."""
+    def identity(self) -> dict[str, Any]:
+        """The identity of the first run; those of the others differ only in split and seed."""
         return self.runs[0].identity
 
 
 def read_runs_below_all(folders: list[Path]) -> tuple[list[RunResult], list[str]]:
-    """As read_folder; what is below several of the folders counts once."""
-    samples, notes = {}, {}
+    """As read_runs_below; a run that is below several of the folders counts once."""
+    runs: dict[str, RunResult] = {}
+    notes: dict[str, None] = {}
     for folder in folders:
-        found, more = read_runs_below(folder)
-        for sample in found:
-            samples.setdefault(os.path.realpath(sample.folder), sample)
-        notes |= dict.fromkeys(more)
-    return list(samples.values()), list(notes)
+        runs_here, notes_here = read_runs_below(folder)
+        for run in runs_here:
+            runs.setdefault(os.path.realpath(run.folder), run)
+        notes |= dict.fromkeys(notes_here)
+    return list(runs.values()), list(notes)
 
 
 def read_runs_below(folder: Path) -> tuple[list[RunResult], list[str]]:
-    """The finished runs below a folder, and in words what is left out of it, and why.
+    """The finished runs below a folder, and a note with the reason for each that is left out.
 
-    Raises UserError where there is no such folder."""
+    Raises UserError if the folder does not exist."""
     if not os.path.isdir(folder):
         raise UserError(f"no finished run below {folder}: it is not a folder")
-    found, notes = _find_run_folders(folder)
-    samples = []
-    for path in found:
+    paths, notes = _find_run_folders(folder)
+    runs = []
+    for path in paths:
         try:
             config = _read_config(path)
             results = _read_results(path)
@@ -108,31 +100,32 @@ def read_runs_below(folder: Path) -> tuple[list[RunResult], list[str]]:
         except UserError as error:
             notes.append(f"left out: {path}: {error}")
         else:
-            samples.append(RunResult(path, config, results))
-    return samples, notes
+            runs.append(RunResult(path, config, results))
+    return runs, notes
 
 
 def _find_run_folders(folder: Path) -> tuple[list[Path], list[str]]:
-    """Those that hold results.csv, or had it once; and in words the folders that do not open."""
-    found, notes = [], []
+    """The folders that hold results.csv or have lost it, and notes on folders that do not open."""
+    paths, notes = [], []
 
-    def closed(error: OSError) -> None:
+    def note_error(error: OSError) -> None:
         notes.append(f"left out: {error.filename}: it cannot be opened ({error.strerror})")
 
-    for path, folders, files in os.walk(folder, onerror=closed):
+    for path, folders, files in os.walk(folder, onerror=note_error):
         folders[:] = sorted(name for name in folders if name != LEASE_FOLDER)  # owners come and go
-        here = {*folders, *files}
-        begun = {"config.json", "log.txt"} <= here  # a run opens its log last
-        if ("results.csv" in here or begun) and not _OLD_FOLDER_PATTERN.search(
-            os.path.basename(path)
-        ):
-            found.append(Path(path))
-    return found, notes
+        names = {*folders, *files}
+        started = {"config.json", "log.txt"} <= names  # a run opens its log last
+        is_old = _OLD_FOLDER_PATTERN.search(os.path.basename(path))
+        if ("results.csv" in names or started) and not is_old:
+            paths.append(Path(path))
+    return paths, notes
 
 
 def read_run_file(path: Path) -> bytes:
-    """A run's file.  Raises UserError where there is none to read; a pipe or a device would never
-    end."""
+    """The content of a run's file.
+
+    Raises UserError if it cannot be read or is not a regular file: reading a pipe or a device might
+    never end."""
     try:
         if path.exists() and not path.is_file():
             raise UserError(f"{path.name} is not a regular file")
@@ -143,41 +136,42 @@ def read_run_file(path: Path) -> bytes:
         raise UserError(f"{path.name} cannot be read ({error.strerror})") from None
 
 
-def _read_config(folder: Path) -> dict:
-    """A run's config.json.  Raises UserError where it does not say whose it is."""
+def _read_config(folder: Path) -> dict[str, Any]:
+    """A run's config.json.  Raises UserError if it is damaged or has no complete identity."""
     try:
         config = json.loads(read_run_file(folder / "config.json").decode())
     except (ValueError, RecursionError) as error:
         raise UserError(f"config.json cannot be read ({error})") from None
     if not isinstance(config, dict):
-        raise UserError("config.json is not a run's")
+        raise UserError("config.json is not that of a run")
     if "identity" not in config:
         raise UserError("config.json has no identity (made by an older version)")
-    who = config["identity"]
-    options = who.get("options") if isinstance(who, dict) else None
+    identity = config["identity"]
+    options = identity.get("options") if isinstance(identity, dict) else None
     if not isinstance(options, dict):
         raise UserError("config.json has an identity without options")
     for name, kind in _IDENTITY_TYPES.items():
         if type(options.get(name)) is not kind:
             raise UserError(f"config.json has an identity without {name}")
-    if any(map(_is_nested, [*options.values(), *(who[name] for name in who if name != "options")])):
-        raise UserError("config.json has an identity that is not made of plain values")
+    others = [value for name, value in identity.items() if name != "options"]
+    if any(map(_is_nested, [*options.values(), *others])):
+        raise UserError("config.json has an identity that does not consist of plain values")
     cycles = config.get("al_nb_cycles")
     if type(cycles) is not int or cycles < 1:
-        raise UserError("config.json does not say how many cycles are wanted")
+        raise UserError("config.json does not say how many cycles the run has")
     return config
 
 
-def _is_nested(value) -> bool:
-    """Whether there are lists in lists; written out, they could be too deep for Python's stack."""
-    within = value.values() if isinstance(value, dict) else value
-    return isinstance(value, (dict, list)) and any(isinstance(v, (dict, list)) for v in within)
+def _is_nested(value: Any) -> bool:
+    """Whether a list or dict contains lists or dicts, which could be too deep for json.dumps."""
+    values = value.values() if isinstance(value, dict) else value
+    return isinstance(value, (dict, list)) and any(isinstance(v, (dict, list)) for v in values)
 
 
 def _read_results(folder: Path) -> pd.DataFrame:
-    """A run's results.csv.  Raises UserError where it is not one."""
+    """The columns of a run's results.csv that a report uses.  Raises UserError if it is damaged."""
     content = read_run_file(folder / "results.csv")
-    if b"\0" in content:  # pandas 2 reads a cell up to it, so that "6\0" would be 6
+    if b"\0" in content:  # pandas 2 would read a cell up to the zero byte: "6\0" as 6
         raise UserError("results.csv is garbled: it has a zero byte")
     try:
         results = pd.read_csv(io.BytesIO(content), low_memory=False)
@@ -188,77 +182,84 @@ def _read_results(folder: Path) -> pd.DataFrame:
     missing = [name for name in _REQUIRED_COLUMNS if name not in results]
     if missing:
         raise UserError(f"results.csv has no column {missing[0]}")
-    if results.empty:  # in its first cycle
+    if results.empty:  # the run is in its first cycle
         return results
-    if not isinstance(results.index, pd.RangeIndex):  # rows are longer than the header
-        raise UserError("results.csv is garbled: more cells than columns")
-    if list(results["cycle"]) != list(range(len(results))):
-        raise UserError("results.csv is garbled: cycle does not count from 0")
-    counts = results["labeled"]
-    growing = counts.is_monotonic_increasing and counts.is_unique
-    if not pd.api.types.is_integer_dtype(counts) or not growing:
-        raise UserError("results.csv is garbled: labeled is not a growing number")
+    _check_rows(results)
     measures = [name for name in MEASURES if name in results]
     for name in measures:
-        _check_percent(name, results[name])
-    counted = [
+        _check_percentages(name, results[name])
+    counts = [
         name
         for name in COUNT_COLUMNS
         if name in results and pd.api.types.is_numeric_dtype(results[name])
     ]
-    return results[["labeled", *measures, *counted]]
+    return results[["labeled", *measures, *counts]]
 
 
-def _check_percent(name: str, values: pd.Series) -> None:
-    """Raises UserError unless they are percentages; a measure may be missing in a cycle."""
-    numeric = pd.api.types.is_numeric_dtype(values)
-    missing = values.isna() & (name not in _REQUIRED_COLUMNS)
-    if not numeric or not (missing | values.between(0, 100)).all():
+def _check_rows(results: pd.DataFrame) -> None:
+    """Raises UserError unless there is one row per cycle with an increasing number of labels."""
+    if not isinstance(results.index, pd.RangeIndex):
+        raise UserError("results.csv is garbled: a row has more cells than there are columns")
+    if list(results["cycle"]) != list(range(len(results))):
+        raise UserError("results.csv is garbled: cycle does not count from 0")
+    labeled = results["labeled"]
+    increasing = labeled.is_monotonic_increasing and labeled.is_unique
+    if not pd.api.types.is_integer_dtype(labeled) or not increasing:
+        raise UserError("results.csv is garbled: labeled is not an increasing whole number")
+
+
+def _check_percentages(name: str, values: pd.Series) -> None:
+    """Raises UserError unless all are percentages; only required columns must not be empty."""
+    is_numeric = pd.api.types.is_numeric_dtype(values)
+    may_be_empty = values.isna() & (name not in _REQUIRED_COLUMNS)
+    if not is_numeric or not (may_be_empty | values.between(0, 100)).all():
         raise UserError(f"results.csv is garbled: {name} is not a percentage")
 
 
-def group_runs(samples: list[RunResult]) -> list[RunGroup]:
-    """The groups in the order of the report, no two of one name."""
-    found = defaultdict(list)
-    for sample in samples:
-        found[sample.group_key].append(sample)
-    labels = group_names.make_group_names([some[0].identity for some in found.values()])
+def group_runs(runs: list[RunResult]) -> list[RunGroup]:
+    """The groups in the order of the report, with distinct names."""
+    by_key = defaultdict(list)
+    for run in runs:
+        by_key[run.group_key].append(run)
+    names = group_names.make_group_names([members[0].identity for members in by_key.values()])
     groups = [
-        RunGroup(label, tuple(some)) for label, some in zip(labels, found.values(), strict=True)
+        RunGroup(name, tuple(members)) for name, members in zip(names, by_key.values(), strict=True)
     ]
     return sorted(groups, key=lambda group: group_names.group_sort_key(group.display_name))
 
 
-def make_results_frame(samples: list[RunResult]) -> pd.DataFrame:
-    """A row a cycle of a run: group (a number, in the order of the report), dataset, training,
-    method (with what tells it apart), budget (-1 for none), split, seed, folder, labeled, measures.
+def make_results_frame(runs: list[RunResult]) -> pd.DataFrame:
+    """One row per run and cycle.
 
-    Raises UserError where two runs are the same."""
-    for first, *others in find_duplicates(samples):
+    Columns: group (its position in the report), dataset, training, method (with distinguishing
+    options), budget (-1 if there is none), split, seed, folder, labeled, and the measures.
+
+    Raises UserError if two runs have the same identity."""
+    for first, *others in find_duplicates(runs):
         raise UserError(
             f"{others[0].folder} is not the only run of its split: {first.folder} has the same "
-            "options, split and seed; name a folder with one of them"
+            "options, split and seed; name a folder that contains only one of them"
         )
     frames = [
-        sample.results.assign(
+        run.results.assign(
             group=number,
             dataset=group.display_name.dataset,
             training=group.display_name.training,
             method=group.display_name.method,
             budget=group.identity["options"].get("al_budget", -1),
-            split=sample.split,
-            seed=sample.seed,
-            folder=str(sample.folder),
+            split=run.split,
+            seed=run.seed,
+            folder=str(run.folder),
         )
-        for number, group in enumerate(group_runs(samples))
-        for sample in group.runs
+        for number, group in enumerate(group_runs(runs))
+        for run in group.runs
     ]
     return pd.concat(frames, ignore_index=True)
 
 
-def find_duplicates(samples: list[RunResult]) -> list[list[RunResult]]:
-    """The runs that are there more than once, each with all its folders."""
-    found = defaultdict(list)
-    for sample in samples:
-        found[sample.group_key, sample.split, sample.seed].append(sample)
-    return [some for some in found.values() if len(some) > 1]
+def find_duplicates(runs: list[RunResult]) -> list[list[RunResult]]:
+    """Runs with equal options, split and seed: one list per set of such runs."""
+    by_identity = defaultdict(list)
+    for run in runs:
+        by_identity[run.group_key, run.split, run.seed].append(run)
+    return [members for members in by_identity.values() if len(members) > 1]

@@ -1,4 +1,6 @@
-"""The table of a report: mean and spread of each group and number of labels."""
+"""The summary of a report: mean and standard deviation per group and number of labels."""
+
+from typing import Any
 
 import pandas as pd
 
@@ -8,10 +10,11 @@ from utils.errors import UserError
 
 
 def summarize_runs(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """A row a group and number of labels: HEADERS["curves"]; group; budget; of, the number of the
-    group's runs; over, the same in words.  Each is over the runs that have this number of labels.
+    """One row per group and number of labels, over the runs that have this number of labels.
 
-    runs: of reports.runs.grouped."""
+    Columns: those of CSV_HEADERS["curves"]; group; budget; of, the number of runs of the group;
+    over, the same in words.  runs: from runs.make_results_frame.  Raises UserError if no run has
+    the measure."""
     if measure not in runs or runs[measure].isna().all():
         raise UserError(f"these runs have no {measure}")
     runs = runs.dropna(subset=[measure])
@@ -23,29 +26,29 @@ def summarize_runs(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
         splits=("split", "nunique"),
         seeds=("seed", "nunique"),
     ).reset_index()
-    whole = runs.groupby("group")[["folder", "split", "seed"]].nunique()
-    over = {group: _describe_runs(*map(int, row)) for group, *row in whole.itertuples()}
-    return summary.assign(of=summary.group.map(whole.folder), over=summary.group.map(over))
+    sizes = runs.groupby("group")[["folder", "split", "seed"]].nunique()
+    over = {group: _describe_runs(*map(int, row)) for group, *row in sizes.itertuples()}
+    return summary.assign(of=summary.group.map(sizes.folder), over=summary.group.map(over))
 
 
 def group_by_dataset_and_budget(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """What is drawn to one scale: a data set and budget, with its name."""
-    budgets = summary.groupby("dataset").budget.nunique()
+    """The parts that share axes in a figure: one per data set and budget, with its title."""
+    num_budgets = summary.groupby("dataset").budget.nunique()
     return [
-        (f"{dataset}, budget {budget}" if budgets[dataset] > 1 else dataset, part)
+        (f"{dataset}, budget {budget}" if num_budgets[dataset] > 1 else dataset, part)
         for (dataset, budget), part in summary.groupby(["dataset", "budget"])
     ]
 
 
 def _describe_runs(runs: int, splits: int, seeds: int) -> str:
     words = pluralize(splits, "split")
-    return (
-        words if seeds == 1 else f"{words}, {pluralize(seeds, 'seed')} ({pluralize(runs, 'run')})"
-    )
+    if seeds == 1:
+        return words
+    return f"{words}, {pluralize(seeds, 'seed')} ({pluralize(runs, 'run')})"
 
 
 def make_caption(summary: pd.DataFrame) -> str:
-    """What the numbers are."""
+    """The quantity that tables and figures show."""
     words = summary.over.iloc[0]
     if summary.over.nunique() > 1:
         words = " to ".join(map(str, sorted({summary.of.min(), summary.of.max()}))) + " runs"
@@ -53,32 +56,34 @@ def make_caption(summary: pd.DataFrame) -> str:
 
 
 def summary_markdown(summary: pd.DataFrame) -> str:
-    """A table a data set: a row a group, a column a number of labels."""
-    names = ["dataset", "training", "method"]
+    """One table per data set: one row per group, one column per number of labels."""
+    columns = ["dataset", "training", "method"]
     if summary.over.nunique() > 1:
-        names.append("over")
-    tables = [_dataset_markdown(part, names) for _, part in summary.groupby("dataset")]
-    words = make_caption(summary)
-    words = words[0].upper() + words[1:]
+        columns.append("over")
+    tables = [_dataset_markdown(part, columns) for _, part in summary.groupby("dataset")]
+    caption = make_caption(summary)
+    caption = caption[0].upper() + caption[1:]
     if (summary.runs < summary.of).any():
-        words += "; n: over how many runs, where not over all"
-    return "\n".join([*tables, f"{words}.\n"])
+        caption += "; n: number of runs with this number of labels, if not all"
+    return "\n".join([*tables, f"{caption}.\n"])
 
 
-def _dataset_markdown(summary: pd.DataFrame, names: list[str]) -> str:
-    """names: the columns of the summary before those of the numbers."""
+def _dataset_markdown(summary: pd.DataFrame, columns: list[str]) -> str:
+    """columns: the columns of the summary that come before the numbers."""
     counts = sorted(summary.labeled.unique())
-    header = [name.replace("dataset", "data set") for name in names]
+    header = [name.replace("dataset", "data set") for name in columns]
     header += [f"{n} labels" for n in counts]
     lines = [markdown_row(header), markdown_row(["---"] * len(header))]
     for _, part in summary.groupby("group"):
         cells = {row.labeled: format_accuracy(row) for row in part.itertuples()}
-        lines.append(markdown_row([*part[names].iloc[0], *(cells.get(n, "") for n in counts)]))
+        lines.append(markdown_row([*part[columns].iloc[0], *(cells.get(n, "") for n in counts)]))
     return "\n".join(lines) + "\n"
 
 
-def format_accuracy(row) -> str:
-    """Mean and spread, and over how many runs, where that is not all of the group."""
+def format_accuracy(row: Any) -> str:
+    """Mean and standard deviation, and the number of runs if some of the group lack the value.
+
+    row: of the summary."""
     words = f"{row.mean:.1f}"
     if row.runs > 1:
         words += f" ± {row.std:.1f}"
@@ -91,7 +96,7 @@ def markdown_row(cells: list[str]) -> str:
 
 
 def render_csv(key: str, frame: pd.DataFrame) -> str:
-    """The table of this key in HEADERS; of the penalties, a row a cell of the matrix."""
+    """The CSV file of this key in CSV_HEADERS; a penalty matrix becomes one row per cell."""
     if key == "penalties":
         frame = frame.rename_axis("beats").rename_axis("beaten", axis="columns").stack()
         frame = frame.rename("penalty").reset_index().dropna()

@@ -1,42 +1,44 @@
-"""The images of a run in one picture, as small as they are."""
+"""Combines the images of a run in one PNG (a sprite), at their original size."""
 
 import io
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 IMAGES_PER_ROW = 32
-_SIZE_SAMPLE_IMAGES = 64  # images by which the bytes of all are estimated
+_SAMPLE_SIZE = 64  # number of images from which the bytes of all are estimated
 
 
 def allot_images(counts: list[int], room: int) -> list[int]:
-    """How many of each cycle's images are shown: all, or as many first ones of each as fit.
+    """Number of images to show for each cycle: all, or equally many where they do not fit.
 
-    counts: images of each cycle; room: how many there is room for in all."""
-    shown, left = [0] * len(counts), room
+    counts: images of each cycle; room: number of images that can be shown in total."""
+    allotted, left = [0] * len(counts), room
     order = sorted(range(len(counts)), key=counts.__getitem__)
-    for place, cycle in enumerate(order):
-        shown[cycle] = min(counts[cycle], left // (len(order) - place))
-        left -= shown[cycle]
-    return shown
+    for position, cycle in enumerate(order):
+        allotted[cycle] = min(counts[cycle], left // (len(order) - position))
+        left -= allotted[cycle]
+    return allotted
 
 
-def images_that_fit(images, indices: np.ndarray, limit: int) -> int:
-    """How many of these images a sprite of `limit` bytes holds, about.
+def images_that_fit(images: Any, indices: Sequence[int], max_bytes: int) -> int:
+    """Estimated number of these images that a sprite of max_bytes holds.
 
-    images: (N, C, H, W) uint8 that can be indexed."""
-    some = indices[
-        np.linspace(0, len(indices) - 1, min(_SIZE_SAMPLE_IMAGES, len(indices))).astype(int)
-    ]
-    each = len(make_sprite(images, some)) / max(len(some), 1)
-    return int(limit / each)
+    images: (N, C, H, W) uint8, anything that can be indexed."""
+    positions = np.linspace(0, len(indices) - 1, min(_SAMPLE_SIZE, len(indices))).astype(int)
+    sample = np.asarray(indices)[positions]
+    bytes_per_image = len(make_sprite(images, sample)) / max(len(sample), 1)
+    return int(max_bytes / bytes_per_image)
 
 
-def make_sprite(images, indices: np.ndarray) -> bytes:
-    """A PNG with the images in rows of COLUMNS, in their order.
+def make_sprite(images: Any, indices: ArrayLike) -> bytes:
+    """A PNG with the images in rows of IMAGES_PER_ROW, in the order of the indices.
 
-    images: (N, C, H, W) uint8; of one channel grey, of others the first three (or two and black)
-    as red, green and blue."""
+    images: (N, C, H, W) uint8, anything that can be indexed.  One channel becomes grey; otherwise
+    the first three channels are red, green and blue, and a missing third one is zero."""
     pixels = np.asarray(images[np.asarray(indices, np.int64)], np.uint8)
     n, channels, height, width = pixels.shape
     if channels != 1:

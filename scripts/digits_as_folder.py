@@ -1,23 +1,25 @@
-"""Write the digits as PNG files, as one's own images would lie.
+"""Write the digits data set as PNG files, in the layout of a user's own images.
 
 python scripts/digits_as_folder.py DIR [--hide N]
 
-DIR/train/<class>/, DIR/test/<class>/; with --hide all but N images of each class of the training
-part lie in DIR/unlabeled/, for a person to label.
+The images go to DIR/train/<class>/ and DIR/test/<class>/.  With --hide, only N training images per
+class keep their class; the others go to DIR/unlabeled/, to be labeled by a person.
 """
 
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-if not __package__:  # run as a path, from any folder
+if not __package__:  # executed by its path: import from the root of the project
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+import numpy as np
 from PIL import Image
 
 from data import digits
+from data.images import Images
 from utils.console import print_line
 from utils.errors import UserError
 from utils.files import make_folder, os_errors_refused
@@ -25,24 +27,30 @@ from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text, positive_integer
 
 
-def main(argv=None) -> int:
-    return run_export(__doc__, lambda: digits.load(""), argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_export(__doc__ or "", lambda: digits.load(""), argv)
 
 
-def run_export(words: str, load: Callable, argv=None) -> int:
-    """The script of a data set.  words: on it; load: -> its training and its test images."""
-    parser = OneLineErrorParser(description=words.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("folder", type=non_empty_text, help="where to write; must not be there yet")
+def run_export(
+    description: str,
+    load: Callable[[], tuple[Images, Images]],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """The main function of a script that exports a data set; returns the exit status.
+
+    description: its first line is shown by --help; load: returns training and test images."""
+    parser = OneLineErrorParser(description=description.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("folder", type=non_empty_text, help="new folder to write to")
     parser.add_argument(
         "--hide",
         type=positive_integer,
         metavar="N",
-        help="show the class of N training images a class",
+        help="number of training images per class that keep their class; default: all",
     )
     args = parser.parse_args(argv)
     try:
         count = create_folder_atomically(
-            Path(args.folder), lambda part: _write_images(part, load, args.hide)
+            Path(args.folder), lambda folder: _write_images(folder, load, args.hide)
         )
     except UserError as error:
         return print_error(error)
@@ -50,29 +58,35 @@ def run_export(words: str, load: Callable, argv=None) -> int:
     return 0
 
 
-def create_folder_atomically(folder: Path, write: Callable[[Path], int]) -> int:
-    """A new folder as `write` fills it, or none; -> what it returns.  Raises UserError where
-    something is there already."""
+def create_folder_atomically(folder: Path, fill: Callable[[Path], int]) -> int:
+    """Create a folder with the content that `fill` writes, or none if it fails.
+
+    Returns what `fill` returns.  Raises UserError if the folder exists."""
     if folder.exists():
-        raise UserError(f"{folder} is there already: name another folder")
-    part_way = folder.with_name(f".{folder.name}.part")
-    with os_errors_refused(part_way):
-        shutil.rmtree(part_way, ignore_errors=True)  # of one that was killed
-        make_folder(part_way)
-        count = write(part_way)
-        part_way.rename(folder)
+        raise UserError(f"{folder} already exists; name another folder")
+    temporary = folder.with_name(f".{folder.name}.part")
+    with os_errors_refused(temporary):
+        shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
+        make_folder(temporary)
+        count = fill(temporary)
+        temporary.rename(folder)
     return count
 
 
-def _write_images(folder: Path, load: Callable, shown: int | None) -> int:
-    count, seen = 0, Counter()
+def _write_images(
+    folder: Path, load: Callable[[], tuple[Images, Images]], num_labeled: int | None
+) -> int:
+    """num_labeled: training images per class that keep their class, None for all."""
+    count = 0
+    num_seen: Counter[int] = Counter()  # training images by class
     for part, images in zip(("train", "test"), load(), strict=True):
-        for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True):
-            hidden = part == "train" and shown is not None and seen[label] >= shown
-            seen[label] += part == "train"
-            place = folder / "unlabeled" if hidden else folder / part / str(label)
-            make_folder(place)
-            Image.fromarray(pixels[0].numpy()).save(place / f"{part}{count:04d}.png")
+        for i, label in enumerate(images.labels.tolist()):
+            hide = part == "train" and num_labeled is not None and num_seen[label] >= num_labeled
+            num_seen[label] += part == "train"
+            target = folder / "unlabeled" if hide else folder / part / str(label)
+            make_folder(target)
+            pixels = np.asarray(images.pixels[i])  # (C, H, W)
+            Image.fromarray(pixels[0]).save(target / f"{part}{count:04d}.png")
             count += 1
     return count
 

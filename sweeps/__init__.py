@@ -1,1 +1,1 @@
-"""Many runs of main_al.py: which, in what order, on how many cores or machines."""
+"""Sweeps: many runs of main_al.py, on the cores of this machine, on Dask or on SLURM."""

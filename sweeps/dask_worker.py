@@ -1,6 +1,6 @@
-"""What a Dask worker does for a run: a process of its own, for as long as somebody wants it.
+"""The function that a Dask worker calls to execute a run in a process of its own.
 
-This module is sent to the workers as it is, so it needs nothing but what they have.
+This module is sent to the workers by value, so it imports only what every worker has.
 """
 
 import os
@@ -11,23 +11,24 @@ import time
 
 from distributed import get_worker
 
-POLL_SECONDS = 0.1  # seconds between two looks at the process
+POLL_SECONDS = 0.1
 
 
-def run_subprocess(words: list[str], folder: str, environment: dict, kept: int) -> tuple[int, str]:
-    """Run Python with these words in that folder, until it ends or nobody waits for it any more,
-    who asked being gone; -> its status and the last of what it said, `kept` bytes at most.
+def run_subprocess(
+    arguments: list[str], folder: str, environment: dict[str, str], max_output_bytes: int
+) -> tuple[int, str]:
+    """Run Python with these arguments in a folder, until it ends or its task is cancelled.
 
-    Its standard input is a pipe that closes with this worker (sweeps/parent_watch.py)."""
+    Returns the exit status and the end of the output.  The standard input of the process is a pipe
+    that closes with this worker (sweeps/parent_watch.py), and when the task is cancelled."""
     worker = get_worker()
     key = worker.get_current_task()
-    share = max(1, (os.cpu_count() or 1) // worker.state.nthreads)
-    around = {**os.environ, "OMP_NUM_THREADS": str(share), **environment}
+    threads = max(1, (os.cpu_count() or 1) // worker.state.nthreads)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [sys.executable, *words],
+            [sys.executable, *arguments],
             cwd=folder,
-            env=around,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), **environment},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -39,5 +40,5 @@ def run_subprocess(words: list[str], folder: str, environment: dict, kept: int) 
                 process.stdin.close()
                 process.stdin = None
             time.sleep(POLL_SECONDS)
-        output.seek(max(0, output.seek(0, os.SEEK_END) - kept))
+        output.seek(max(0, output.seek(0, os.SEEK_END) - max_output_bytes))
         return process.returncode, output.read().decode(errors="replace")

@@ -1,7 +1,7 @@
-"""A process that stops, as by SIGTERM, when the process that started it is no more.
+"""Lets a process stop, as by SIGTERM, when the process that started it ends.
 
-The starter holds the writing end of a pipe and writes nothing: the system closes it whatever way
-the starter ends, a kill -9 included, and the reader sees the end.
+The parent holds the writing end of a pipe and never writes to it.  However the parent ends, even by
+kill -9, the system closes the pipe, and the child reads the end of file.
 """
 
 import os
@@ -9,12 +9,12 @@ import signal
 import threading
 
 
-def exit_with_parent(reading: int) -> None:
-    """Tie this process to the holder of the pipe whose reading end is given."""
-    threading.Thread(target=_wait_for_parent_exit, args=(reading,), daemon=True).start()
+def exit_with_parent(read_end: int) -> None:
+    """Stop this process when the pipe with this reading end (a file descriptor) is closed."""
+    threading.Thread(target=_wait_for_parent_exit, args=(read_end,), daemon=True).start()
 
 
-def _wait_for_parent_exit(reading: int) -> None:
-    while os.read(reading, 1024):
+def _wait_for_parent_exit(read_end: int) -> None:
+    while os.read(read_end, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

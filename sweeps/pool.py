@@ -1,8 +1,8 @@
-"""Local processes for the runs, warm: forked from one that has imported everything.
+"""Executes the runs on this machine: each is a fork of a process that has imported everything.
 
-What takes seconds to import is imported once, in the process that forks; it never computes, so that
-no thread of a library is running when it forks (OpenMP starts its threads with the first parallel
-loop, CUDA with the first call).  Each run is a fork of its own and shares nothing else.
+What takes seconds to import is imported once, in the parent.  The parent never computes anything,
+so no library has a running thread when it forks (OpenMP starts its threads with the first parallel
+loop, CUDA with the first call).  Each run is a fork of its own, and runs share nothing else.
 """
 
 import importlib
@@ -13,6 +13,7 @@ import tempfile
 import time
 import traceback
 from contextlib import suppress
+from typing import IO, NamedTuple, NoReturn
 
 import main_al
 from sweeps.parent_watch import exit_with_parent
@@ -20,7 +21,7 @@ from sweeps.plan import LOG_TAIL_BYTES, PlannedRun, RunOutcome
 from utils import signals
 from utils.console import print_line
 
-# What main_al.py's parts import only when they are used.
+# Modules that main_al.py and its packages import only when they are used.
 LAZY_MODULES = (
     "torch._dynamo",
     "sklearn.datasets",
@@ -28,18 +29,24 @@ LAZY_MODULES = (
     "sklearn.model_selection",
     "torchvision.datasets",
 )
-STOP_TIMEOUT_SECONDS = 30.0  # seconds in which a run that was asked to stop has saved what it has
-POLL_SECONDS = 0.02  # seconds between two looks at who has ended
+STOP_TIMEOUT_SECONDS = 30.0  # for a run to save its state after a signal
+POLL_SECONDS = 0.02
+
+
+class _ActiveRun(NamedTuple):
+    planned_run: PlannedRun
+    slot: int
+    output: IO[bytes]
 
 
 class LocalWorkerPool:
-    """At most `jobs` runs at once, each a process; with gpus, each on one of them."""
+    """Executes up to `jobs` runs at once, each in a process; with gpus, each on one of these."""
 
     def __init__(self, jobs: int, gpus: list[str]):
         for name in LAZY_MODULES:
             importlib.import_module(name)
         self.free_slots, self.gpus = list(range(jobs)), gpus
-        self.active_runs = {}  # process id -> (run, place among the jobs, file of what it says)
+        self.active_runs: dict[int, _ActiveRun] = {}  # by process id
         self.pipe_read_end, self._pipe_write_end = os.pipe()
 
     @property
@@ -47,25 +54,25 @@ class LocalWorkerPool:
         return bool(self.free_slots)
 
     def start_run(self, planned: PlannedRun) -> None:
-        place = self.free_slots.pop(0)
-        output = tempfile.TemporaryFile()  # noqa: SIM115  closed when the run is over
-        gpu = self.gpus[place % len(self.gpus)] if self.gpus else None
-        # A signal waits until the run is known.  Not by stopping.uninterrupted: the fork would be
-        # within it for good.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
+        slot = self.free_slots.pop(0)
+        output = tempfile.TemporaryFile()  # noqa: SIM115  closed when the run ends
+        gpu = self.gpus[slot % len(self.gpus)] if self.gpus else None
+        # A signal waits until the run is in active_runs.  signals.defer_signals cannot be used:
+        # the child would never leave its block.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
         try:
             if pid := os.fork():
-                self.active_runs[pid] = planned, place, output
+                self.active_runs[pid] = _ActiveRun(planned, slot, output)
             else:
                 self._run_child(planned, output, gpu)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def _run_child(self, planned: PlannedRun, output, gpu: str | None) -> None:
-        """The run, in the process that was forked for it; it ends here."""
+    def _run_child(self, planned: PlannedRun, output: IO[bytes], gpu: str | None) -> NoReturn:
+        """Execute the run in the forked process, and end this process."""
         status = 1
         try:
-            os.setsid()  # Ctrl-C comes from who forked, once, and not also from the terminal
+            os.setsid()  # Ctrl-C then comes only from the parent, not also from the terminal
             signals.exit_on_signal(main_al.PROGRAM)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOP_SIGNALS)
             os.close(self._pipe_write_end)
@@ -76,7 +83,7 @@ class LocalWorkerPool:
             if gpu is not None:
                 os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             sys.argv = [main_al.__file__, *planned.argv]
-            status = main_al.main(planned.argv)
+            status = main_al.main(list(planned.argv))
         except BaseException:
             traceback.print_exc()
         finally:
@@ -85,34 +92,35 @@ class LocalWorkerPool:
             os._exit(status)
 
     def collect_outcomes(self, timeout: float) -> list[RunOutcome]:
-        """Those that are over, as soon as there are any."""
-        until = time.monotonic() + timeout
-        while not (found := self._reap_children()) and time.monotonic() < until:
+        """The runs that have ended; waits up to `timeout` seconds for the first."""
+        deadline = time.monotonic() + timeout
+        while not (outcomes := self._reap_children()) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-        return found
+        return outcomes
 
     def _reap_children(self) -> list[RunOutcome]:
-        found = []
+        outcomes = []
         for pid in list(self.active_runs):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                planned, place, output = self.active_runs.pop(pid)
-                self.free_slots.append(place)
-                with output:
-                    output.seek(max(0, output.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
-                    said = output.read().decode(errors="replace")
-                found.append(RunOutcome(planned, os.waitstatus_to_exitcode(status), said))
-        return found
+            ended_pid, status = os.waitpid(pid, os.WNOHANG)
+            if not ended_pid:
+                continue
+            planned, slot, output = self.active_runs.pop(pid)
+            self.free_slots.append(slot)
+            with output:
+                output.seek(max(0, output.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+                output_tail = output.read().decode(errors="replace")
+            outcomes.append(RunOutcome(planned, os.waitstatus_to_exitcode(status), output_tail))
+        return outcomes
 
     def stop_all(self, number: int) -> None:
-        """Send all a signal and wait for them; who has not saved by then is killed."""
+        """Send a signal to all runs and wait for them; runs that take too long are killed."""
         self._signal_all(number)
-        until = time.monotonic() + STOP_TIMEOUT_SECONDS
-        while self.active_runs and time.monotonic() < until:
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        while self.active_runs and time.monotonic() < deadline:
             self.collect_outcomes(1.0)
         if self.active_runs:
             print_line(
-                f"runs that did not stop in {STOP_TIMEOUT_SECONDS:.0f} s are killed", "stderr"
+                f"killing runs that did not stop within {STOP_TIMEOUT_SECONDS:.0f} s", "stderr"
             )
             self._signal_all(signal.SIGKILL)
         while self.active_runs:

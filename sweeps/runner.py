@@ -1,11 +1,15 @@
-"""The runs of a sweep through a pool: what fails is told and stops nothing else, what waits for a
-person's labels is told and no failure, and what another process works at is looked at again
-later."""
+"""Passes the runs of a sweep to a pool of workers and reports their outcomes.
+
+A failed run is reported and does not stop the others.  A run that waits for human labels is
+reported but has not failed.  A run whose folder another process uses is tried again later.
+"""
 
 import signal
 import time
 from collections import deque
+from collections.abc import Sized
 from contextlib import suppress
+from typing import Protocol
 
 from sweeps.plan import PlannedRun, RunOutcome
 from sweeps.progress import ProgressLine
@@ -15,42 +19,59 @@ from utils.files import write_atomically
 from utils.lease import IN_USE_PHRASE
 from utils.signals import StoppedBySignal, defer_signals
 
-RETRY_SECONDS = 2.0  # seconds until a run that another process works at is tried again
+RETRY_SECONDS = 2.0  # before a run is tried again whose folder was in use
+
+
+class WorkerPool(Protocol):
+    """Executes runs: sweeps.pool.LocalWorkerPool or sweeps.dask_pool.DaskWorkerPool."""
+
+    @property
+    def has_free_slot(self) -> bool: ...
+    @property
+    def active_runs(self) -> Sized: ...
+    def start_run(self, planned: PlannedRun, /) -> None: ...
+    def collect_outcomes(self, timeout: float, /) -> list[RunOutcome]: ...
+    def stop_all(self, number: int, /) -> None: ...
 
 
 def select_pending_runs(
     planned: list[PlannedRun], retry_failed: bool
 ) -> tuple[list[PlannedRun], list[PlannedRun]]:
-    """-> the runs to do, and those that failed in an earlier sweep, which are not tried again."""
-    left = [run for run in planned if not run.is_finished()]
-    failed = [] if retry_failed else [run for run in left if run.log_path.exists()]
-    return [run for run in left if run not in failed], failed
+    """The runs to execute, and those that failed in an earlier sweep.
+
+    With retry_failed the latter are among the former."""
+    unfinished = [run for run in planned if not run.is_finished()]
+    failed = [] if retry_failed else [run for run in unfinished if run.log_path.exists()]
+    return [run for run in unfinished if run not in failed], failed
 
 
 class SweepRunner:
-    """Runs on their way through a pool (pool.LocalPool or on_dask.DaskPool)."""
+    """Executes runs in a pool of workers, and counts and reports their outcomes."""
 
-    def __init__(self, pool, runs: list[PlannedRun], progress: ProgressLine):
+    def __init__(self, pool: WorkerPool, runs: list[PlannedRun], progress: ProgressLine):
         self.worker_pool, self.progress = pool, progress
         self.queue = deque(runs)
-        self.retry_queue = deque()  # (when, run), of what another process works at
+        self.retry_queue: deque[tuple[float, PlannedRun]] = deque()  # (earliest time, run)
         self.num_failed = self.num_awaiting_labels = 0
 
     def run_all(self) -> tuple[int, int]:
-        """Do them; -> how many failed, and how many wait for a person's labels.  A signal is sent
-        on to all that run, and raised when they have stopped."""
+        """Execute the runs; returns how many failed and how many wait for human labels.
+
+        A signal is passed on to all active runs, and raised again when they have stopped."""
         try:
             while self.queue or self.retry_queue or self.worker_pool.active_runs:
                 self._start_runs()
                 with defer_signals():
-                    ended = self.worker_pool.collect_outcomes(self.progress.REFRESH_SECONDS / 5)
-                for each in ended:
-                    self._record_outcome(each)
+                    outcomes = self.worker_pool.collect_outcomes(self.progress.REFRESH_SECONDS / 5)
+                for outcome in outcomes:
+                    self._record_outcome(outcome)
                 self.progress.update_line(len(self.worker_pool.active_runs), self.num_failed)
         except BaseException as error:
-            stopped = isinstance(error, StoppedBySignal)
+            number = int(signal.SIGTERM)
+            if isinstance(error, StoppedBySignal):
+                number = error.exit_code - 128
             with defer_signals():
-                self.worker_pool.stop_all(error.status - 128 if stopped else signal.SIGTERM)
+                self.worker_pool.stop_all(number)
             raise
         finally:
             self.progress.clear_line()
@@ -62,28 +83,26 @@ class SweepRunner:
         while self.queue and self.worker_pool.has_free_slot:
             self.worker_pool.start_run(self.queue.popleft())
 
-    def _record_outcome(self, ended: RunOutcome) -> None:
-        planned, last = (
-            ended.planned_run,
-            (ended.output_tail.splitlines() or ["it said nothing"])[-1],
-        )
-        if ended.exit_status and IN_USE_PHRASE in last:
+    def _record_outcome(self, outcome: RunOutcome) -> None:
+        planned, lines = outcome.planned_run, outcome.output_tail.splitlines()
+        last_line = lines[-1] if lines else "no output"
+        if outcome.exit_status and IN_USE_PHRASE in last_line:
             self.retry_queue.append((time.monotonic() + RETRY_SECONDS, planned))
             return
         self.progress.num_done += 1
-        head = f"main_al.py {' '.join(planned.argv)}"
-        if ended.exit_status in (0, WaitingForLabels.exit_code):
+        command = f"main_al.py {' '.join(planned.argv)}"
+        if outcome.exit_status in (0, WaitingForLabels.exit_code):
             with suppress(OSError):
                 planned.log_path.unlink(missing_ok=True)
-            if ended.exit_status:
+            if outcome.exit_status:
                 self.num_awaiting_labels += 1
-                self.progress.print_above(to_one_line(f"{head}: {last}"))
+                self.progress.print_above(to_one_line(f"{command}: {last_line}"))
             return
         self.num_failed += 1
         try:
-            write_atomically(planned.log_path, f"{head}\n{ended.output_tail}".encode())
-            where = f"log: {planned.log_path}"
-        except UserError as error:  # a full disk, for one
-            where = str(error)
-        words = f"failed with status {ended.exit_status}: {head}: {last}; {where}"
-        self.progress.print_above(to_one_line(words))
+            write_atomically(planned.log_path, f"{command}\n{outcome.output_tail}".encode())
+            log_note = f"log: {planned.log_path}"
+        except UserError as error:  # for example because the disk is full
+            log_note = str(error)
+        message = f"failed with status {outcome.exit_status}: {command}: {last_line}; {log_note}"
+        self.progress.print_above(to_one_line(message))

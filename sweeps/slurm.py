@@ -1,4 +1,4 @@
-"""The runs of a sweep as an array script for SLURM, a task a run."""
+"""The runs of a sweep as a SLURM array script with one task per run."""
 
 import os
 import shlex
@@ -17,9 +17,9 @@ SCRIPT_TEMPLATE = """\
 #SBATCH --open-mode=append
 #SBATCH --requeue
 #SBATCH --signal=B:TERM@60
-# A task a run.  A minute before its time is over, or when it is cancelled, a run saves what it has;
-# this script, submitted again, goes on with it and passes over what is finished.  Partition, time
-# and GPUs are for sbatch to say: sbatch --time=12:00:00 --gpus-per-task=1 THIS
+# One task per run, which saves its state a minute before its time limit or when it is cancelled.
+# Submitted again, this script resumes unfinished runs and skips finished ones.  Partition, time and
+# GPUs are options of sbatch: sbatch --time=12:00:00 --gpus-per-task=1 THIS
 set -eu
 cd {folder}
 export {threads}="${{SLURM_CPUS_PER_TASK:-1}}"
@@ -32,7 +32,9 @@ exec {python} {main} "$@"
 
 
 def make_array_script(planned: list[PlannedRun], main: Path) -> str:
-    """The script; it is to be run where the sweep would be."""
+    """The script; all paths must be the same on the machines of the cluster.
+
+    main: path of main_al.py."""
     cases = [f"{n}) set -- {shlex.join(run.argv)} ;;" for n, run in enumerate(planned)]
     return SCRIPT_TEMPLATE.format(
         last=len(planned) - 1,

@@ -1,6 +1,6 @@
-"""The cores of this machine, shared out among the runs that work at once.
+"""Divides the cores of this machine among the runs that are executed at once.
 
-Nothing slow is imported here: OpenMP reads the number of threads when torch is imported, once.
+Nothing slow is imported here: OpenMP reads the number of threads once, when torch is imported.
 """
 
 import os
@@ -9,13 +9,14 @@ THREAD_COUNT_VARIABLE = "OMP_NUM_THREADS"
 
 
 def count_cores() -> int:
-    """Those that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def limit_threads(jobs: int) -> None:
-    """Let this process, and what it starts, have cores / jobs threads, unless who started it said
-    how many.  To be called before torch is imported."""
+    """Limit this process and its children to cores / jobs threads, unless OMP_NUM_THREADS is set.
+
+    To be called before torch is imported."""
     os.environ.setdefault(THREAD_COUNT_VARIABLE, str(max(1, count_cores() // jobs)))

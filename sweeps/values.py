@@ -1,8 +1,9 @@
-"""The values of options as a sweep is given them: texts with their place, checked one by one."""
+"""The option values of a sweep: texts with their location, each checked on its own."""
 
 import argparse
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +11,16 @@ from utils.errors import UserError
 from utils.options.option import Option
 from utils.options.schema import OptionSchema
 
-MAX_RUNS = 10_000  # runs of a sweep, and numbers of a range: more is a slip of the finger
+MAX_RUNS = 10_000  # of a sweep, and of the numbers in a range: more is probably a typing error
 RANGE_PATTERN = re.compile(r"(\d{1,18})-(\d{1,18})")
 
 
 @dataclass(frozen=True)
 class SweepValue:
-    """A value of an option.  text: as main_al.py takes it; place: "study.yaml, line 4", or ""
-    where it is of the command line."""
+    """One value of an option.
+
+    text: as main_al.py accepts it; location: for example "study.yaml, line 4", or "" for the
+    command line."""
 
     option: Option
     text: str
@@ -26,46 +29,42 @@ class SweepValue:
 
 
 def options_by_name(schema: OptionSchema) -> dict[str, Option]:
-    """Name -> option, under its own name and as each of its flags spells it."""
+    """Every option under its own name and under each of its flags, with _ for -."""
     options = schema.options()
-    found = {
+    by_flag = {
         flag.lstrip("-").replace("-", "_"): option for option in options for flag in option.flags
     }
-    return found | {option.name: option for option in options}
+    return by_flag | {option.name: option for option in options}
 
 
-def find_option(known: dict[str, Option], name: str, place: str) -> Option:
-    """The option of that name.  Raises UserError where there is none."""
-    plain = name.lstrip("-").replace("-", "_")
-    if plain in known:
-        return known[plain]
-    close = difflib.get_close_matches(plain, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else "python main_al.py --help has them all"
-    raise with_location(place, f"{name} is not an option: {hint}")
+def find_option(known_options: Mapping[str, Option], name: str, location: str) -> Option:
+    """The option with this name or flag.  Raises UserError if there is none."""
+    key = name.lstrip("-").replace("-", "_")
+    if key in known_options:
+        return known_options[key]
+    close = difflib.get_close_matches(key, list(known_options), n=1)
+    hint = f"did you mean {close[0]}?" if close else "python main_al.py --help lists all"
+    raise with_location(location, f"{name} is not an option: {hint}")
 
 
-def parse_values(option: Option, text: str, place: str) -> list[SweepValue]:
-    """What a text stands for: one value, or with 0-4 five, where the option takes whole numbers.
+def parse_values(option: Option, text: str, location: str = "") -> list[SweepValue]:
+    """The values that a text stands for: one, or for a range such as 0-4 each whole number.
 
-    Raises UserError where it is not the option's."""
+    Raises UserError if the text is not valid for the option."""
     try:
-        return [SweepValue(option, text, _convert_text(option, text), place)]
+        return [SweepValue(option, text, option.type(text), location)]
     except argparse.ArgumentTypeError as error:
-        wrong = error
+        reason = error
     try:
-        if found := RANGE_PATTERN.fullmatch(text):
-            first, last = (_convert_text(option, end) for end in found.groups())
+        if match := RANGE_PATTERN.fullmatch(text):
+            first, last = (option.type(end) for end in match.groups())
             if type(first) is int and first <= last < first + MAX_RUNS:
-                return [SweepValue(option, str(n), n, place) for n in range(first, last + 1)]
+                return [SweepValue(option, str(n), n, location) for n in range(first, last + 1)]
     except argparse.ArgumentTypeError as error:
-        wrong = error
-    raise with_location(place, f"{option.flag}: {wrong}")
+        reason = error
+    raise with_location(location, f"{option.flag}: {reason}")
 
 
-def with_location(place: str, words: str) -> UserError:
-    """The error, with its place in front where there is one."""
-    return UserError(f"{place}: {words}" if place else words)
-
-
-def _convert_text(option: Option, text: str) -> Any:
-    return option.type(text)
+def with_location(location: str, message: str) -> UserError:
+    """An error that begins with its location, if it has one."""
+    return UserError(f"{location}: {message}" if location else message)

@@ -1,10 +1,10 @@
-"""A sweep's YAML: read as nodes, so that each value keeps its text and its line.
+"""Reads a sweep file.  Its YAML is read as nodes, so that each value keeps its text and its line.
 
-options: {dataset: digits, al_budget: 10}        one value each, of every run
-product:                                         every combination
-  al_method: [random, coreset]                   values of an option
+options: {dataset: digits, al_budget: 10}        one value each, for every run
+product:                                         every combination of:
+  al_method: [random, coreset]                   the values of an option
   split: 0-4                                     the same as [0, 1, 2, 3, 4]
-  training:                                      a name of your own: options that go together
+  training:                                      under any name: options that belong together
     - {}
     - {add_lp: true, epochs: 30}
 runs:                                            the same without a name; a list is a product
@@ -12,7 +12,9 @@ runs:                                            the same without a name; a list
 """
 
 import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from sweeps.values import SweepValue, find_option, parse_values, with_location
 from utils import files
@@ -20,123 +22,133 @@ from utils.errors import UserError
 from utils.options.option import Option
 
 FILE_SECTIONS = ("options", "product", "runs")
-Setting = dict[str, SweepValue]  # values that go together, by the option's name
-SweepAxis = list[Setting]  # of which a run has one
+Setting: TypeAlias = dict[str, SweepValue]  # values that belong together, by option name
+SweepAxis: TypeAlias = list[Setting]  # alternatives, of which each run has one
+_Node: TypeAlias = Any  # a yaml.Node; its type stubs lack the attribute "id"
 
 
-def read_sweep_file(path: Path, known: dict[str, Option]) -> tuple[Setting, list[SweepAxis]]:
-    """What every run has, and the axes of a file.  Raises UserError with file and line."""
-    reader = _SweepFileReader(path, known)
-    found = {}
+def read_sweep_file(
+    path: Path, known_options: Mapping[str, Option]
+) -> tuple[Setting, list[SweepAxis]]:
+    """The values that all runs have, and the axes.  Raises UserError with file and line."""
+    reader = _SweepFileReader(path, known_options)
+    sections = {}
     for key, node in reader.read_mapping(_parse_yaml(path), f"with {', '.join(FILE_SECTIONS)}"):
         if key.value not in FILE_SECTIONS:
-            raise reader.error_at(key, f"{key.value} is none of {', '.join(FILE_SECTIONS)}")
-        found[key.value] = node
-    axes = reader.read_product(found["product"]) if "product" in found else []
-    if "runs" in found:
-        axes.append(reader.read_settings(found["runs"]))
-    common = reader.read_common(found["options"]) if "options" in found else {}
+            raise reader.error_at(key, f"{key.value} is not one of {', '.join(FILE_SECTIONS)}")
+        sections[key.value] = node
+    axes = reader.read_product(sections["product"]) if "product" in sections else []
+    if "runs" in sections:
+        axes.append(reader.read_settings(sections["runs"]))
+    common = reader.read_common(sections["options"]) if "options" in sections else {}
     return common, axes
 
 
-def _parse_yaml(path: Path):
-    """The root node.  Raises UserError where the file is no YAML, or pyyaml is missing."""
+def _parse_yaml(path: Path) -> _Node:
+    """The root node.  Raises UserError if the file is not YAML, or if pyyaml is not installed."""
     try:
-        import yaml  # an extra, that files alone need
+        import yaml  # optional, needed only for files
     except ImportError:
-        cure = "pip install -r requirements-sweep.txt, or give options"
+        cure = "pip install --group sweeps, or give options instead of a file"
         raise UserError(f"{path} cannot be read without pyyaml: {cure}") from None
     if not path.exists():
-        raise UserError(f"there is no file {path}: give one, or options as --name value value")
+        raise UserError(f"there is no file {path}; options are given as --name value value")
     with files.os_errors_refused(path, "read"):
         content = path.read_bytes()
     try:
         root = yaml.compose(content, yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise with_location(
-            place, f"it is not YAML: {getattr(error, 'problem', None) or error}"
-        ) from None
+        location = f"{path}, line {mark.line + 1}" if mark else str(path)
+        reason = getattr(error, "problem", None) or error
+        raise with_location(location, f"it is not YAML: {reason}") from None
     if root is None:
-        raise with_location(str(path), f"it is empty: give {', '.join(FILE_SECTIONS)}")
+        raise with_location(str(path), f"it is empty; it needs {', '.join(FILE_SECTIONS)}")
     return root
 
 
 class _SweepFileReader:
-    """The nodes of one file as settings and axes; every error has file and line."""
+    """Reads the nodes of one file as settings and axes; every error has file and line."""
 
-    def __init__(self, path: Path, known: dict[str, Option]):
-        self.path, self.known_options = path, known
+    def __init__(self, path: Path, known_options: Mapping[str, Option]):
+        self.path, self.known_options = path, known_options
 
-    def read_common(self, node) -> Setting:
+    def read_common(self, node: _Node) -> Setting:
         """Options with one value each."""
-        found = {}
-        for key, option, below in self._iterate_options(node):
-            given = self._read_values(option, below)
-            if len(given) != 1:
-                raise self.error_at(key, f"{key.value} has several values: they go below product")
-            found[option.name] = given[0]
-        return found
+        common = {}
+        for key, option, value_node in self._iterate_options(node):
+            values = self._read_values(option, value_node)
+            if len(values) != 1:
+                raise self.error_at(
+                    key, f"{key.value} has several values; they belong under product"
+                )
+            common[option.name] = values[0]
+        return common
 
-    def read_product(self, node) -> list[SweepAxis]:
-        """An axis for each option with its values, and for each name with its settings."""
+    def read_product(self, node: _Node) -> list[SweepAxis]:
+        """One axis per option with values, and one per name with settings."""
         axes = []
-        for key, below in self.read_mapping(node, "of options and their values"):
-            grouped = below.id == "sequence" and {n.id for n in below.value} == {"mapping"}
-            if grouped:
-                axes.append(self.read_settings(below))
+        for key, value_node in self.read_mapping(node, "of options and their values"):
+            is_sequence = value_node.id == "sequence"
+            if is_sequence and {item.id for item in value_node.value} == {"mapping"}:
+                axes.append(self.read_settings(value_node))
                 continue
             option = find_option(self.known_options, key.value, self._location(key))
-            axes.append([{option.name: given} for given in self._read_values(option, below)])
+            axes.append([{option.name: value} for value in self._read_values(option, value_node)])
         return axes
 
-    def read_settings(self, node) -> SweepAxis:
-        """A list of settings; one that has lists stands for all their combinations."""
+    def read_settings(self, node: _Node) -> SweepAxis:
+        """A list of settings; one that contains lists stands for all their combinations."""
         if node.id != "sequence" or not node.value:
             raise self.error_at(
-                node, "a list of options that go together is wanted: - {add_lp: true}"
+                node, "expected a list of options that belong together: - {add_lp: true}"
             )
-        found = []
-        for each in node.value:
-            given = [
-                self._read_values(option, below) for _, option, below in self._iterate_options(each)
+        settings = []
+        for item in node.value:
+            values_per_option = [
+                self._read_values(option, value_node)
+                for _, option, value_node in self._iterate_options(item)
             ]
-            for combined in itertools.product(*given):
-                found.append({one.option.name: one for one in combined})
-        return found
+            for values in itertools.product(*values_per_option):
+                settings.append({value.option.name: value for value in values})
+        return settings
 
-    def _iterate_options(self, node):
-        """-> (key, option, node of its values), each option once."""
-        seen = {}
-        for key, below in self.read_mapping(node, "of options and their values"):
+    def _iterate_options(self, node: _Node) -> Iterator[tuple[_Node, Option, _Node]]:
+        """Yields key, option and the node of its values, each option once."""
+        spelling: dict[str, str] = {}
+        for key, value_node in self.read_mapping(node, "of options and their values"):
             option = find_option(self.known_options, key.value, self._location(key))
-            if option.name in seen:
-                raise self.error_at(key, f"{key.value} is given twice, also as {seen[option.name]}")
-            seen[option.name] = key.value
-            yield key, option, below
+            if option.name in spelling:
+                earlier = spelling[option.name]
+                raise self.error_at(key, f"{key.value} is given twice, also as {earlier}")
+            spelling[option.name] = key.value
+            yield key, option, value_node
 
-    def _read_values(self, option: Option, node) -> list[SweepValue]:
-        nodes = node.value if node.id == "sequence" else [node]
-        if not nodes or any(each.id != "scalar" for each in nodes):
-            raise self.error_at(node, f"{option.name}: a value or a list of values is wanted")
-        return [given for n in nodes for given in parse_values(option, n.value, self._location(n))]
+    def _read_values(self, option: Option, node: _Node) -> list[SweepValue]:
+        items = node.value if node.id == "sequence" else [node]
+        if not items or any(item.id != "scalar" for item in items):
+            raise self.error_at(node, f"{option.name}: expected a value or a list of values")
+        return [
+            value
+            for item in items
+            for value in parse_values(option, item.value, self._location(item))
+        ]
 
-    def read_mapping(self, node, words: str) -> list:
-        """The keys and values of a mapping, each key once."""
+    def read_mapping(self, node: _Node, content: str) -> list[tuple[_Node, _Node]]:
+        """The keys and values of a mapping, each key once; content: for the error message."""
         if node.id != "mapping":
-            raise self.error_at(node, f"a mapping {words} is wanted")
-        seen = set()
+            raise self.error_at(node, f"expected a mapping {content}")
+        names = set()
         for key, _ in node.value:
             if key.id != "scalar":
-                raise self.error_at(key, "a name is wanted, and a colon")
-            if key.value in seen:
+                raise self.error_at(key, "expected a name and a colon")
+            if key.value in names:
                 raise self.error_at(key, f"{key.value} is given twice")
-            seen.add(key.value)
+            names.add(key.value)
         return node.value
 
-    def error_at(self, node, words: str) -> UserError:
-        return with_location(self._location(node), words)
+    def error_at(self, node: _Node, message: str) -> UserError:
+        return with_location(self._location(node), message)
 
-    def _location(self, node) -> str:
+    def _location(self, node: _Node) -> str:
         return f"{self.path}, line {node.start_mark.line + 1}"

@@ -1,6 +1,7 @@
-"""The page of a report: one file that asks nobody for anything."""
+"""The web page of a report: one self-contained file that loads nothing from elsewhere."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -10,6 +11,7 @@ from reports.curves import CURVE_COLORS, assign_styles
 from reports.file_names import HTML_MARK
 from reports.formatted_tables import ReportTable
 from reports.page.run_sections import make_run_entries
+from reports.run_images import ImageLoader
 from reports.runs import RunGroup
 
 _PAGE_FOLDER = Path(__file__).parent
@@ -21,12 +23,12 @@ def render_page(
     tables: list[ReportTable],
     notes: list[str],
     measure: str,
-    pictures,
+    load_images: ImageLoader,
 ) -> str:
-    """The page, below 5 MB whatever the number of runs (reports.page.run_sections).
+    """The HTML of the page, below 5 MB for any number of runs (reports.page.run_sections).
 
-    summary: of reports.summary.summarise; pictures: config of a run -> its images
-    (pictures.Pictures).  All that runs say is escaped."""
+    summary: from summary.summarize_runs; notes: lines on runs that are left out or inconsistent.
+    All text that comes from runs is escaped."""
     methods = list(assign_styles(summary))
     environment = Environment(
         loader=FileSystemLoader(_PAGE_FOLDER),
@@ -45,12 +47,12 @@ def render_page(
         panels=panels.make_panels(summary, methods),
         size=(panels.PANEL_WIDTH, panels.PANEL_HEIGHT),
         tables=tables,
-        runs=make_run_entries(groups, pictures),
+        runs=make_run_entries(groups, load_images),
     )
 
 
-def _curve_style(number: int, name: str) -> dict:
-    """How the curve of a method looks, in every panel."""
+def _curve_style(number: int, name: str) -> dict[str, Any]:
+    """The look of a method's curve, the same in every panel."""
     return {
         "name": name,
         "colour": number % len(CURVE_COLORS),

@@ -1,6 +1,6 @@
 "use strict";
 
-// Which curves are drawn.
+// The curves that are drawn.
 const switches = document.getElementById("switches");
 const boxes = [...switches.elements].filter((box) => box.name === "method");
 const spread = document.getElementById("spread");
@@ -27,15 +27,15 @@ switches.addEventListener("change", drawCurves);
 document.getElementById("all").addEventListener("click", () => checkAll(true));
 document.getElementById("none").addEventListener("click", () => checkAll(false));
 
-// Which runs are listed: those whose summary has all the words.
+// The runs that are listed: those whose summary contains all the words.
 const words = document.getElementById("words");
 const runs = [...document.querySelectorAll(".run")];
 const texts = runs.map((run) => run.querySelector("summary").textContent.toLowerCase());
 
 function listRuns() {
-  const wanted = words.value.toLowerCase().split(/\s+/);
+  const searched = words.value.toLowerCase().split(/\s+/);
   runs.forEach((run, i) => {
-    run.hidden = !wanted.every((word) => texts[i].includes(word));
+    run.hidden = !searched.every((word) => texts[i].includes(word));
   });
   const shown = runs.filter((run) => !run.hidden).length;
   document.getElementById("shown").textContent = `${shown} of ${runs.length} shown`;
@@ -53,5 +53,5 @@ switches.addEventListener("submit", (event) => event.preventDefault());
 document.getElementById("open").addEventListener("click", () => openRuns(true));
 document.getElementById("close").addEventListener("click", () => openRuns(false));
 
-drawCurves(); // a browser may restore the boxes of an earlier visit
+drawCurves(); // a browser may have restored the check boxes of an earlier visit
 listRuns();

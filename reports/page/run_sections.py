@@ -1,116 +1,123 @@
-"""The runs of a report for its page, as small as the page has room for."""
+"""The sections on single runs for the page, reduced to the size that the page allows."""
 
 import base64
 import json
+from typing import Any
 
 import numpy as np
 
 from reports.group_names import REPLICATE_OPTIONS
-from reports.run_history import RunHistory, read_history
+from reports.run_history import LabeledImage, RunHistory, read_history
+from reports.run_images import ImageLoader, RunImages
 from reports.runs import RunGroup, RunResult
 from reports.thumbnails import IMAGES_PER_ROW, allot_images, images_that_fit, make_sprite
 from utils.console import to_one_line
 
-# The page is to stay below 5 MB: so much of it are images, as base64, and so many are named, at
-# some 70 bytes each.
+# The page stays below 5 MB: at most this many bytes of images, as base64, and this many images
+# with their names, about 70 bytes each.
 _MAX_IMAGE_BYTES = 2_400_000
 _MAX_IMAGES = 16_000
-_TILE_PIXELS = 40  # pixels on the page
+_TILE_PIXELS = 40  # side of an image on the page, as in page.css
 
 
-def make_run_entries(groups: list[RunGroup], pictures) -> list[dict]:
-    """A dict a run for the template, in the order of the groups."""
-    samples = [(group, sample) for group in groups for sample in _sort_runs(group)]
-    differing = _find_varying_options([sample for _, sample in samples])
-    runs = []
-    for number, (group, sample) in enumerate(samples):
-        found = pictures(sample.config)
-        told = read_history(sample, found.initial_indices, found.labels)
-        run = _make_gallery(told, found, len(samples))
-        options = sample.identity["options"]
-        run |= {
-            "id": f"run{number}",
-            "name": group.full_name,
-            "split": f"split {sample.split}, seed {sample.seed}",
-            "folder": to_one_line(str(sample.folder)),
-            "options": [
-                (to_one_line(name), to_one_line(str(options[name])))
-                for name in differing
-                if name in options
-            ],
-            "cycles": told.cycle_table,
-            "counts": _class_bars(told.class_counts),
-        }
-        runs.append(run)
-    return runs
+def make_run_entries(groups: list[RunGroup], load_images: ImageLoader) -> list[dict[str, Any]]:
+    """One dictionary per run for the template, in the order of the groups."""
+    grouped_runs = [(group, run) for group in groups for run in _sort_runs(group)]
+    option_names = _find_varying_options([run for _, run in grouped_runs])
+    entries = []
+    for number, (group, run) in enumerate(grouped_runs):
+        images = load_images(run.config)
+        history = read_history(run, images.initial_indices, images.labels)
+        options = run.identity["options"]
+        entries.append(
+            _make_gallery(history, images, len(grouped_runs))
+            | {
+                "id": f"run{number}",
+                "name": group.full_name,
+                "split": f"split {run.split}, seed {run.seed}",
+                "folder": to_one_line(str(run.folder)),
+                "options": [
+                    (to_one_line(name), to_one_line(str(options[name])))
+                    for name in option_names
+                    if name in options
+                ],
+                "cycles": history.cycle_table,
+                "counts": _class_bars(history.class_counts),
+            }
+        )
+    return entries
 
 
 def _sort_runs(group: RunGroup) -> list[RunResult]:
-    return sorted(group.runs, key=lambda sample: (sample.split, sample.seed))
+    return sorted(group.runs, key=lambda run: (run.split, run.seed))
 
 
-def _find_varying_options(samples: list[RunResult]) -> list[str]:
-    """The options that are not the same in all runs, or not read by all."""
-    names = sorted({name for sample in samples for name in sample.identity["options"]})
+def _find_varying_options(runs: list[RunResult]) -> list[str]:
+    """The options that differ between runs, or that only some runs have."""
+    names = sorted({name for run in runs for name in run.identity["options"]})
     values = {
-        name: {
-            json.dumps(sample.identity["options"].get(name), sort_keys=True) for sample in samples
-        }
+        name: {json.dumps(run.identity["options"].get(name), sort_keys=True) for run in runs}
         for name in names
         if name not in REPLICATE_OPTIONS
     }
     return [name for name in values if len(values[name]) > 1]
 
 
-def _class_bars(counts: dict[str, int]) -> list[dict]:
-    """The class, its labels, and its share of the most frequent one's in percent."""
-    most = max(counts.values(), default=1)
+def _class_bars(counts: dict[str, int]) -> list[dict[str, Any]]:
+    """Per class: its name, its number of labels, and that in percent of the largest number."""
+    largest = max(counts.values(), default=1)
     return [
-        {"name": name, "count": count, "part": round(100 * count / most)}
+        {"name": name, "count": count, "part": round(100 * count / largest)}
         for name, count in counts.items()
     ]
 
 
-def _make_gallery(told: RunHistory, found, runs: int) -> dict:
-    """The picks that are shown, their picture, and in words what is not.
+def _make_gallery(history: RunHistory, images: RunImages, num_runs: int) -> dict[str, Any]:
+    """The chosen images of a run, as far as the page has room for them.
 
-    runs: between how many the room of the page is shared."""
-    cycles = sorted(told.images_by_cycle)
-    counts = [len(told.images_by_cycle[cycle]) for cycle in cycles]
-    everything = [pick.dataset_index for cycle in cycles for pick in told.images_by_cycle[cycle]]
-    why, room = found.reason_missing or told.reason_missing, max(_MAX_IMAGES // runs, 1)
-    limit = _MAX_IMAGE_BYTES * 3 // 4 // runs  # base64 takes four bytes for three
-    seen = found.images is not None and bool(everything)
-    if seen and max(everything) >= len(found.images):
-        seen, why = False, "acquired.csv names images that the data set does not have"
-    if seen:
-        room = min(room, images_that_fit(found.images, np.array(everything), limit))
-    shown = allot_images(counts, room)
-    picks = {
-        cycle: told.images_by_cycle[cycle][:count]
-        for cycle, count in zip(cycles, shown, strict=True)
+    why: why images are not shown; left_out: how many are omitted; picks: per cycle its images;
+    sprite: data URL of the picture that contains them.
+    num_runs: the room on the page is shared equally between the runs."""
+    cycles = sorted(history.images_by_cycle)
+    counts = [len(history.images_by_cycle[cycle]) for cycle in cycles]
+    all_indices = [
+        image.dataset_index for cycle in cycles for image in history.images_by_cycle[cycle]
+    ]
+    why = images.reason_missing or history.reason_missing
+    max_images = max(_MAX_IMAGES // num_runs, 1)
+    max_bytes = _MAX_IMAGE_BYTES * 3 // 4 // num_runs  # base64 turns three bytes into four
+    can_show = images.images is not None and bool(all_indices)
+    if can_show and max(all_indices) >= len(images.images):
+        can_show, why = False, "acquired.csv names images that the data set does not have"
+    if can_show:
+        max_images = min(max_images, images_that_fit(images.images, all_indices, max_bytes))
+    num_shown = allot_images(counts, max_images)
+    shown = {
+        cycle: history.images_by_cycle[cycle][:count]
+        for cycle, count in zip(cycles, num_shown, strict=True)
     }
-    run = {"why": why, "left_out": sum(counts) - sum(shown), "picks": [], "sprite": ""}
-    indices = np.array([pick.dataset_index for some in picks.values() for pick in some], np.int64)
-    if seen and len(indices):
-        content = base64.b64encode(make_sprite(found.images, indices)).decode()
-        run["sprite"] = f"data:image/png;base64,{content}"
-    place = 0
-    for cycle, some in picks.items():
-        run["picks"].append({"cycle": cycle + 1, "images": _place_in_sprite(some, place)})
-        place += len(some)
-    return run
+    indices = np.array([one.dataset_index for part in shown.values() for one in part], np.int64)
+    sprite = ""
+    if can_show and len(indices):
+        content = base64.b64encode(make_sprite(images.images, indices)).decode()
+        sprite = f"data:image/png;base64,{content}"
+    picks, position = [], 0
+    for cycle, part in shown.items():
+        picks.append({"cycle": cycle + 1, "images": _place_in_sprite(part, position)})
+        position += len(part)
+    left_out = sum(counts) - sum(num_shown)
+    return {"why": why, "left_out": left_out, "picks": picks, "sprite": sprite}
 
 
-def _place_in_sprite(picks: list, place: int) -> list[dict]:
-    """With where in the sprite each is."""
+def _place_in_sprite(images: list[LabeledImage], first: int) -> list[dict[str, Any]]:
+    """The images for the template, with their offsets in the sprite; first: position there."""
     return [
         {
-            "index": pick.dataset_index,
-            "name": pick.class_name,
-            "guess": pick.predicted_class,
-            "x": -_TILE_PIXELS * ((place + i) % IMAGES_PER_ROW),
-            "y": -_TILE_PIXELS * ((place + i) // IMAGES_PER_ROW),
+            "index": image.dataset_index,
+            "name": image.class_name,
+            "guess": image.predicted_class,
+            "x": -_TILE_PIXELS * (position % IMAGES_PER_ROW),
+            "y": -_TILE_PIXELS * (position // IMAGES_PER_ROW),
         }
-        for i, pick in enumerate(picks)
+        for position, image in enumerate(images, start=first)
     ]

