@@ -1,1 +1,4 @@
-"""Floor 0: graph, diffusion, training, options and records; imports nothing of the project's."""
+"""Mathematics, files and option machinery without a subject of their own.
+
+The lowest layer: imports nothing else of this project.
+"""

@@ -1,7 +1,7 @@
-"""What a run says while it works: log lines, progress bars, and without a terminal a line a minute.
+"""Output of a run while it works: log lines, progress bars, and progress lines without a terminal.
 
-The terminal is not the run: where it is closed, full or cannot spell a letter, work goes on and the
-log file says it all.
+A run does not depend on its terminal: if that is closed, full or cannot encode a character, the
+run continues, and the log file is complete.
 """
 
 import logging
@@ -9,49 +9,52 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from utils.errors import SystemRefusal
 from utils.files import os_errors_refused
 
-log = logging.getLogger("al")  # the maths logs below it, without knowing of any run
+log = logging.getLogger("al")  # mathematical modules use its children, such as "al.graph"
 
-PROGRESS_SECONDS = 60.0  # seconds between two lines of progress where there is no bar
-_active_stages = []  # what is being done, the innermost last: functions -> words
+PROGRESS_SECONDS = 60.0  # between two progress lines if there is no progress bar
+_active_stages: list[Callable[[], str]] = []  # text of each stage in progress, innermost last
 _progress_thread_started = threading.Event()
 
 
 def make_streams_safe() -> None:
-    """Make standard output and error streams that refuse no letter and may be closed."""
+    """Let standard output and standard error accept every character, even if they are closed."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed when the process began
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for good
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  stays open
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def print_line(text: str, stream_name: str = "stdout") -> OSError | None:
-    """A line on the terminal, above any bar; -> why it does not take it, if so."""
+    """Print a line above any progress bar; returns the error if the stream does not accept it.
+
+    After an error the stream goes to os.devnull."""
     stream = getattr(sys, stream_name)
     try:
         tqdm.write(text, file=stream)
         stream.flush()
     except OSError as error:
-        # Nothing more goes there; Python's own last flush must find a stream that takes it.
+        # Python flushes once more at exit, which must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error
     return None
 
 
 def to_one_line(text: str) -> str:
-    """In one line, without what would move a cursor or has no encoding."""
-    letters = " ".join(text.split())
-    escaped = (c if c.isprintable() else ascii(c)[1:-1] for c in letters)
-    return "".join(escaped)
+    """The text on one line, with control characters and other non-printable ones escaped."""
+    words = " ".join(text.split())
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
 
 
 class _ConsoleHandler(logging.Handler):
@@ -60,7 +63,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 class _LogFileHandler(logging.FileHandler):
-    """A log that cannot be written stops the run, as a checkpoint that cannot does."""
+    """A log file that cannot be written stops the run, like a checkpoint that cannot be written."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         with os_errors_refused(Path(self.baseFilename)):
@@ -68,26 +71,26 @@ class _LogFileHandler(logging.FileHandler):
 
 
 class _SafeTqdm(tqdm):
-    """A bar whose terminal may go away."""
+    """A progress bar whose terminal may be closed."""
 
     @staticmethod
-    def status_printer(file):
-        show = tqdm.status_printer(file)
+    def status_printer(file: Any) -> Callable[[str], None]:
+        print_status = tqdm.status_printer(file)
 
-        def show_if_it_can(words):
+        def print_if_possible(text: str) -> None:
             with suppress(OSError):
-                show(words)
+                print_status(text)
 
-        return show_if_it_can
+        return print_if_possible
 
 
-def open_log(path) -> None:
-    """Log to the terminal, and more (what took how long) to the end of the file `path`.
+def open_log(path: Path) -> None:
+    """Log to the terminal, and with more detail (such as timings) to the end of the file `path`.
 
-    Raises Refused where it cannot be written."""
+    Raises SystemRefusal if the file cannot be written."""
     for handler in log.handlers[:]:
         log.removeHandler(handler)
-        with suppress(OSError):  # what it could not write then it cannot now
+        with suppress(OSError):  # lines that it could not write before
             handler.close()
     with os_errors_refused(path):
         file = _LogFileHandler(path, encoding="utf-8")
@@ -104,27 +107,25 @@ def open_log(path) -> None:
 
 
 def _log_progress_forever() -> None:
-    """Where no bar is seen, a line a minute."""
+    """Where no progress bar is visible, log one line per PROGRESS_SECONDS."""
     while True:
         time.sleep(PROGRESS_SECONDS)
-        for words in _active_stages[-1:]:
-            with suppress(
-                SystemRefusal
-            ):  # the next checkpoint will say so, where it can stop the run
-                log.info(words())
+        for progress_text in _active_stages[-1:]:
+            with suppress(SystemRefusal):  # cannot stop the run from here; the next checkpoint can
+                log.info(progress_text())
 
 
 class StageProgress:
-    """A stage, for who watches: `with Stage("cycle 1: select"):`."""
+    """A stage of a run that progress lines name: `with StageProgress("cycle 1: select"):`."""
 
     def __init__(self, stage: str):
         self.stage, self.start_time = stage, time.monotonic()
 
-    def __enter__(self):
+    def __enter__(self) -> "StageProgress":
         _active_stages.append(self.progress_text)
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         _active_stages.remove(self.progress_text)
 
     def progress_text(self) -> str:
@@ -133,77 +134,76 @@ class StageProgress:
 
 
 class EpochProgressBar(StageProgress):
-    """A stage of so many epochs; a progress bar where there is a terminal.
+    """A stage that consists of epochs, with a progress bar on a terminal.
 
-    `with Bar(range(3, 10), "cycle 1: train") as shown: for epoch in shown: ...`"""
+    `with EpochProgressBar(range(3, 10), "cycle 1: train") as bar: for epoch in bar: ...`"""
 
     def __init__(self, epochs: range, stage: str):
         super().__init__(stage)
         self.epochs, self.epochs_done, self.postfix = epochs, 0, ""
         self.bar = _SafeTqdm(epochs, desc=stage, leave=False, disable=None)
 
-    def __iter__(self):
+    def __enter__(self) -> "EpochProgressBar":
+        super().__enter__()
+        return self
+
+    def __iter__(self) -> Iterator[int]:
         for epoch in self.bar:
             yield epoch
             self.epochs_done += 1
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         self.bar.close()
 
-    def set_postfix_str(self, words: str) -> None:
-        """What the last epoch gave."""
-        self.postfix = words
-        self.bar.set_postfix_str(words)
+    def set_postfix_str(self, text: str) -> None:
+        """Show the result of the last epoch."""
+        self.postfix = text
+        self.bar.set_postfix_str(text)
 
     def progress_text(self) -> str:
-        """Stage, epoch, what the last one gave, time left."""
-        spent, left = time.monotonic() - self.start_time, len(self.epochs) - self.epochs_done
+        """Stage, epoch, result of the last epoch, remaining time."""
+        elapsed, remaining = time.monotonic() - self.start_time, len(self.epochs) - self.epochs_done
         epoch = min(self.epochs.start + self.epochs_done + 1, self.epochs.stop)
-        line = f"{self.stage}, epoch {epoch} of {self.epochs.stop}"
-        line += f", {self.postfix}" if self.postfix else ""
-        return line + (
-            f", about {format_duration(spent / self.epochs_done * left)} left"
-            if self.epochs_done
-            else ""
-        )
+        text = f"{self.stage}, epoch {epoch} of {self.epochs.stop}"
+        if self.postfix:
+            text += f", {self.postfix}"
+        if self.epochs_done:
+            text += f", about {format_duration(elapsed / self.epochs_done * remaining)} left"
+        return text
 
 
 class DownloadProgressBar:
-    """A file that arrives: a progress bar, and without a terminal a line a minute.
+    """The download of a file: a progress bar, or one line per minute without a terminal.
 
-    `with Arrival("name", begun=0, size=100) as shown: shown.more(30)`, all in bytes."""
+    `with DownloadProgressBar("name", initial_bytes=0, total_bytes=100) as bar: bar.update(30)`"""
 
     def __init__(self, name: str, initial_bytes: int, total_bytes: int):
-        self.name, self.bytes_done, self.total_bytes, self.last_report_time = (
-            name,
-            initial_bytes,
-            total_bytes,
-            time.monotonic(),
-        )
-        units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
-        shown = {"desc": name, "initial": initial_bytes, "total": total_bytes, **units}
-        self.bar = _SafeTqdm(**shown, leave=False, disable=None)
+        self.name, self.bytes_done, self.total_bytes = name, initial_bytes, total_bytes
+        self.last_report_time = time.monotonic()
+        self.bar = _SafeTqdm(
+            desc=name, initial=initial_bytes, total=total_bytes,
+            unit="B", unit_scale=True, unit_divisor=1024, leave=False, disable=None,
+        )  # fmt: skip
 
-    def __enter__(self):
+    def __enter__(self) -> "DownloadProgressBar":
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.bar.close()
 
     def update(self, count: int) -> None:
-        """So many bytes more are here."""
+        """`count` more bytes have arrived."""
         self.bytes_done += count
         self.bar.update(count)
         if self.bar.disable and time.monotonic() - self.last_report_time > PROGRESS_SECONDS:
             self.last_report_time = time.monotonic()
-            print_line(
-                f"{self.name}: {100 * self.bytes_done // self.total_bytes} % of {self.total_bytes / 2**20:.1f} MiB"
-            )
+            percent, size = 100 * self.bytes_done // self.total_bytes, self.total_bytes / 2**20
+            print_line(f"{self.name}: {percent} % of {size:.1f} MiB")
 
 
 def format_duration(seconds: float) -> str:
-    """In the unit in which people would say it."""
+    """Seconds, minutes or hours, such as "89 s", "1.5 min" or "2.0 h"."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"

@@ -1,11 +1,11 @@
-"""Diffusion on the graph: the solve behind label propagation and jLP.
+"""Diffusion on a graph: the linear system of label propagation and jLP.
 
 Source: Zhou et al., NIPS 2003; Iscen et al., CVPR 2019, section 4: (I − αW) Z = Y.
 I − αW is symmetric with eigenvalues in [1−α, 1+α], so conjugate gradient solves it.  All columns
 search in the space that they span together (block conjugate gradient; O'Leary, Linear Algebra
-Appl. 29, 1980): one sparse product an iteration, and half the iterations of a column alone.  The
-residuals are kept as an orthonormal basis and coordinates (Dubrulle, ETNA 12, 2001), so that
-columns that become dependent leave the basis instead of dividing by zero.
+Appl. 29, 1980): one sparse product per iteration, and half as many iterations as for one column.
+The residuals are stored as an orthonormal basis and coordinates (Dubrulle, ETNA 12, 2001), so that
+columns that become linearly dependent leave the basis instead of causing a division by zero.
 
     W (N, N)   normalised affinity      Y (N, C)  right-hand sides
     Z (N, C)   solution                 Q T       residuals: Q (N, r) orthonormal, T (r, C)
@@ -13,30 +13,31 @@ columns that become dependent leave the basis instead of dividing by zero.
 
 import warnings
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse
+from numpy.typing import ArrayLike
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from utils.arrays import as_numpy
 from utils.errors import UserError
 from utils.torch_faiss import torch
 
-MAX_BLOCK_COLUMNS = 32  # columns solved together; wider blocks fall out of the cache
-MIN_IMAGES_TO_REORDER = (
-    20_000  # images from which a product gains more from locality than reordering costs
-)
-RELATIVE_TOLERANCE = (
-    1e-4  # beside the largest entry: far above the traces, 2e-6, that columns leave in others
-)
-RANK_TOLERANCE = 3e-7  # of a unit column: what float32 cannot tell from zero
+MAX_BLOCK_COLUMNS = 32  # solved together; wider blocks do not fit into the cache
+MIN_IMAGES_TO_REORDER = 20_000  # from here on reordering costs less time than it saves
+# Relative to a column's largest entry; columns solved together leave only 2e-6 in each other.
+RELATIVE_TOLERANCE = 1e-4
+RANK_TOLERANCE = 3e-7  # length, next to columns of length one, that float32 rounds to zero
+
+Graph: TypeAlias = scipy.sparse.csr_matrix | torch.Tensor  # (N, N), torch in CSR layout
 
 
 class NotConverged(UserError):
-    """Conjugate gradient ran out of iterations: α is too near one for float32."""
+    """Conjugate gradient did not converge: α is too close to one for float32."""
 
     def __init__(self, alpha: float, iterations: int, T: torch.Tensor, tol: float):
-        """T (r, C): the residuals' coordinates, beside right-hand sides of length one."""
+        """T: (r, C) coordinates of the residuals, for right-hand sides of length one."""
         residuals = T.square().sum(dim=0).sqrt().nan_to_num(torch.inf)
         super().__init__(
             f"the diffusion with alpha {alpha} did not converge: {int((residuals > tol).sum())} "
@@ -45,32 +46,41 @@ class NotConverged(UserError):
         )
 
 
-def diffuse(W, Y, alpha: float = 0.99, *, tol: float = 1e-6, max_iter: int = 1000):
+def diffuse(
+    W: Graph,
+    Y: ArrayLike | torch.Tensor,
+    alpha: float = 0.99,
+    *,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+) -> np.ndarray | torch.Tensor:
     """Solve (I − αW) Z = Y.
 
-    W: (N, N) scipy sparse or torch CSR, symmetric, spectral radius <= 1; Y: (N, C) or (N,) -> Z,
-    Y's shape, float32, a numpy array, or on W's device where W is a torch tensor.  Every residual
-    ends below `tol` times its right-hand side, but for what float32 rounds; a zero column gives
-    zeros.  Raises ValueError for an alpha outside [0, 1) or shapes that do not fit, NotConverged
-    after `max_iter` iterations."""
+    W: (N, N) scipy sparse or torch CSR, symmetric, spectral radius <= 1.
+    Y: (N, C) or (N,).
+    tol: largest norm of a residual, relative to its right-hand side, up to rounding in float32.
+    -> Z, shaped as Y, float32: a torch tensor on W's device if W is one, else a numpy array.  A
+    zero column gives zeros.
+    Raises ValueError for an alpha outside [0, 1) or shapes that do not fit, NotConverged after
+    `max_iter` iterations."""
     return prepare_diffusion(W, alpha).solve(Y, tol=tol, max_iter=max_iter)
 
 
-def prepare_diffusion(W, alpha: float) -> "DiffusionSolver":
-    """The system of W, made ready once for a graph that lasts: one to which nobody can write, as
-    utils.graph.affinity gives it for features that last."""
+def prepare_diffusion(W: Graph, alpha: float) -> "DiffusionSolver":
+    """The solver for W.  It is stored with a graph that cannot be written to, which
+    utils.graph.affinity returns for features that do not change during a run."""
     if isinstance(W, torch.Tensor) or W.data.flags.writeable:
         return DiffusionSolver(W, alpha)
-    made = vars(W).setdefault("systems", {})  # lives as long as W
-    if alpha not in made:
-        made[alpha] = DiffusionSolver(W, alpha)
-    return made[alpha]
+    solvers = vars(W).setdefault("systems", {})  # live as long as W
+    if alpha not in solvers:
+        solvers[alpha] = DiffusionSolver(W, alpha)
+    return solvers[alpha]
 
 
 class DiffusionSolver:
-    """The system I − αW made ready once for many solves; the arguments are those of `diffuse`."""
+    """The system I − αW, prepared once for many solves.  Arguments as in `diffuse`."""
 
-    def __init__(self, W, alpha: float = 0.99):
+    def __init__(self, W: Graph, alpha: float = 0.99):
         if not 0 <= alpha < 1:
             raise ValueError(f"alpha must be in [0, 1), not {alpha}")
         self.alpha, self.shape, self.row_order = alpha, tuple(W.shape), None
@@ -80,15 +90,17 @@ class DiffusionSolver:
             return
         W = scipy.sparse.csr_matrix(W)
         if len(W.indptr) > MIN_IMAGES_TO_REORDER:
-            # Neighbours get neighbouring rows, so that a product finds them in the cache.
+            # Neighbours get nearby rows, so that a product finds them in the cache.
             order = reverse_cuthill_mckee(W, symmetric_mode=True)
             W = W[order]
             W.indices = np.argsort(order).astype(np.int32)[W.indices]
             self.row_order = torch.from_numpy(order.astype(np.int64))
         self.W = as_torch_csr(W)
 
-    def solve(self, Y, *, tol: float = 1e-6, max_iter: int = 1000):
-        """Z (N, C) or (N,) for Y of that shape."""
+    def solve(
+        self, Y: ArrayLike | torch.Tensor, *, tol: float = 1e-6, max_iter: int = 1000
+    ) -> np.ndarray | torch.Tensor:
+        """Z, shaped as Y: (N, C) or (N,); a torch tensor if W is one, else a numpy array."""
         if self.on_device:
             y = torch.as_tensor(Y, dtype=torch.float32, device=self.W.device)
         else:
@@ -104,20 +116,22 @@ class DiffusionSolver:
         ]
         solution = self.zero_unreached_components(torch.cat(blocks, dim=1), columns)
         if self.row_order is not None:
-            placed = torch.empty_like(solution)
-            placed[self.row_order] = solution
-            solution = placed
+            in_original_order = torch.empty_like(solution)
+            in_original_order[self.row_order] = solution
+            solution = in_original_order
         solution = solution.reshape(y.shape)
         return solution if self.on_device else solution.numpy()
 
     def zero_unreached_components(
         self, solution: torch.Tensor, sides: torch.Tensor
     ) -> torch.Tensor:
-        """Zero in the components that a column's right-hand side does not touch, where columns
-        solved together leave traces of each other's rounding.  (N, C), (N, C) -> (N, C)"""
+        """Set a column to zero in the connected components where its right-hand side is zero.
+        Columns solved together leave rounding errors of each other there.
+
+        (N, C), (N, C) -> (N, C)"""
         largest = torch.linalg.vector_norm(solution, ord=torch.inf, dim=0)
         if (solution.abs().amin(dim=0) >= RELATIVE_TOLERANCE * largest).all():
-            return solution  # every column reaches everything
+            return solution  # every column reaches every image
         touched = solution.new_zeros(int(self.component_ids.max()) + 1, solution.shape[1])
         touched.index_add_(0, self.component_ids, (sides != 0).float())
         return solution * (touched > 0)[self.component_ids]
@@ -125,20 +139,21 @@ class DiffusionSolver:
     @cached_property
     def component_ids(self) -> torch.Tensor:
         """The connected component of every row of self.W: (N,) int64."""
-        # W is symmetric: its strong components are the connected ones, found without W transposed.
+        # W is symmetric, so its strong components are its connected components; scipy finds them
+        # without transposing W.
         graph = as_scipy_csr(self.W)
         _, component = connected_components(graph, directed=True, connection="strong")
         return torch.from_numpy(component.astype(np.int64)).to(self.W.device)
 
 
 def as_scipy_csr(W: torch.Tensor) -> scipy.sparse.csr_matrix:
-    """torch CSR, on any device, to scipy CSR."""
+    """From torch CSR on any device to scipy CSR."""
     parts = (W.values(), W.col_indices(), W.crow_indices())
     return scipy.sparse.csr_matrix(tuple(as_numpy(part) for part in parts), shape=tuple(W.shape))
 
 
 def as_torch_csr(W: scipy.sparse.csr_matrix) -> torch.Tensor:
-    """scipy CSR to torch CSR with int32 indices, several times faster per product than scipy's."""
+    """From scipy CSR to torch CSR with int32 indices, whose products are several times as fast."""
     return make_torch_csr(
         torch.from_numpy(W.indptr.astype(np.int32)),
         torch.from_numpy(W.indices.astype(np.int32)),
@@ -147,22 +162,26 @@ def as_torch_csr(W: scipy.sparse.csr_matrix) -> torch.Tensor:
     )
 
 
-def make_torch_csr(starts, indices, values, shape) -> torch.Tensor:
-    """A torch CSR tensor from parts that are known to fit."""
+def make_torch_csr(
+    starts: torch.Tensor, indices: torch.Tensor, values: torch.Tensor, shape: tuple[int, ...]
+) -> torch.Tensor:
+    """A torch CSR tensor from its parts, which are not checked."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(starts, indices, values, size=shape, check_invariants=False)
 
 
-def conjugate_gradient(W, B, alpha: float, tol: float, max_iter: int) -> torch.Tensor:
-    """One block of columns: torch CSR W (N, N), B (N, c) float32 -> (N, c).
+def conjugate_gradient(
+    W: torch.Tensor, B: torch.Tensor, alpha: float, tol: float, max_iter: int
+) -> torch.Tensor:
+    """Solve for one block of columns: torch CSR W (N, N), B (N, c) float32 -> (N, c).
 
-    Vectors are float32, what is as small as the block float64."""
+    Matrices with N rows are float32, small ones of (c, c) float64."""
     norms = torch.linalg.vector_norm(B, dim=0, dtype=torch.float64)
     Q, T = orthonormalize(B / torch.where(norms > 0, norms, 1).float())
     P, Z = Q, torch.zeros_like(B)
     for iteration in range(max_iter + 1):
-        if (T.square().sum(dim=0) <= tol**2).all():  # what is no number is not below either
+        if (T.square().sum(dim=0) <= tol**2).all():  # NaN is not below
             return Z * norms.float()
         product = torch.addmm(P, W, P, alpha=-alpha)  # (I − αW) P
         step, singular = torch.linalg.inv_ex((P.T @ product).double())  # (r, r)
@@ -176,14 +195,15 @@ def conjugate_gradient(W, B, alpha: float, tol: float, max_iter: int) -> torch.T
 
 
 def orthonormalize(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """S = Q T with orthonormal Q: (N, c) -> (N, r) float32 and (r, c) float64, r the rank of S
-    beside columns of length one."""
+    """S = Q T with orthonormal Q: (N, c) -> (N, r) float32 and (r, c) float64.
+
+    r is the numerical rank of S: directions shorter than RANK_TOLERANCE are dropped."""
     exact = S.double()
     squares, directions = torch.linalg.eigh(exact.T @ exact)
-    kept = ~(squares <= RANK_TOLERANCE**2)  # what is no number is kept, to be seen
+    kept = ~(squares <= RANK_TOLERANCE**2)  # keeps NaN, so that the caller notices it
     lengths, directions = squares[kept].sqrt(), directions[:, kept]
     Q, T = S @ (directions / lengths).float(), lengths[:, None] * directions.T
-    if len(T) and lengths[0] < 1e-3 * lengths[-1]:  # a short direction is rounded: once more
-        Q, again = orthonormalize(Q)
-        T = again @ T
+    if len(T) and lengths[0] < 1e-3 * lengths[-1]:  # short directions are inexact: repeat
+        Q, correction = orthonormalize(Q)
+        T = correction @ T
     return Q, T

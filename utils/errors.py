@@ -2,18 +2,18 @@
 
 
 class UserError(Exception):
-    """Bad input, told to the user in one line (an argument a line), never as a traceback."""
+    """Bad input, reported in one line per argument of the exception, never as a traceback."""
 
     exit_code = 2  # of the process
 
 
 class SystemRefusal(UserError):
-    """What the system refuses: a full disk, a read-only folder, a file that cannot be read."""
+    """The system refuses something: a full disk, a read-only folder, an unreadable file."""
 
     exit_code = 1
 
 
 class WaitingForLabels(Exception):
-    """No error: the run waits for a person, and one line says for what."""
+    """Not an error: the run stops until a person has labeled images; one line says which."""
 
-    exit_code = 3  # of the process
+    exit_code = 3

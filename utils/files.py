@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what the system says when they cannot be."""
+"""Files that are written completely or not at all, and errors of the system in one line."""
 
 import csv
 import errno
@@ -9,52 +9,58 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from utils.errors import SystemRefusal
 from utils.signals import defer_signals
 
-# Of a write that was killed.
+# Temporary files of `write_atomically` that a kill has left behind.
 LEFTOVER_PATTERN = re.compile(r"\.(.+\.(?:pt|csv|json)|queries\.html|classes\.txt)\.[a-z0-9_]{8}")
 
 
 def write_atomically(path: Path, content: bytes, previous: Path | None = None) -> None:
-    """Write beside the target and rename: a kill at any moment leaves the old file or the new.
+    """Write beside the target and rename: a kill at any moment leaves the old or the new file.
 
-    older: where the file that is replaced goes, so that at every moment two are there.  Raises
-    Refused where the system does."""
+    previous: where the replaced file is kept, so that two versions exist at every moment.
+    Raises SystemRefusal if the system refuses the write."""
     with os_errors_refused(path), defer_signals():
         make_folder(path.parent)
         with temporary_beside(path, content) as temporary:
             replaced = _link_or_move_aside(path, previous) if previous and path.exists() else None
             os.replace(temporary, path)
-            if replaced:
+            if previous and replaced:
                 os.replace(replaced, previous)
 
 
 def _link_or_move_aside(path: Path, previous: Path) -> Path | None:
-    """A leftover's name for what is at `path`.  Where the file system has no hard links it goes to
-    `older` at once, and a kill before the next rename leaves the newest under a leftover's name."""
-    second = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    """Give the file at `path` a second, temporary name, and return that.
+
+    Without hard links the file is renamed to `previous` at once, and None is returned; a kill
+    before the next rename then leaves the newest version under its temporary name only."""
+    second_name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        os.link(path, second)
+        os.link(path, second_name)
     except OSError:
         os.replace(path, previous)
         return None
-    return second
+    return second_name
 
 
 @contextmanager
-def temporary_beside(path: Path, content: bytes):
-    """A whole file beside the target, for it to be renamed; -> its name.  Raises OSError."""
+def temporary_beside(path: Path, content: bytes) -> Iterator[str]:
+    """The name of a complete temporary file beside the target, to be renamed within the block.
+
+    Raises OSError."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would shut a group out of a shared folder
+        os.chmod(temporary, 0o644)  # with mkstemp's 0600 others could not read a shared folder
         yield temporary
     finally:
         with suppress(FileNotFoundError):
@@ -62,32 +68,32 @@ def temporary_beside(path: Path, content: bytes):
 
 
 def make_folder(folder: Path) -> list[Path]:
-    """Make a folder and what is missing above it, all or nothing; -> those made, innermost first.
+    """Create a folder and its missing parents; returns the new folders, innermost first.
 
-    Raises OSError."""
-    made = []
+    Raises OSError, after removing what it created."""
+    created: list[Path] = []
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
-            made.insert(0, path)
+            created.insert(0, path)
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     except OSError:
-        remove_empty_folders(made)
+        remove_empty_folders(created)
         raise
-    return made
+    return created
 
 
-def remove_empty_folders(folders: list[Path]) -> None:
-    """Remove these folders, innermost first, as far as they are empty."""
+def remove_empty_folders(folders: Iterable[Path]) -> None:
+    """Remove these folders in order, innermost first, until one is not empty."""
     with suppress(OSError):
         for path in folders:
             path.rmdir()
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writes left.  The folder must be held (utils.lease)."""
+    """Remove the temporary files of killed writes.  The caller must hold the folder's lease."""
     for path in folder.iterdir():
         if LEFTOVER_PATTERN.fullmatch(path.name):
             with suppress(OSError):
@@ -95,18 +101,19 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def os_errors_refused(path: Path, action: str = "written"):
-    """An OSError within becomes Refused: the path, what is wrong, and the space left."""
+def os_errors_refused(path: Path, action: str = "written") -> Iterator[None]:
+    """An OSError within the block becomes a SystemRefusal, which names the path, the reason and,
+    for a write, the space left."""
     try:
         yield
     except OSError as error:
-        why = error.strerror or str(error)
-        room = f" ({space_left(path)} left)" if action == "written" else ""
-        raise SystemRefusal(f"{path} cannot be {action}: {why}{room}") from None
+        reason = error.strerror or str(error)
+        space = f" ({space_left(path)} left)" if action == "written" else ""
+        raise SystemRefusal(f"{path} cannot be {action}: {reason}{space}") from None
 
 
 def space_left(path: Path) -> str:
-    """What is free where a file is or would be."""
+    """Free space of the file system of a path, which need not exist, in words."""
     for place in (path, *path.absolute().parents):
         with suppress(OSError):
             free = shutil.disk_usage(place).free
@@ -114,18 +121,18 @@ def space_left(path: Path) -> str:
     return "unknown space"
 
 
-def json_bytes(content: dict) -> bytes:
-    """JSON as people read it."""
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """JSON with sorted keys and indentation."""
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
-def render_csv(header: tuple[str, ...], rows: list[dict]) -> str:
-    """CSV text; a row that lacks a column or has another is a ValueError, a None an empty cell."""
+def render_csv(header: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> str:
+    """CSV text; None becomes an empty cell.  Raises ValueError for a row with other columns."""
     text = io.StringIO()
     writer = csv.DictWriter(text, header, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         if set(row) != set(header):
-            raise ValueError(f"columns {sorted(row)} instead of {sorted(header)}")
+            raise ValueError(f"a row has the columns {sorted(row)} instead of {sorted(header)}")
         writer.writerow(row)
     return text.getvalue()

@@ -1,42 +1,47 @@
-"""Fingerprints of arrays and of files, to tell whether data have changed."""
+"""Fingerprints of arrays and of files, to detect that data have changed."""
 
 import hashlib
 import json
+import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-ROWS_PER_CHUNK = 4096  # read together of what stays in a file
-MAX_LISTED_FILES = 100  # files that are told one by one
+ROWS_PER_CHUNK = 4096  # of an array in a file
+MAX_LISTED_FILES = 100
 
 
-def array_digest(*arrays) -> str:
-    """A name for the contents of arrays: types, shapes and values.
+def array_digest(*arrays: Any) -> str:
+    """16 hexadecimal digits that depend on the types, shapes and values of arrays.
 
-    An array that stays in a file gives its rows by `split`, as data.memmap.Mapped does."""
-    found = hashlib.sha256()
+    arrays: numpy arrays, or arrays in a file that yield their rows in chunks by `split`
+    (data.memmap)."""
+    digest = hashlib.sha256()
     for array in arrays:
-        found.update(f"{array.dtype.str}{array.shape}".encode())
-        for part in array.split(ROWS_PER_CHUNK) if hasattr(array, "split") else [array]:
-            part = np.ascontiguousarray(part)
-            found.update(part.data if part.size else b"")
-    return found.hexdigest()[:16]
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        for chunk in array.split(ROWS_PER_CHUNK) if hasattr(array, "split") else [array]:
+            chunk = np.ascontiguousarray(chunk)
+            digest.update(chunk.data if chunk.size else b"")
+    return digest.hexdigest()[:16]
 
 
-def file_stats(paths) -> dict:
-    """What is told of files without reading them: absolute path -> `stamp`; of more than MANY
-    together a digest of all."""
-    found = {str(Path(path).absolute()): size_and_mtime(path) for path in paths}
-    if len(found) <= MAX_LISTED_FILES:
-        return found
-    whole = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
-    return {f"{len(found)} files": whole}
+def file_stats(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
+    """What is known of files without reading them: absolute path -> `size_and_mtime`.
+
+    More than MAX_LISTED_FILES are replaced by one digest of all."""
+    stats = {str(Path(path).absolute()): size_and_mtime(path) for path in paths}
+    if len(stats) <= MAX_LISTED_FILES:
+        return stats
+    digest = hashlib.sha256(json.dumps(stats, sort_keys=True).encode()).hexdigest()
+    return {f"{len(stats)} files": digest}
 
 
-def size_and_mtime(path) -> list[int] | None:
-    """Size in bytes and time in nanoseconds of a file; None where there is none."""
+def size_and_mtime(path: str | os.PathLike[str]) -> list[int] | None:
+    """Size in bytes and modification time in nanoseconds; None if there is no such file."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]

@@ -40,9 +40,7 @@ from utils.processes import host_info, is_process_alive, process_start_time
 LEASE_FOLDER = ".lease"
 RENEWAL_SECONDS = 15.0  # between two renewals
 EXPIRY_SECONDS = 120.0  # from the last renewal until another host may take over
-IN_USE_PHRASE = (
-    "is in use by"  # in the message of FolderInUse; sweeps recognise it in a run's output
-)
+IN_USE_PHRASE = "is in use by"  # of FolderInUse; sweeps search for it in the output of a run
 POLL_SECONDS = 1.0  # between two attempts of a process that waits
 # Errors of a rename to a number that is taken; ENOENT: another process removed our temporary lease.
 NUMBER_TAKEN_ERRNOS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)

@@ -1,7 +1,9 @@
-"""torch and faiss, imported in this order and only here, so that both share one OpenMP runtime."""
+"""Imports torch and faiss in this order, and is the only module that imports faiss, so that both
+share one OpenMP runtime."""
 
 import functools  # noqa: I001  torch before faiss, which then uses torch's OpenMP settings
 import importlib
+from typing import Any
 
 import torch
 import faiss
@@ -10,10 +12,10 @@ __all__ = ["faiss", "gpu_resources", "torch"]
 
 
 @functools.cache
-def gpu_resources(device: int):
-    """faiss's streams and scratch memory on the GPU of this number, made once a process and not at
-    every search; the memory, faiss's default of up to 1.5 GiB, is kept to the process's end.
+def gpu_resources(device: int) -> Any:
+    """faiss.StandardGpuResources (streams and scratch memory) of a GPU, created once per process.
 
-    faiss takes torch tensors from then on.  Never run on a GPU."""
+    The memory, by default up to 1.5 GiB, is kept until the process ends.  From then on faiss
+    accepts torch tensors.  Never run on a GPU."""
     importlib.import_module("faiss.contrib.torch_utils")
     return faiss.StandardGpuResources()

@@ -9,82 +9,97 @@ Source: Iscen et al., "Label propagation for deep semi-supervised learning", CVP
                (Zelnik-Manor & Perona, "Self-tuning spectral clustering", NIPS 2004)
     W  (N, N)  D^-1/2 (A + Aᵀ) D^-1/2, zero diagonal, D the row sums of A + Aᵀ
 
-Several views of the same images give one graph: each A is divided by the sum of its entries and
-multiplied by the view's weight, and their sum is the A of the images.
+Several views (sets of features) of the same images give one graph: each A is divided by the sum of
+its entries and multiplied by the view's weight, and the sum of these is the A of the graph.
 """
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import add
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse
+from numpy.typing import ArrayLike
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from utils.arrays import as_numpy, as_read_only, l2_normalize
+from utils.diffusion import Graph
 from utils.graph.device_graph import EPSILON, affinity_on_device, as_graph_views, view_scales
 from utils.graph.nearest_neighbors import search_neighbors
 from utils.torch_faiss import torch
 
 KERNELS = ("cosine", "gaussian")
-_GRAPH_CACHE = WeakTensorKeyDictionary()  # graphs by tensor, as long as that lives
 MIN_AUTO_K, MAX_AUTO_K, IMAGES_PER_NEIGHBOR = 5, 50, 1000  # of k = "auto"
+_GRAPH_CACHE = WeakTensorKeyDictionary()  # tensor -> its graphs, as long as the tensor lives
+
+Features: TypeAlias = ArrayLike | torch.Tensor  # (N, d)
+Edges: TypeAlias = tuple[np.ndarray, np.ndarray]  # entries of A (N, k), their columns (N, k)
 
 
-def knn(features, k: int, search: str = "exact") -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest neighbours by inner product, each image's own row left out.
+def knn(features: Features, k: int, search: str = "exact") -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest neighbours of each image by inner product, without the image itself.
 
-    features: (N, d) -> similarities (N, k) float32, descending, and neighbors (N, k) int64; search:
-    "exact", "approx", or "auto", which is exact up to 100,000 images.  The image is left out by
-    identity, so that its exact duplicates stay.  Raises ValueError unless 1 <= k < N and the
-    features are a finite matrix."""
+    features: (N, d).
+    search: "exact", "approx", or "auto", which is exact up to 100,000 images.
+    -> similarities (N, k) float32, descending, and neighbors (N, k) int64.
+
+    The image is left out by its index, so its exact duplicates remain.  Raises ValueError unless
+    1 <= k < N and the features are a finite matrix."""
     x = as_numpy(features, np.float32)  # (N, d)
     if x.ndim != 2 or not np.isfinite(x).all():
         raise ValueError("features must be a finite (N, d) matrix")
     if not 1 <= k < len(x):
         raise ValueError(f"k must be between 1 and N-1 = {len(x) - 1}, not {k}")
     similarities, neighbors = search_neighbors(x, k + 1, search)  # (N, k+1)
-    own = neighbors == np.arange(len(x))[:, None]
-    if own[:, 0].all():  # the usual case, without a duplicate
+    is_self = neighbors == np.arange(len(x))[:, None]
+    if is_self[:, 0].all():  # the usual case, without duplicates
         return np.ascontiguousarray(similarities[:, 1:]), np.ascontiguousarray(neighbors[:, 1:])
-    # Where duplicates have pushed the image out of its own list, the last entry goes instead.
-    dropped = np.where(own.any(axis=1), own.argmax(axis=1), k)
+    # If duplicates have displaced the image from its own list, drop the last entry instead.
+    dropped = np.where(is_self.any(axis=1), is_self.argmax(axis=1), k)
     kept = np.arange(k + 1) != dropped[:, None]
     return similarities[kept].reshape(-1, k), neighbors[kept].reshape(-1, k)
 
 
 def affinity(
-    features, k: int | str = 50, gamma: float = 3, search: str = "exact", kernel: str = "cosine",
+    features: Features | Sequence[Features],
+    k: int | str = 50,
+    gamma: float = 3,
+    search: str = "exact",
+    kernel: str = "cosine",
     weights: Sequence[float] | None = None,
-) -> scipy.sparse.csr_matrix:  # fmt: skip
+) -> Graph:
     """The symmetric normalised affinity W of the module docstring.
 
-    features: (N, d), made unit length here, or a sequence of such views -> CSR (N, N) float32;
-    search: as in `knn`; kernel: of KERNELS; weights: of the views, all one unless given.  An
-    isolated row stays zero.  k is cut to N-1, where the graph is complete; "auto" is `neighbors_of`
-    N.  Features on a GPU stay there: the search is exact and W a torch CSR tensor."""
+    features: (N, d), scaled to unit length here, or a list or tuple of such views.
+    k: reduced to N-1 for fewer images, where the graph is complete; "auto": `auto_k` of N.
+    search: as in `knn`.
+    kernel: one of KERNELS.
+    weights: of the views; default all 1.
+    -> (N, N) scipy CSR float32; an image without neighbours has a zero row.  Features on a GPU stay
+    there: the search is exact, and W is a torch CSR tensor."""
     views = as_graph_views(features)
     n = len(views[0])
-    k = min(auto_k(n) if k == "auto" else k, n - 1)
+    num_neighbors = min(auto_k(n) if k == "auto" else int(k), n - 1)
     if isinstance(views[0], torch.Tensor) and views[0].is_cuda:
-        return affinity_on_device(views, k, gamma, kernel, weights)
-    how = (k, gamma, search, kernel)
+        return affinity_on_device(views, num_neighbors, gamma, kernel, weights)
+    settings = (num_neighbors, gamma, search, kernel)
+
+    def make_graph() -> scipy.sparse.csr_matrix:
+        return normalize_affinity([affinity_edges(views[0], *settings)], n, num_neighbors)
+
     if len(views) == 1:
-        return _get_or_make(
-            views[0],
-            "W",
-            *how,
-            make=lambda: normalize_affinity([affinity_edges(views[0], *how)], n, k),
-        )
-    edges = [_get_or_make(x, "A", *how, make=lambda x=x: affinity_edges(x, *how)) for x in views]
-    factors = view_scales([a.sum(dtype=np.float64) for a, _ in edges], weights)
-    return normalize_affinity(
-        [(a * f, at) for (a, at), f in zip(edges, factors, strict=True)], n, k
-    )
+        return _get_or_make(views[0], "W", *settings, make=make_graph)
+    edges = [
+        _get_or_make(x, "A", *settings, make=partial(affinity_edges, x, *settings)) for x in views
+    ]
+    scales = view_scales([entries.sum(dtype=np.float64) for entries, _ in edges], weights)
+    scaled = [(a * scale, columns) for (a, columns), scale in zip(edges, scales, strict=True)]
+    return normalize_affinity(scaled, n, num_neighbors)
 
 
-def normalize_affinity(edges: list, n: int, k: int) -> scipy.sparse.csr_matrix:
-    """W of the sum of views, each the entries of its A and where they are, as of `edges_of`."""
+def normalize_affinity(edges: Sequence[Edges], n: int, k: int) -> scipy.sparse.csr_matrix:
+    """W of the sum of the views.  edges: of each view, as from `affinity_edges`."""
     # Row sums of A + Aᵀ; normalising A before the sum touches fewer entries than after it.
     degrees = np.zeros(n)
     for strengths, neighbors in edges:
@@ -104,41 +119,43 @@ def normalize_affinity(edges: list, n: int, k: int) -> scipy.sparse.csr_matrix:
     return w
 
 
-def _get_or_make(features, *key, make: Callable):
-    """What `make` makes of features, once for a tensor that is given again and again, as those are
-    that last for a whole run; and then nobody can write to it."""
+def _get_or_make(features: Features, *key: object, make: Callable[[], Any]) -> Any:
+    """The result of `make`, computed once for a tensor that is passed repeatedly, such as
+    pre-trained features during a run.  A stored result is read-only."""
     if not isinstance(features, torch.Tensor):
         return make()
     version = None if features.is_inference() else features._version
-    kept, key = _GRAPH_CACHE.setdefault(features, {}), (version, *key)
-    if key not in kept:
-        found = make()
-        if isinstance(found, tuple):
-            found = tuple(map(as_read_only, found))
+    results, key = _GRAPH_CACHE.setdefault(features, {}), (version, *key)
+    if key not in results:
+        result = make()
+        if isinstance(result, tuple):
+            result = tuple(map(as_read_only, result))
         else:
-            found.data.flags.writeable = False
-        kept[key] = found
-    return kept[key]
+            result.data.flags.writeable = False
+        results[key] = result
+    return results[key]
 
 
-def affinity_edges(features, k: int, gamma: float, search: str, kernel: str):
-    """A of one view: its entries (N, k) and where they are, the neighbours (N, k)."""
+def affinity_edges(features: Features, k: int, gamma: float, search: str, kernel: str) -> Edges:
+    """A of one view: its entries (N, k) and their columns, the neighbours (N, k)."""
     x = l2_normalize(as_numpy(features, np.float32))
     similarities, neighbors = knn(x, k, search)
     if kernel == "gaussian":
-        # Rows of zeros have no direction, and who is its own neighbour stands for one not found.
-        none = ~x.any(axis=1)
-        none = none[:, None] | none[neighbors] | (neighbors == np.arange(len(x))[:, None])
-        apart = np.maximum(2 - 2 * similarities, 0)  # squared
-        reach = np.maximum(np.sqrt(apart[:, -1]), EPSILON)  # σ
-        strengths = np.exp(-apart / (reach[:, None] * reach[neighbors]))
-        return np.where(none, np.float32(0), strengths), neighbors
+        # A zero row has no direction.  An image that is its own neighbour stands for a missing one.
+        is_zero = np.logical_not(x.any(axis=1))
+        own_rows = np.arange(len(x))[:, None]
+        no_edge = is_zero[:, None] | is_zero[neighbors] | (neighbors == own_rows)
+        squares = np.maximum(2 - 2 * similarities, 0)  # squared distances
+        sigma = np.maximum(np.sqrt(squares[:, -1]), EPSILON)
+        strengths = np.exp(-squares / (sigma[:, None] * sigma[neighbors]))
+        return np.where(no_edge, np.float32(0), strengths), neighbors
     with np.errstate(over="ignore"):
         strengths = np.maximum(similarities, 0) ** gamma  # (N, k)
-    strengths[np.isinf(strengths)] = 1  # a duplicate, whose similarity was rounded above one
+    strengths[np.isinf(strengths)] = 1  # duplicates whose similarity was rounded above one
     return strengths, neighbors
 
 
 def auto_k(images: int) -> int:
-    """k = "auto": the paper's 50 at its 50,000 images, fewer where a class has few."""
+    """k = "auto": the paper's 50 at its 50,000 images, and fewer for smaller data sets, in which a
+    class has fewer images."""
     return min(max(round(images / IMAGES_PER_NEIGHBOR), MIN_AUTO_K), MAX_AUTO_K)

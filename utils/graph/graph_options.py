@@ -17,8 +17,6 @@ from utils.options.converters import (
 from utils.options.option import Condition, OptionGroup, OptionValues, option
 
 GRAPH_SECTION = "graph (of label propagation and jLP)"
-
-
 VIEW_SOURCES = ("features", "pretrained_features", "pixels")  # what a graph can be built from
 ALL_GRAPH_NEEDS = (*VIEW_SOURCES, *(f"{view}_agreement" for view in VIEW_SOURCES))
 VIEW_WEIGHTINGS = ("equal", "agreement")
@@ -88,7 +86,7 @@ class GraphOptions(OptionGroup):
 
 
 def graph_needs(*, views: GraphViewOptions) -> tuple[str, ...]:
-    """What a graph of these views needs of the network, by name, for a component's `needs`."""
+    """Names of the inputs of a graph of these views, for a component's `needs`."""
     names = tuple(views.lp_views.split(","))
     weighted = views.lp_view_weights == "agreement" and len(names) > 1
     return names + tuple(f"{view}_agreement" for view in names if weighted)
@@ -97,14 +95,14 @@ def graph_needs(*, views: GraphViewOptions) -> tuple[str, ...]:
 def graph_inputs(outputs: dict[str, Any], views: GraphViewOptions) -> dict[str, Any]:
     """The keyword arguments `features` and `weights` of utils.graph.affinity.
 
-    outputs: what `graph_needs` names."""
+    outputs: the inputs that `graph_needs` names."""
     names = views.lp_views.split(",")
     weights = [float(outputs[name]) for view in names if (name := f"{view}_agreement") in outputs]
     return {"features": [outputs[view] for view in names], "weights": weights or None}
 
 
 def affinity_settings(graph: GraphOptions) -> dict[str, Any]:
-    """The keyword arguments of utils.graph.affinity that are options."""
+    """The other keyword arguments of utils.graph.affinity."""
     return {
         "k": graph.lp_k,
         "gamma": graph.lp_gamma,
