@@ -1,4 +1,4 @@
-"""Networks, all `model(x) -> (logits, features)`.  One row each in ARCHS."""
+"""Networks, all called as `model(x) -> (logits, features)`.  One entry each in ARCHS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from models.cnn import cifar_cnn, sized_cnn, small_cnn
 from models.identity import identity_backbone
 from models.layers.sobel import Sobel
 from models.mlp import HIDDEN_UNITS, mlp
-from models.network import Network, linear_head, weight_norm_head
+from models.network import HeadFactory, Network, linear_head, weight_norm_head
 from models.resnet import resnet18
 from utils.errors import UserError
 from utils.options.converters import make_number_type, one_of
@@ -20,22 +20,25 @@ from utils.options.schema import Registry
 
 @dataclass(frozen=True)
 class Arch(Component):
-    """A row of the registry."""
+    """A network architecture, an entry of ARCHS.
 
-    make_backbone: (
-        Callable  # in_channels, the row's options -> module that maps images to (B, features)
-    )
-    feature_dim: int | None  # None: as many as in_channels
-    make_head: Callable = linear_head
-    min_image_size: int = 1  # pixels a side that the backbone needs
-    takes_image_size: bool = (
-        False  # does the backbone also take the images' size, in pixels a side?
-    )
-    has_dropout: bool = False  # has the backbone layers of dropout?
-    takes_features: bool = (
-        False  # does the backbone take given features (B, in_channels) for images?
-    )
-    channels_last: bool = False  # the faster layout of the two on the CPU, as measured there
+    make_backbone: in_channels and the entry's option groups -> a module that maps images
+    (B, in_channels, H, W) to features (B, feature_dim).
+    feature_dim: None for as many as in_channels.
+    min_image_size: pixels per side that the backbone needs.
+    takes_image_size: whether make_backbone also takes `size`, the images' pixels per side.
+    has_dropout: whether the backbone contains dropout.
+    takes_features: whether the network takes feature vectors (B, in_channels) instead of images.
+    channels_last: whether this memory layout is the faster one on the CPU, as measured there."""
+
+    make_backbone: Callable[..., nn.Module]
+    feature_dim: int | None
+    make_head: HeadFactory = linear_head
+    min_image_size: int = 1
+    takes_image_size: bool = False
+    has_dropout: bool = False
+    takes_features: bool = False
+    channels_last: bool = False
 
 
 ARCHS = {
@@ -50,8 +53,8 @@ ARCHS = {
     "resnet18": Arch(resnet18, feature_dim=512, channels_last=True),
     "small_cnn": Arch(small_cnn, feature_dim=64, min_image_size=2),
     "sized_cnn": Arch(sized_cnn, feature_dim=64, takes_image_size=True, channels_last=True),
-    # Its weights start small beside features of length one: of ten labels, 50 epochs at a rate of
-    # 0.2 leave a loss of 1.4, at 2 of 0.07.
+    # On features of length one, weights have to grow far: with ten labels, 50 epochs at a learning
+    # rate of 0.2 end with a loss of 1.4, at a rate of 2 with 0.07.
     "linear": Arch(identity_backbone, feature_dim=None, takes_features=True, defaults={"lr": 2.0}),
     "mlp": Arch(mlp, feature_dim=HIDDEN_UNITS, takes_features=True),
 }
@@ -65,64 +68,74 @@ def create_model(
     unit_length: bool = True,
     sobel: bool = False,
     head_dropout: float = 0.0,
-    **options,
+    **groups: Any,
 ) -> Network:
     """A network with random weights from torch's default generator.
 
-    in_channels: of images, or how many numbers a vector has, for a network that takes these; size:
-    pixels a side, for a network that is built for it; `unit_length` makes the features unit
-    length before the head; `sobel` feeds the backbone image gradients instead of pixels;
-    `head_dropout` is the share of the features dropped before the head; options: the row's own.
-    Raises ValueError for an unknown network."""
+    arch: a key of ARCHS.
+    in_channels: channels of the images, or length of the feature vectors.
+    size: pixels per side, for an architecture that depends on it.
+    unit_length: whether features are scaled to unit length before the head.
+    sobel: whether the backbone receives image gradients instead of pixels.
+    head_dropout: share of the features that is dropped before the head.
+    groups: the option groups of the architecture, by parameter name.
+
+    Raises ValueError for an unknown architecture."""
     if arch not in ARCHS:
         raise ValueError(f"unknown network {arch!r}: one of {', '.join(ARCHS)}")
-    row = ARCHS[arch]
-    options |= {"size": size} if row.takes_image_size else {}
-    backbone = row.make_backbone(2 if sobel else in_channels, **options)
+    entry = ARCHS[arch]
+    groups |= {"size": size} if entry.takes_image_size else {}
+    backbone = entry.make_backbone(2 if sobel else in_channels, **groups)
     if sobel:
         backbone = nn.Sequential(Sobel(), backbone)
-    more = (unit_length, row.channels_last, head_dropout)
-    return Network(backbone, row.feature_dim or in_channels, row.make_head, num_classes, *more)
+    return Network(
+        backbone,
+        entry.feature_dim or in_channels,
+        entry.make_head,
+        num_classes,
+        unit_length=unit_length,
+        channels_last=entry.channels_last,
+        head_dropout=head_dropout,
+    )
 
 
 def require_dropout(options: OptionValues, requester: str) -> None:
-    """Raises UserError, for `who` needs it, where the network has no dropout."""
-    if not (ARCHS[options.arch].has_dropout or options.head_dropout):
-        alike = [
-            row
-            for row in ARCHS.values()
-            if row.takes_features == ARCHS[options.arch].takes_features
-        ]
-        having = ", ".join(
-            f"{name} (images from {row.min_image_size} pixels on)"
-            if row.min_image_size > 1
-            else name
-            for name, row in ARCHS.items()
-            if row in alike and row.has_dropout
-        )
-        raise UserError(
-            f"{requester} needs dropout, which --arch {options.arch} does not have: give its head one with "
-            f"--head-dropout{having and f', or use one of {having}'}"
-        )
+    """Raises UserError where the network has no dropout, which `requester` needs.
+
+    requester: a flag, for the message."""
+    entry = ARCHS[options.arch]
+    if entry.has_dropout or options.head_dropout:
+        return
+    alternatives = ", ".join(
+        f"{name} (for images of at least {other.min_image_size} pixels per side)"
+        if other.min_image_size > 1
+        else name
+        for name, other in ARCHS.items()
+        if other.takes_features == entry.takes_features and other.has_dropout
+    )
+    raise UserError(
+        f"{requester} needs dropout, which --arch {options.arch} does not have: add "
+        f"--head-dropout{alternatives and f', or use --arch {alternatives}'}"
+    )
 
 
 def require_input_kind(options: OptionValues, has_features: bool) -> None:
-    """Raises UserError where the network takes images and the data set has features (`vectors`), or
-    the reverse."""
+    """Raises UserError where the network takes images and the data set has features, or vice
+    versa."""
     if ARCHS[options.arch].takes_features != has_features:
-        fitting = ", ".join(
-            name for name, row in ARCHS.items() if row.takes_features == has_features
+        suitable = ", ".join(
+            name for name, entry in ARCHS.items() if entry.takes_features == has_features
         )
         takes, has = ("images", "features") if has_features else ("features", "images")
         raise UserError(
-            f"--arch {options.arch} takes {takes}, --dataset {options.dataset} has {has}: use one of "
-            f"{fitting}"
+            f"--arch {options.arch} takes {takes}, --dataset {options.dataset} has {has}: use one "
+            f"of {suitable}"
         )
 
 
 @dataclass(frozen=True)
 class NetworkOptions(OptionGroup):
-    """The network, without what only its head has."""
+    """The network, except for options of its head alone."""
 
     section = "network"
     arch: str = option(
@@ -130,13 +143,13 @@ class NetworkOptions(OptionGroup):
         "Architecture of the network.",
         type=one_of(ARCHS),
         flags=("--arch", "-a"),
-        default_text="the data set's",
+        default_text="depends on --dataset",
     )
     isL2: bool = option(True, "Scale the features to unit length before the classifier head.")
 
     def check_data(self, options: OptionValues, dataset: Any) -> None:
         if dataset.size < ARCHS[self.arch].min_image_size:
-            fitting = [
+            suitable = [
                 name
                 for name, arch in ARCHS.items()
                 if dataset.size >= arch.min_image_size and not arch.takes_features
@@ -144,7 +157,7 @@ class NetworkOptions(OptionGroup):
             raise UserError(
                 f"--arch {self.arch} needs images of at least {ARCHS[self.arch].min_image_size} "
                 f"pixels per side, --dataset {options.dataset} has {dataset.size}: use one of "
-                f"{', '.join(fitting)}"
+                f"{', '.join(suitable)}"
             )
 
 
@@ -164,8 +177,8 @@ class SobelOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class HeadOptions(OptionGroup):
-    """Options of the classifier head alone: pre-training has a head of its own, so that its weights
-    are shared by runs with and without them."""
+    """Options of the classifier head alone.  Pre-training has its own head, so runs with different
+    values share pre-trained weights."""
 
     section = "network"
     head_dropout: float = option(

@@ -1,4 +1,4 @@
-"""Convolutional networks: the 13-layer one of the paper and two small ones."""
+"""Convolutional networks: the 13-layer network of the paper and two small ones."""
 
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -9,9 +9,10 @@ from models.layers.winograd import WinogradConv2d
 
 
 def cifar_cnn(in_channels: int = 3) -> nn.Module:
-    """The 13-layer network of Mean Teacher (Tarvainen & Valpola, NIPS 2017) -> (B, 128).
+    """The 13-layer network of Mean Teacher (Tarvainen & Valpola, NIPS 2017): (B, c, H, W) ->
+    (B, 128).
 
-    Needs images of at least 12 x 12 pixels: two poolings, then an unpadded 3 x 3 convolution."""
+    Images need at least 12 x 12 pixels, for two poolings and then an unpadded 3 x 3 convolution."""
     return nn.Sequential(
         _weight_norm_block(in_channels, 128, 3, padding=1),
         _weight_norm_block(128, 128, 3, padding=1),
@@ -32,7 +33,7 @@ def cifar_cnn(in_channels: int = 3) -> nn.Module:
 
 
 def small_cnn(in_channels: int = 1) -> nn.Module:
-    """Three conv-BN-LeakyReLU blocks and global pooling, for 8 x 8 images -> (B, 64)."""
+    """Three conv-BN-LeakyReLU blocks and global pooling, for 8 x 8 images: -> (B, 64)."""
     return nn.Sequential(
         _conv_block(nn.Conv2d(in_channels, 32, 3, padding=1, bias=False)),
         nn.MaxPool2d(2),
@@ -44,16 +45,15 @@ def small_cnn(in_channels: int = 1) -> nn.Module:
 
 
 def sized_cnn(in_channels: int = 1, size: int = 32) -> nn.Module:
-    """As deep as the images ask, then flattened, so that it knows where a stroke is -> (B, 64).
+    """A network whose depth follows the size of the images: (B, c, size, size) -> (B, 64).
 
-    A block of 32 channels, which from 16 pixels a side on takes every second; then poolings, each
-    with a block of 64, until fewer than 8 pixels are left; a last block, and a layer that sees all
-    of them."""
-    first, channels = (3, 1) if size < 16 else (5, 2), 32  # kernel, stride
-    layers = [
-        _conv_block(nn.Conv2d(in_channels, channels, *first, padding=first[0] // 2, bias=False))
-    ]
-    size = -(-size // first[1])
+    A block of 32 channels, with stride 2 from 16 pixels per side on; then poolings, each with a
+    block of 64 channels, until fewer than 8 pixels per side are left; a last block, and a linear
+    layer on all positions, so that the features depend on where a stroke is."""
+    (kernel, stride), channels = (3, 1) if size < 16 else (5, 2), 32
+    first = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=False)
+    layers = [_conv_block(first)]
+    size = -(-size // stride)
     while size >= 8:
         layers += [nn.MaxPool2d(2), _conv_block(nn.Conv2d(channels, 64, 3, padding=1, bias=False))]
         size, channels = size // 2, 64

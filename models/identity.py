@@ -1,4 +1,4 @@
-"""No network: features that are given, below a linear head."""
+"""No backbone: a linear head on feature vectors."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""A hidden layer over features that are given."""
+"""One hidden layer on feature vectors."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ HIDDEN_UNITS = 256
 
 
 def mlp(in_channels: int) -> nn.Module:
-    """(B, in_channels) -> (B, HIDDEN)."""
+    """(B, in_channels) -> (B, HIDDEN_UNITS)."""
     return nn.Sequential(
         nn.Linear(in_channels, HIDDEN_UNITS, bias=False),
         BatchNorm1d(HIDDEN_UNITS),

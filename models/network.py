@@ -1,33 +1,42 @@
-"""What all networks share: a linear head, features, their length, one kind of answer."""
+"""What all networks have in common: features, their normalisation, and a linear head."""
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+HeadFactory = Callable[[int, int], nn.Module]  # number of features, number of classes -> head
 
-def linear_head(features: int, classes: int) -> nn.Linear:
+
+def linear_head(features: int, classes: int) -> nn.Module:
     """A plain linear head."""
     return nn.Linear(features, classes)
 
 
-def weight_norm_head(features: int, classes: int) -> nn.Linear:
-    """A linear head with direction and length learned apart (Salimans & Kingma, NIPS 2016)."""
+def weight_norm_head(features: int, classes: int) -> nn.Module:
+    """A linear head that learns direction and length separately (Salimans & Kingma, NIPS 2016)."""
     return weight_norm(nn.Linear(features, classes))
 
 
 class Network(nn.Module):
-    """backbone -> features (B, d), unit length if asked -> head -> logits (B, C).
+    """backbone -> features (B, d), of unit length on request -> head -> logits (B, C).
 
-    `head_dropout` is the share of the features that the head does not see while training.
-
-    `channels_last` says how images and weights lie in the CPU's memory, no more.  Elsewhere they
-    lie as the library has them, from which its convolutions choose; never run on a GPU."""
+    head_dropout: the share of the features that the head does not see during training.
+    channels_last: the memory layout of images and weights on the CPU.  Other devices use the
+    library's default layout, from which its convolutions choose their own."""
 
     def __init__(
-        self, backbone, feature_dim, make_head, num_classes, unit_length=True, channels_last=False,
-        head_dropout=0.0,
-    ):  # fmt: skip
+        self,
+        backbone: nn.Module,
+        feature_dim: int,
+        make_head: HeadFactory,
+        num_classes: int,
+        unit_length: bool = True,
+        channels_last: bool = False,
+        head_dropout: float = 0.0,
+    ):
         super().__init__()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone, self.feature_dim = backbone, feature_dim
@@ -36,24 +45,22 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(head_dropout) if head_dropout else nn.Identity()
         self.to(memory_format=self.memory_format)
 
-    def _apply(self, fn, recurse=True):
-        """What every move to a device or type goes through: the layout becomes the device's."""
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "Network":
+        """Every move to a device or type passes here; the layout becomes that of the device."""
 
-        def placed(tensor):
+        def apply_and_set_layout(tensor: torch.Tensor) -> torch.Tensor:
             tensor = fn(tensor)
-            return (
-                tensor.to(memory_format=self._memory_format_for(tensor))
-                if tensor.ndim == 4
-                else tensor
-            )
+            if tensor.ndim != 4:
+                return tensor
+            return tensor.to(memory_format=self._memory_format_for(tensor))
 
-        return super()._apply(placed, recurse)
+        return super()._apply(apply_and_set_layout, recurse)
 
     def _memory_format_for(self, tensor: torch.Tensor) -> torch.memory_format:
         return self.memory_format if tensor.is_cpu else torch.contiguous_format
 
     def replace_head(self, num_classes: int) -> None:
-        """A fresh head, on the device of the old one."""
+        """A new head with random weights, on the device of the old one."""
         device = next(self.head.parameters()).device
         self.head = self.make_head(self.feature_dim, num_classes).to(device)
 

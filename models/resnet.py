@@ -1,4 +1,4 @@
-"""ResNet-18 (He et al., CVPR 2016), torchvision's, without its head."""
+"""ResNet-18 (He et al., CVPR 2016) of torchvision, without its head."""
 
 from torch import nn
 
@@ -6,8 +6,8 @@ from models.layers.norm import BatchNorm2d
 
 
 def resnet18(in_channels: int = 3) -> nn.Module:
-    """-> (B, 512).  The first convolution takes `in_channels` instead of three."""
-    import torchvision  # a second and a half that only its users should wait for
+    """(B, in_channels, H, W) -> (B, 512)."""
+    import torchvision  # takes 1.5 s, so only where it is used
 
     network = torchvision.models.resnet18(weights=None, norm_layer=BatchNorm2d)
     network.fc = nn.Identity()

@@ -1,1 +1,1 @@
-"""One way to train, evaluate and extract, whatever the targets come from."""
+"""Training, evaluation and feature extraction, wherever the targets come from."""

@@ -1,8 +1,9 @@
-"""What learns: a network, its optimizer, its averaged weights and what its loss remembers."""
+"""The learner: a network, its optimizer, its averaged weights and what its loss remembers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -14,9 +15,13 @@ from utils.options.option import OptionGroup, OptionValues, option
 
 
 def create_optimizer(
-    model, *, lr: float = 0.2, momentum: float = 0.9, nesterov: bool = True,
+    model: torch.nn.Module,
+    *,
+    lr: float = 0.2,
+    momentum: float = 0.9,
+    nesterov: bool = True,
     weight_decay: float = 2e-4,
-) -> torch.optim.SGD:  # fmt: skip
+) -> torch.optim.SGD:
     """Stochastic gradient descent over all parameters."""
     return torch.optim.SGD(
         model.parameters(), lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
@@ -55,7 +60,8 @@ class EmaOptions(OptionGroup):
     section = "training"
     ema: float = option(
         0.0,
-        "Decay of an exponential moving average of the weights, which is then evaluated; 0: none.",
+        "Decay of an exponential moving average of the weights, which is then evaluated; 0 "
+        "disables it.",
         type=fraction_below_one,
     )
 
@@ -69,51 +75,48 @@ class CompileOptions(OptionGroup):
 
 
 class Learner:
-    """A network and all that changes with it while it is trained.
+    """A network and all that changes with it during training.
 
-    network: what is trained (compiled if asked for); judge: what is evaluated and extracted from,
-    the averaged weights where there are any.  `begin` comes before the first epoch of a cycle."""
+    network: what is trained, compiled on request.  eval_model: what is evaluated and extracted
+    from, the averaged weights if there are any.  Call `reset` before the first epoch of a cycle."""
 
     def __init__(
         self,
         model: torch.nn.Module,
         *,
-        make_optimizer: Callable,
-        make_loss: Callable,
+        make_optimizer: Callable[[torch.nn.Module], torch.optim.Optimizer],
+        make_loss: Callable[[], torch.nn.Module],
         ema: float = 0.0,
         example_images: torch.Tensor | None = None,
     ):
         """make_optimizer: model -> optimizer; make_loss: () -> loss; ema: decay of the averaged
-        weights, 0 for none; example: images (B, c, H, W) to compile for, None not to compile."""
-        self.model, self.make_optimizer, self.make_loss, self.ema_decay = (
-            model,
-            make_optimizer,
-            make_loss,
-            ema,
-        )
+        weights, 0 for none; example_images: (B, c, H, W) to compile for, None not to compile."""
+        self.model = model
+        self.make_optimizer, self.make_loss, self.ema_decay = make_optimizer, make_loss, ema
         self.network = model if example_images is None else compile_model(model, example_images)
         self.reset()
 
     def reset(self) -> None:
-        """A fresh optimizer, average and loss for the weights as they are."""
+        """Start a new optimizer, average and loss; the weights stay as they are."""
         self.optimizer = self.make_optimizer(self.model)
         self.loss = self.make_loss()
-        self.ema_model = None
+        self.ema_model: AveragedModel | None = None
         if self.ema_decay:
             average = partial(ema_update, self.ema_decay)
             self.ema_model = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
 
     @property
     def eval_model(self) -> torch.nn.Module:
+        """The model to evaluate: the averaged one if there is one."""
         return self.network if self.ema_model is None else self.ema_model
 
     def after_step(self) -> None:
-        """Follow the weights with their average."""
+        """Update the averaged weights."""
         if self.ema_model is not None:
             self.ema_model.update_parameters(self.model)
 
-    def state_dict(self, training: bool) -> dict:
-        """Tensors and plain types; training: with what only the next step needs."""
+    def state_dict(self, training: bool) -> dict[str, Any]:
+        """Tensors and plain types; training: whether to include what only the next step needs."""
         state = {"model": self.model.state_dict()}
         if self.ema_model is not None:
             state["averaged"] = self.ema_model.state_dict()
@@ -122,8 +125,8 @@ class Learner:
             state["loss"] = self.loss.state_dict()
         return state
 
-    def load_state_dict(self, state: dict) -> None:
-        """What `state_dict` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.reset()
         if self.ema_model is not None:
@@ -133,25 +136,31 @@ class Learner:
             self.loss.load_state_dict(state["loss"])
 
 
-def ema_update(decay: float, averaged: list, current: list, steps: torch.Tensor) -> None:
-    """Move averaged weights towards the current ones, after `steps` (a number) of such moves.
+def ema_update(
+    decay: float,
+    averaged: list[torch.Tensor],
+    current: list[torch.Tensor],
+    steps: torch.Tensor | int,
+) -> None:
+    """Move the averaged weights towards the current ones.
 
-    While there are few the decay is (1 + steps) / (10 + steps), so that a short training's average
-    is not mostly of its first weights."""
-    steps = int(steps)
-    get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, steps)
+    steps: number of updates so far.  While it is small, the decay is (1 + steps) / (10 + steps), so
+    that the first weights do not dominate the average of a short training."""
+    count = int(steps)
+    get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(averaged, current, count)
 
 
 def compile_model(model: torch.nn.Module, example: torch.Tensor) -> torch.nn.Module:
-    """`model` compiled, or as it is with a warning where that does not work here.
+    """The compiled model; where compilation fails, a warning and the model itself.
 
-    Tried at once on `example` (B, c, H, W), since torch compiles only on the first call."""
+    Runs the model on `example` (B, c, H, W), because torch compiles only on the first call."""
     try:
-        fast = torch.compile(model, dynamic=True)
+        compiled = torch.compile(model, dynamic=True)
+        assert isinstance(compiled, torch.nn.Module)  # as for every module
         with torch.no_grad():
-            fast(example)
-        return fast
-    except Exception as error:  # no compiler, or one that fails: many kinds
+            compiled(example)
+        return compiled
+    except Exception as error:  # a missing or failing compiler raises errors of many types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         log.warning("--compile has no effect here: %s", reason)
         torch.compiler.reset()

@@ -1,7 +1,8 @@
-"""The loss of a step.
+"""The loss of a training step.
 
-A loss is a module called with the network and a batch a view, so that what it remembers from step
-to step (its buffers) is saved with the run.  The weighted loss is that of Iscen et al., CVPR 2019.
+A loss is a module that is called with the network and one Batch per view, so that what it remembers
+from step to step (its buffers) is saved with the run.  The weighted loss is that of Iscen et al.,
+CVPR 2019.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from torch import nn
 
 
 class Batch(NamedTuple):
-    """Some images as one view shows them."""
+    """One view (augmentation) of some images."""
 
     images: torch.Tensor  # (B, c, H, W)
     targets: torch.Tensor  # (B,) int64 classes, -1 for none, or (B, C) float distributions
@@ -20,7 +21,7 @@ class Batch(NamedTuple):
 
 
 class WeightedLoss(nn.Module):
-    """Σ_i w_i ℓ_i / B over the one view of a batch."""
+    """Σ_i w_i ℓ_i / B over the single view of a batch."""
 
     def __init__(self, num_classes: int):
         super().__init__()
@@ -31,8 +32,10 @@ class WeightedLoss(nn.Module):
 
 
 def image_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The loss of each image: cross-entropy where targets are (B,) classes, the Kullback-Leibler
-    divergence of the prediction from the target where they are (B, C) distributions.  -> (B,)"""
+    """The loss of each image: (B,).
+
+    logits: (B, C).  Targets (B,) of classes: cross-entropy.  Targets (B, C) of distributions: the
+    Kullback-Leibler divergence of the prediction from the target."""
     if targets.is_floating_point():
         return F.kl_div(F.log_softmax(logits, dim=1), targets, reduction="none").sum(dim=1)
     return F.cross_entropy(logits, targets, reduction="none")

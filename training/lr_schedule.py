@@ -1,5 +1,5 @@
-"""The learning rate over the epochs of a cycle: Mean Teacher's (Tarvainen & Valpola, NIPS 2017),
-a linear ramp-up, then half a cosine."""
+"""The learning rate over the epochs of a cycle: a linear ramp-up, then a cosine ramp-down, as in
+Mean Teacher (Tarvainen & Valpola, NIPS 2017)."""
 
 import math
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class ScheduleOptions(OptionGroup):
         "Number of epochs after which the cosine ramp-down would reach zero, at least --epochs.",
         type=positive_integer,
         metavar="N",
-        default_text="210; with other --epochs in the same proportion",
+        default_text="210; in proportion for other --epochs",
         default_from=lambda options: options.epochs * 21 // 20,
     )
 
@@ -53,16 +53,17 @@ class ScheduleOptions(OptionGroup):
         if self.lr_rampdown_epochs < self.epochs:
             raise UserError(
                 f"--lr-rampdown-epochs {self.lr_rampdown_epochs} is below --epochs {self.epochs}: "
-                f"give at least {self.epochs}, or leave it out"
+                f"use at least {self.epochs}, or omit it"
             )
         if self.lr_rampup > self.epochs:
             raise UserError(
-                f"--lr-rampup {self.lr_rampup} is above --epochs {self.epochs}: give at most that"
+                f"--lr-rampup {self.lr_rampup} is above --epochs {self.epochs}: use at most "
+                f"{self.epochs}"
             )
 
 
 def learning_rate(epoch: float, schedule: ScheduleOptions) -> float:
-    """The learning rate at a fractional epoch."""
+    """The learning rate at a fractional epoch of the cycle."""
     lr, rampup = schedule.lr, schedule.lr_rampup
     if epoch < rampup:
         return schedule.initial_lr + (lr - schedule.initial_lr) * epoch / rampup

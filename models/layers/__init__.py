@@ -1,1 +1,1 @@
-"""Layers of our own: what the library does not have, or has slower on the CPU."""
+"""Layers that the library lacks, or that are faster here on the CPU."""

@@ -1,15 +1,18 @@
 """3 x 3 convolution by Winograd's minimal filtering, F(4 x 4, 3 x 3), for wide layers on the CPU.
 
-Source: Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016.  Tiles d
-(6 x 6, overlapping) of the input give tiles of 4 x 4 outputs, g being a 3 x 3 filter:
+Source: Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016.  Overlapping
+input tiles d of 6 x 6 pixels give output tiles Y of 4 x 4, with a 3 x 3 filter g:
 
-    Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A        36 products where the definition takes 144
+    Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A        36 products where the definition needs 144
 
-The sum over channels turns ⊙ into 36 matrix products, one a position.  As vec(Bᵀ d B) is
-(Bᵀ ⊗ Bᵀ) vec(d), each transform is one matrix product over all tiles and channels.  The result is
-the definition's but for rounding, which is some five times the library's in float32; the libraries
-of GPUs choose the same algorithm.
+The sum over channels turns ⊙ into 36 matrix products, one per position.  As vec(Bᵀ d B) is
+(Bᵀ ⊗ Bᵀ) vec(d), each transform is one matrix product over all tiles and channels.  The result
+equals the definition up to rounding, which in float32 is about five times that of the library; on
+GPUs, the vendors' libraries choose the same algorithm.
 """
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,21 +20,16 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-TILE_SIZE = 4  # outputs a side; an input tile has two more
-INTERPOLATION_POINTS = (
-    0,
-    0.75,
-    -0.75,
-    1.5,
-    -1.5,
-)  # beside infinity; half the rounding of 0, ±1, ±2
-MIN_CHANNELS = 128  # channels, in and out, from which the transforms gain more than they cost
-TILES_PER_CHUNK = 128  # tiles transformed at a time: they stay in the cache
+TILE_SIZE = 4  # side of an output tile in pixels; an input tile has two more
+# Besides infinity; half the rounding error of 0, ±1, ±2.
+INTERPOLATION_POINTS = (0, 0.75, -0.75, 1.5, -1.5)
+MIN_CHANNELS = 128  # input and output channels from which the transforms pay off
+TILES_PER_CHUNK = 128  # tiles transformed at a time, so that they stay in the cache
 
 
 def _make_transforms() -> tuple[torch.Tensor, ...]:
-    """Aᵀ ⊗ Aᵀ (16, 36), Bᵀ ⊗ Bᵀ (36, 36) and G ⊗ G (36, 9), float64: the Toom-Cook construction,
-    polynomials evaluated at POINTS and interpolated."""
+    """Aᵀ ⊗ Aᵀ (16, 36), Bᵀ ⊗ Bᵀ (36, 36) and G ⊗ G (36, 9), float64, by the Toom-Cook construction:
+    polynomials are evaluated at INTERPOLATION_POINTS and interpolated."""
     others = [[q for q in INTERPOLATION_POINTS if q != p] for p in INTERPOLATION_POINTS]
     size = len(INTERPOLATION_POINTS) + 1
     a, b, g = np.zeros((TILE_SIZE, size)), np.zeros((size, size)), np.zeros((size, 3))
@@ -48,9 +46,9 @@ OUTPUT_TRANSFORM, INPUT_TRANSFORM, FILTER_TRANSFORM = _make_transforms()
 
 
 class WinogradConv2d(nn.Conv2d):
-    """nn.Conv2d that takes Winograd's way where it is faster, and the library's elsewhere.
+    """nn.Conv2d that uses Winograd's algorithm where it is faster, and the library elsewhere.
 
-    Outputs of that way are channels last; it has no second derivative."""
+    With Winograd's algorithm, outputs are channels last and there is no second derivative."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if not self._is_faster(images):
@@ -72,65 +70,81 @@ class WinogradConv2d(nn.Conv2d):
 
 class _WinogradFunction(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, images, weight, bias, padding):
+    def forward(
+        ctx: Any,
+        images: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        padding: int,
+    ) -> torch.Tensor:
         ctx.save_for_backward(images, weight)
         ctx.padding = padding
         return convolve_3x3(images, weight, bias, padding)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         images, weight = ctx.saved_tensors
-        to_images, to_weight, to_bias, _ = ctx.needs_input_grad
-        turned = weight.flip(2, 3).transpose(0, 1)
+        needs_images, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        rotated = weight.flip(2, 3).transpose(0, 1)
         return (
-            convolve_3x3(gradient, turned, None, 2 - ctx.padding) if to_images else None,
-            weight_gradient(images, gradient, ctx.padding) if to_weight else None,
-            gradient.sum(dim=(0, 2, 3)) if to_bias else None,
+            convolve_3x3(gradient, rotated, None, 2 - ctx.padding) if needs_images else None,
+            weight_gradient(images, gradient, ctx.padding) if needs_weight else None,
+            gradient.sum(dim=(0, 2, 3)) if needs_bias else None,
             None,
         )
 
 
-def convolve_3x3(images, weight, bias=None, padding: int = 0) -> torch.Tensor:
-    """images (N, c, H, W), weight (d, c, 3, 3), bias (d,) -> (N, d, H', W'), channels last, with
-    H' = H + 2·padding − 2 and W' likewise."""
+def convolve_3x3(
+    images: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    padding: int = 0,
+) -> torch.Tensor:
+    """Convolve images (N, c, H, W) with weight (d, c, 3, 3) and bias (d,): (N, d, H', W'), channels
+    last, with H' = H + 2·padding − 2 and W' likewise."""
     d, c = weight.shape[:2]
-    filters = (FILTER_TRANSFORM.to(weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(
-        -1, c, d
-    )
-    back = OUTPUT_TRANSFORM.to(images)
+    filters = FILTER_TRANSFORM.to(weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)
+    filters = filters.view(-1, c, d)
+    transform = OUTPUT_TRANSFORM.to(images)
     n, height, width = len(images), *(side + 2 * padding - 2 for side in images.shape[2:])
     down, across = -(-height // TILE_SIZE), -(-width // TILE_SIZE)
     outputs = images.new_empty(n, down, TILE_SIZE, across, TILE_SIZE, d)
     for part, tiles in _iter_input_tiles(images, padding, down, across):
-        found = back @ torch.bmm(tiles, filters).view(len(filters), -1)
-        found = found.view(TILE_SIZE, TILE_SIZE, -1, down, across, d).permute(2, 3, 0, 4, 1, 5)
-        torch.add(found, 0 if bias is None else bias, out=outputs[part])
+        result = transform @ torch.bmm(tiles, filters).view(len(filters), -1)
+        result = result.view(TILE_SIZE, TILE_SIZE, -1, down, across, d).permute(2, 3, 0, 4, 1, 5)
+        torch.add(result, 0 if bias is None else bias, out=outputs[part])
     outputs = outputs.view(n, TILE_SIZE * down, TILE_SIZE * across, d)[:, :height, :width]
     return outputs.contiguous().permute(0, 3, 1, 2)
 
 
-def weight_gradient(images, gradient, padding: int = 0) -> torch.Tensor:
-    """images (N, c, H, W), gradient (N, d, H', W') of the outputs -> (d, c, 3, 3)."""
+def weight_gradient(images: torch.Tensor, gradient: torch.Tensor, padding: int = 0) -> torch.Tensor:
+    """The gradient of the weight: (d, c, 3, 3).
+
+    images: (N, c, H, W); gradient: (N, d, H', W'), of the outputs."""
     c, (n, d, height, width) = images.shape[1], gradient.shape
     down, across = -(-height // TILE_SIZE), -(-width // TILE_SIZE)
     gradient = gradient.permute(0, 2, 3, 1)
     if height % TILE_SIZE or width % TILE_SIZE:
-        gradient = F.pad(
-            gradient, (0, 0, 0, TILE_SIZE * across - width, 0, TILE_SIZE * down - height)
-        )
+        right, below = TILE_SIZE * across - width, TILE_SIZE * down - height
+        gradient = F.pad(gradient, (0, 0, 0, right, 0, below))
     gradient = gradient.reshape(n, down, TILE_SIZE, across, TILE_SIZE, d).permute(2, 4, 0, 1, 3, 5)
-    forth = OUTPUT_TRANSFORM.to(images).T
-    filters = images.new_zeros(len(forth), c, d)
+    transform = OUTPUT_TRANSFORM.to(images).T
+    size = len(transform)
+    filters = images.new_zeros(size, c, d)
     for part, tiles in _iter_input_tiles(images, padding, down, across):
-        found = (forth @ gradient[:, :, part].reshape(TILE_SIZE**2, -1)).view(len(forth), -1, d)
-        filters.baddbmm_(tiles.transpose(1, 2), found)
-    weight = FILTER_TRANSFORM.to(images).T @ filters.view(len(forth), -1)
+        slopes = (transform @ gradient[:, :, part].reshape(TILE_SIZE**2, -1)).view(size, -1, d)
+        filters.baddbmm_(tiles.transpose(1, 2), slopes)
+    weight = FILTER_TRANSFORM.to(images).T @ filters.view(size, -1)
     return weight.view(3, 3, c, d).permute(3, 2, 0, 1)
 
 
-def _iter_input_tiles(images, padding: int, down: int, across: int):
-    """Input tiles, transformed, some images at a time -> slice of the images, (36, tiles, c)."""
+def _iter_input_tiles(
+    images: torch.Tensor, padding: int, down: int, across: int
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """The transformed input tiles of a few images at a time: slice of the images, (36, tiles, c).
+
+    down, across: number of output tiles per image, vertically and horizontally."""
     n, c, height, width = images.shape
     side, step = TILE_SIZE + 2, max(1, TILES_PER_CHUNK // (down * across))
     padded = images.new_zeros(step, TILE_SIZE * down + 2, TILE_SIZE * across + 2, c)

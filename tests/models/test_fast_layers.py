@@ -1,4 +1,4 @@
-"""The layers written for speed against the library's."""
+"""The layers that are optimised for the CPU against those of the library."""
 
 import pytest
 import torch
@@ -14,24 +14,22 @@ from models.layers.winograd import WinogradConv2d
 @pytest.mark.parametrize("height, width", [(6, 6), (8, 12), (7, 9), (10, 6)])
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("bias", [True, False])
-def test_winograd_is_the_convolution(monkeypatch, height, width, padding, bias):
-    """Outputs and all gradients in float64, some images a chunk and a rest."""
+def test_winograd_equals_the_convolution(monkeypatch, height, width, padding, bias):
+    """Outputs and all gradients in float64, with several images per chunk and a remainder."""
     monkeypatch.setattr(winograd, "TILES_PER_CHUNK", 8)
     torch.manual_seed(0)
     images = torch.randn(5, 3, height, width, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, 3, 3, 3, dtype=torch.float64, requires_grad=True)
-    given = [images, weight]
+    inputs = [images, weight]
     if bias:
-        given.append(torch.randn(4, dtype=torch.float64, requires_grad=True))
-    expected = F.conv2d(*given, padding=padding)
-    found = winograd._WinogradFunction.apply(*given, *([] if bias else [None]), padding)
-    torch.testing.assert_close(found, expected)
+        inputs.append(torch.randn(4, dtype=torch.float64, requires_grad=True))
+    expected = F.conv2d(*inputs, padding=padding)
+    actual = winograd._WinogradFunction.apply(*inputs, *([] if bias else [None]), padding)
+    torch.testing.assert_close(actual, expected)
     slope = torch.randn_like(expected)
-    for ours, theirs in zip(
-        torch.autograd.grad(found, given, slope),
-        torch.autograd.grad(expected, given, slope),
-        strict=True,
-    ):
+    gradients = torch.autograd.grad(actual, inputs, slope)
+    expected_gradients = torch.autograd.grad(expected, inputs, slope)
+    for ours, theirs in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -44,14 +42,14 @@ def test_winograd_rounds_within_ten_times_the_library():
     assert 0 < ours < 10 * library and ours < 3e-6
 
 
-def test_winograd_only_where_it_fits(monkeypatch):
-    """Elsewhere the layer is nn.Conv2d's, to the bit."""
-    taken = []
+def test_winograd_is_used_only_where_it_applies(monkeypatch):
+    """Elsewhere the results are bit-identical to those of nn.Conv2d."""
+    calls = []
     convolve = winograd.convolve_3x3
-    monkeypatch.setattr(winograd, "convolve_3x3", lambda *a: taken.append(1) or convolve(*a))
+    monkeypatch.setattr(winograd, "convolve_3x3", lambda *a: calls.append(1) or convolve(*a))
     torch.manual_seed(0)
     images = torch.randn(2, 128, 8, 8)
-    for options, fits in [
+    for options, applies in [
         ({"kernel_size": 3, "padding": 1}, True),
         ({"kernel_size": 3}, True),
         ({"kernel_size": 3, "padding": 2}, False),
@@ -64,18 +62,18 @@ def test_winograd_only_where_it_fits(monkeypatch):
     ]:
         layer, plain = WinogradConv2d(128, 128, **options), nn.Conv2d(128, 128, **options)
         plain.load_state_dict(layer.state_dict())
-        taken.clear()
-        found = layer(images)
-        assert bool(taken) == fits, options
-        if fits:
-            torch.testing.assert_close(found, plain(images), atol=2e-5, rtol=0)
+        calls.clear()
+        outputs = layer(images)
+        assert bool(calls) == applies, options
+        if applies:
+            torch.testing.assert_close(outputs, plain(images), atol=2e-5, rtol=0)
         else:
-            assert torch.equal(found, plain(images)), options
-    taken.clear()
+            assert torch.equal(outputs, plain(images)), options
+    calls.clear()
     WinogradConv2d(64, 128, 3)(images[:, :64])
     WinogradConv2d(128, 128, 3)(images[:, :, :5])
     WinogradConv2d(128, 128, 3).double()(images.double())
-    assert not taken
+    assert not calls
 
 
 def test_half_dropout_is_dropout():
@@ -90,12 +88,12 @@ def test_half_dropout_is_dropout():
     torch.testing.assert_close(torch.autograd.grad(out.sum(), x)[0], 2.0 * kept)
     count = x.numel()
     assert abs(kept.sum() - count / 2) < 4 * (count / 4) ** 0.5
-    # No unit's fate depends on its place among the 64 of a draw, nor on its neighbour's.
+    # Whether a unit is kept depends neither on its place among the 64 of a draw nor on neighbours.
     in_memory = kept.permute(0, 2, 3, 1).flatten()
     draws = in_memory[: count // 64 * 64].view(-1, 64).float()
     assert (draws.mean(dim=0) - 0.5).abs().max() < 4.5 * (0.25 / len(draws)) ** 0.5
-    again = (in_memory[1:] == in_memory[:-1]).float().mean()
-    assert abs(again - 0.5) < 4 * (0.25 / count) ** 0.5
+    equal_neighbours = (in_memory[1:] == in_memory[:-1]).float().mean()
+    assert abs(equal_neighbours - 0.5) < 4 * (0.25 / count) ** 0.5
     torch.manual_seed(5)
     assert torch.equal(layer(x), out) and not torch.equal(layer(x), out)
     assert layer.eval()(x) is x
@@ -110,8 +108,8 @@ def test_half_dropout_is_dropout():
     assert sum(isinstance(layer, HalfDropout) for layer in layers) == 2
 
 
-def test_cifar_cnn_learns_the_same_either_way(monkeypatch):
-    """Features and gradients of the network against float64, beside the library's convolutions."""
+def test_cifar_cnn_is_as_accurate_with_winograd(monkeypatch):
+    """Errors of features and gradients against float64, compared with those of the library."""
     torch.manual_seed(0)
     model = create_model("cifar_cnn", 10).eval()
     images, labels = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
@@ -127,6 +125,6 @@ def test_cifar_cnn_learns_the_same_either_way(monkeypatch):
     monkeypatch.setattr(WinogradConv2d, "_is_faster", lambda self, images: False)
     library, exact = run(), run(torch.float64)
     assert not torch.equal(ours[0], library[0])
-    for mine, theirs, true in zip(ours, library, exact, strict=True):
-        assert 0 < (mine - true).norm() < 1e-4 * true.norm()
-        assert (mine - true).norm() < 20 * (theirs - true).norm()
+    for fast, plain, true in zip(ours, library, exact, strict=True):
+        assert 0 < (fast - true).norm() < 1e-4 * true.norm()
+        assert (fast - true).norm() < 20 * (plain - true).norm()

@@ -1,4 +1,4 @@
-"""Numbers that are not finite end the run in one line: where, and which option to lower."""
+"""Values that are not finite stop the run with one line: where, and which option to lower."""
 
 import numpy as np
 import pytest
@@ -17,59 +17,59 @@ from utils.diffusion import NotConverged, diffuse
 from utils.graph import affinity
 
 SHORT = "--al-budget 10 --al-nb-cycles 2 --epochs 1 --steps-per-epoch 3 --device cpu"
-PRE = "--add-unsupervised-pretraining --pretraining-epochs 1"
+PRETRAINING = "--add-unsupervised-pretraining --pretraining-epochs 1"
 
 
 @pytest.fixture
-def line(tmp_path, capsys):
-    """Run main_al with options with which it must stop; -> the line that it says."""
+def error_of(tmp_path, capsys):
+    """A function that runs main_al with options with which it must stop, and returns the error."""
 
-    def run(*words):
-        words = " ".join(words).split()
+    def run(*options):
+        words = " ".join(options).split()
         assert main_al.main([*SHORT.split(), *words, "--out", str(tmp_path)]) == 2
-        told = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
-        assert len(told) == 1
+        lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+        assert len(lines) == 1
+        message = lines[0].split("error: ")[1]
         logs = sorted(tmp_path.rglob("log.txt"), key=lambda path: path.stat().st_mtime)
-        assert f" stopped: {told[0].split('error: ')[1]}" in logs[-1].read_text()
-        return told[0]
+        assert f" stopped: {message}" in logs[-1].read_text()
+        return message
 
     return run
 
 
-def test_a_rate_that_is_too_large(line):
-    """After as few epochs as there are, too: what the last step left is not reported."""
-    said = line("--lr 1e38")
-    assert "error: cycle 1, epoch 1, step 2: the loss is not finite any more" in said
-    assert said.endswith("use a smaller --lr, or --lr-rampup")
-    said = line("--lr 1e38 --steps-per-epoch 1 --isL2 False")
-    assert "error: cycle 1, epoch 1, " in said and said.endswith("--lr, or --lr-rampup")
+def test_too_large_learning_rate(error_of):
+    """Also where only the last step of the run makes the weights not finite."""
+    message = error_of("--lr 1e38")
+    assert message.startswith("cycle 1, epoch 1, step 2: ") and "not finite" in message
+    assert message.endswith("use a smaller --lr, or --lr-rampup")
+    message = error_of("--lr 1e38 --steps-per-epoch 1 --isL2 False")
+    assert message.startswith("cycle 1, epoch 1, ") and message.endswith("--lr, or --lr-rampup")
 
 
 @pytest.mark.parametrize(
     "method, rate", [("deepcluster", "1e20"), ("deepcluster", "1e38"), ("simclr", "1e20")]
 )
-def test_pretraining_names_its_own_option(line, tmp_path, method, rate):
-    said = line(PRE, "--pretraining-method", method, "--pretraining-lr", rate)
-    assert "error: pre-training, epoch 1, " in said
-    assert said.endswith("use a smaller --pretraining-lr")
+def test_pretraining_names_its_own_option(error_of, tmp_path, method, rate):
+    message = error_of(PRETRAINING, "--pretraining-method", method, "--pretraining-lr", rate)
+    assert message.startswith("pre-training, epoch 1, ")
+    assert message.endswith("use a smaller --pretraining-lr")
     assert not list(tmp_path.rglob("weights.pt"))
 
 
-@pytest.mark.parametrize("words", ["--add-lp", "--al-method jlp"])
-def test_a_system_that_float32_cannot_solve(line, words):
-    said = line(words, "--lp-alpha 0.99999999")
-    assert "error: the diffusion with alpha 0.99999999 did not converge: " in said
-    assert " iterations, the largest residual is " in said
-    assert said.endswith("use a smaller --lp-alpha")
+@pytest.mark.parametrize("option", ["--add-lp", "--al-method jlp"])
+def test_system_that_float32_cannot_solve(error_of, option):
+    message = error_of(option, "--lp-alpha 0.99999999")
+    assert "0.99999999 did not converge" in message and "residual" in message
+    assert message.endswith("use a smaller --lp-alpha")
 
 
-def epoch(losses, rate=0.1, **more):
-    """An epoch whose losses are given, as far as they go."""
+def train_with_losses(losses, rate=0.1, **settings):
+    """Train for an epoch in which the loss of each step is one of `losses`."""
     model, values = linear_model(), iter(losses)
     loss = lambda network, views: network(views[0].images)[0].sum() * 0 + next(values)  # noqa: E731
     optimizer = create_optimizer(model, lr=1, momentum=0, nesterov=False, weight_decay=0.1)
     batches = [(Batch(torch.zeros(2, 1, 2, 2), None, None),)] * len(losses)
-    return train_epoch(model, optimizer, batches, loss, lr_schedule=lambda _: rate, **more)
+    return train_epoch(model, optimizer, batches, loss, lr_schedule=lambda _: rate, **settings)
 
 
 @pytest.mark.parametrize(
@@ -79,22 +79,22 @@ def epoch(losses, rate=0.1, **more):
         ([1, np.nan, np.nan], 2),
         ([1, 1, np.inf], 3),
         ([np.inf, -np.inf], 1),
-        ([3e38, 3e38], 2),  # their mean is not to be had
+        ([3e38, 3e38], 2),  # their sum overflows
     ],
 )
-def test_the_first_step_is_named(losses, step):
-    with pytest.raises(NotFinite, match=f"^here, step {step}: the loss is not.*: do less$"):
-        epoch(losses, where="here", advice="do less")
-    assert epoch([1, 2, 6]) == 3
+def test_first_bad_step_is_named(losses, step):
+    with pytest.raises(NotFinite, match=f"^here, step {step}: .*loss.* not finite: do less$"):
+        train_with_losses(losses, location="here", advice="do less")
+    assert train_with_losses([1, 2, 6]) == 3
 
 
-def test_weights_that_the_last_step_leaves():
-    with pytest.raises(NotFinite, match=r"^training, step 2: the weights .* use a smaller --lr"):
-        epoch([1, 1], rate=1e38)
+def test_weights_after_the_last_step():
+    with pytest.raises(NotFinite, match=r"^training, step 2: .*weights .* use a smaller --lr"):
+        train_with_losses([1, 1], rate=1e38)
 
 
-class Fragile(torch.nn.Module):
-    """Black images give features that are no number, white ones no probabilities."""
+class FragileNetwork(torch.nn.Module):
+    """Black images give NaN features, white ones infinite logits."""
 
     def forward(self, images):
         mean = images.mean(dim=(1, 2, 3))[:, None]  # 0 to 1
@@ -103,29 +103,28 @@ class Fragile(torch.nn.Module):
         return logits, features
 
 
-def test_images_are_counted_and_named():
+def test_bad_images_are_counted_and_listed():
     pixels = torch.full((20, 1, 2, 2), 100, dtype=torch.uint8)
     pixels[[3, 5, 8]] = 0
     pixels[[7, 9, 12, 15]] = 255
     images = ImageStore(pixels, [0], [1])
-    for look in (extract_outputs, lambda *given: evaluate_accuracy(*given, np.zeros(20, np.int64))):
-        with pytest.raises(
-            NotFinite, match=r"^evaluation: .* for 7 of 20 .*\(index 3, 5, 7, 8, 9, "
-        ):
-            look(Fragile(), images)
-    with pytest.raises(NotFinite, match=r"there: .* for 2 of 4 .*\(index 15, 3\): less$"):
-        extract_outputs(
-            Fragile(), images.subset(np.array([0, 15, 3, 1])), location="there", advice="less"
-        )
-    with pytest.raises(NotFinite, match=r"^cycle 3, evaluation: .* for 7 of 20 images"):
-        NetworkOutputs(Fragile(), images, seed=1, cycle=2).get_tensors(["features"])
-    features, _ = extract_outputs(Fragile(), images.subset(np.array([0, 1])))
+    network, listed = FragileNetwork(), r"^evaluation: .* 7 of 20 .*\(index 3, 5, 7, 8, 9, \.\.\.\)"
+    with pytest.raises(NotFinite, match=listed):
+        extract_outputs(network, images)
+    with pytest.raises(NotFinite, match=listed):
+        evaluate_accuracy(network, images, np.zeros(20, np.int64))
+    part = images.subset(np.array([0, 15, 3, 1]))
+    with pytest.raises(NotFinite, match=r"there: .* 2 of 4 .*\(index 15, 3\): less$"):
+        extract_outputs(network, part, location="there", advice="less")
+    with pytest.raises(NotFinite, match=r"^cycle 3, evaluation: .* 7 of 20 images"):
+        NetworkOutputs(network, images, seed=1, cycle=2).get_tensors(["features"])
+    features, _ = extract_outputs(network, images.subset(np.array([0, 1])))
     assert features.flatten().tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_diffusion_of_what_is_no_number(value):
-    """It neither goes on for ever nor gives what is no solution."""
+def test_diffusion_on_a_graph_that_is_not_finite(value):
+    """It neither runs forever nor returns a wrong solution."""
     Y = np.ones((40, 2), np.float32)
     W = affinity(clustered(40), k=5) * np.float32(value)
     with pytest.raises(NotConverged, match=r"converge: 2 columns above 1e-06 after [01] it"):
