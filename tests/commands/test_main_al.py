@@ -27,7 +27,7 @@ from data.state import from_dict
 from experiment.checkpoint import load_checkpoint
 from experiment.config import SCHEMA, component_needs
 from tests.conftest import ROOT
-from tests.waiting import below, wait_for
+from tests.waiting import files_below, wait_for
 from training.network_outputs import DROPOUT_OUTPUTS
 from utils.options.schema import fill_defaults
 from utils.signals import StoppedBySignal
@@ -251,7 +251,9 @@ def test_a_run_killed_while_pretraining_resumes(tmp_path, capsys):
         if name == "killed":
             run = [sys.executable, MAIN, *map(str, words), "--out", folder]
             process = subprocess.Popen(run, stdout=subprocess.DEVNULL)
-            wait_for(lambda: below(tmp_path / "killed" / "pretrained", "checkpoint.pt"), process)
+            wait_for(
+                lambda: files_below(tmp_path / "killed" / "pretrained", "checkpoint.pt"), process
+            )
             process.send_signal(signal.SIGKILL)
             process.wait()
         capsys.readouterr()
