@@ -16,7 +16,7 @@ DEFAULT = "supervised"
 
 
 def switch_name(name: str) -> str:
-    """The name of the option that selects an algorithm; its options class declares it."""
+    """The name of the option that selects an algorithm, which the algorithm's options declare."""
     return f"add_{name}"
 
 
@@ -34,7 +34,7 @@ def check_single_algorithm(options: OptionValues) -> None:
     """Raises UserError where more than one algorithm is selected."""
     flags = [f"--add-{name.replace('_', '-')}" for name in _list_enabled_algorithms(options)]
     if len(flags) > 1:
-        raise UserError(f"{' and '.join(flags)} exclude each other: give one")
+        raise UserError(f"{' and '.join(flags)} exclude each other: use one of them")
 
 
 REGISTRY = Registry(ALGORITHMS, algorithm_name, "--add-{}")

@@ -1,17 +1,19 @@
 """CEAL: the network's own confident predictions as labels for one cycle.
 
 Source: Wang et al., "Cost-effective active learning for deep image classification", IEEE TCSVT
-2017: after acquisition, every unlabeled image whose entropy is below a threshold δ
-gets the network's class as its label; δ falls with the cycles; a cycle's end takes them back.
-Here H is divided by log C and δ = threshold − decay · cycle.
+2017.  After acquisition, every unlabeled image whose entropy H is below a threshold δ receives the
+network's class as its label, until the end of the cycle; δ decreases from cycle to cycle.  Here H
+is divided by log C, and δ = threshold − decay · cycle.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
 from data.pool import Pool, Targets, targets_from_labels
-from semisup.certainty import certainty
+from semisup.label_propagation import certainty
 from semisup.log_once import log_if_no_pseudo_labels
 from semisup.spec import Algorithm
 from utils.arrays import as_numpy
@@ -44,25 +46,27 @@ class CealOptions(OptionGroup):
     )
 
 
-def confident_predictions(*, probs, cycle: int, ceal: CealOptions) -> dict[str, np.ndarray]:
-    """The network's classes of the images that it is confident of, labeled or not.
+def confident_predictions(
+    *, probs: np.ndarray | torch.Tensor, cycle: int, ceal: CealOptions
+) -> dict[str, np.ndarray]:
+    """The classes that the network predicts with confidence, for labeled images too.
 
     probs: (N, C) softmax of the network of `cycle` -> "predicted": (N,) int64, -1 where
     H / log C is not below --ceal-th − --ceal-decay · cycle."""
-    probs = as_numpy(probs)
-    confident = 1 - certainty(probs) < ceal.ceal_th - ceal.ceal_decay * cycle
-    return {"predicted": np.where(confident, probs.argmax(axis=1), -1)}
+    class_probs = as_numpy(probs)
+    confident = 1 - certainty(class_probs) < ceal.ceal_th - ceal.ceal_decay * cycle
+    return {"predicted": np.where(confident, class_probs.argmax(axis=1), -1)}
 
 
-def initial_targets(pool: Pool, num_classes: int, carry_over: dict) -> Targets:
-    """The known labels, and the confident predictions of the previous cycle, all of weight 1."""
+def initial_targets(pool: Pool, num_classes: int, carry_over: dict[str, Any]) -> Targets:
+    """The known labels, and the confident predictions of the previous cycle, all with weight 1."""
     known = targets_from_labels(pool, num_classes)
     if not carry_over:
         return known
     confident = (pool.labels < 0) & (carry_over["predicted"] >= 0)
     labels = np.where(confident, carry_over["predicted"], known.labels)
     targets = Targets(labels, (labels >= 0).astype(np.float32), known.class_weights)
-    log_if_no_pseudo_labels(pool, targets, "the network is confident of no unlabeled image")
+    log_if_no_pseudo_labels(pool, targets, "the network is confident about no unlabeled image")
     return targets
 
 
@@ -73,7 +77,7 @@ def update_due(cycle: int, epoch: int, *, ceal: CealOptions) -> bool:
 
 def update_targets(
     *,
-    probs,
+    probs: np.ndarray | torch.Tensor,
     pool: Pool,
     num_classes: int,
     rng: np.random.Generator,

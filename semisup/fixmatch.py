@@ -1,14 +1,15 @@
-"""FixMatch: what the network is sure of on a weak view of an image is the target of a strong one.
+"""FixMatch: a confident prediction for a weak view of an image is the target for a strong view.
 
 Source: Sohn et al., "FixMatch: simplifying semi-supervised learning with consistency and
-confidence", NeurIPS 2020, section 2.2.  Of a batch of B labeled and μB unlabeled images:
+confidence", NeurIPS 2020, section 2.2.  For a batch of B labeled and μB unlabeled images:
 
-    q_b           prediction on the weak view of the unlabeled image b, no gradient
-    l = l_s + λ Σ_b 1(max q_b >= τ) H(argmax q_b, prediction on the strong view of b) / μB
+    l_s           loss on the labeled images
+    q_b           prediction for the weak view of the unlabeled image b, without gradient
+    l = l_s + λ Σ_b 1(max q_b >= τ) H(argmax q_b, prediction for the strong view of b) / μB
 
-The threshold may follow the network: Wang et al., "FreeMatch: self-adaptive thresholding for
-semi-supervised learning", ICLR 2023, the section of that name; without its fairness penalty, a
-second idea of that paper, which weighs on the predictions and not on the threshold.
+The threshold may adapt to the network, as in Wang et al., "FreeMatch: self-adaptive thresholding
+for semi-supervised learning", ICLR 2023, section "Self-adaptive thresholding".  The fairness
+penalty of that paper, which acts on the predictions and not on the threshold, is not used.
 
     τ_t           m τ_{t-1} + (1 - m) Σ_b max q_b / μB                      τ_0 = 1 / C
     p̃_t (C,)      m p̃_{t-1} + (1 - m) Σ_b q_b / μB                          p̃_0 = 1 / C
@@ -71,16 +72,19 @@ class FixMatchOptions(OptionGroup):
         if batch.batch_size > images:
             raise UserError(
                 f"--batch-size {batch.batch_size} is more than the {images} training images of "
-                f"--dataset {options.dataset}: give a smaller one"
+                f"--dataset {options.dataset}: use a smaller one"
             )
         size = self.mu * batch.batch_size
         batches = batch.steps_per_epoch or -(-images // size)
-        given = f"--mu {self.mu} times --batch-size {batch.batch_size}"
-        check_batch_list_size(batches, batch.batch_size + min(size, images), given)
+        words = f"--mu {self.mu} times --batch-size {batch.batch_size}"
+        check_batch_list_size(batches, batch.batch_size + min(size, images), words)
 
 
 class SelfAdaptiveThreshold(nn.Module):
-    """A threshold a class, τ_t(c), from the predictions of each step so far."""
+    """A threshold per class, τ_t(c), from the predictions of all steps so far."""
+
+    sureness: torch.Tensor
+    classes: torch.Tensor
 
     def __init__(self, num_classes: int):
         super().__init__()
@@ -88,15 +92,17 @@ class SelfAdaptiveThreshold(nn.Module):
         self.register_buffer("classes", torch.full((num_classes,), 1 / num_classes))  # p̃_t
 
     def forward(self, probs: torch.Tensor) -> torch.Tensor:
-        """(B, C) predictions of this step, which count already -> (C,)"""
+        """The thresholds (C,), updated with the predictions (B, C) of this step."""
         self.sureness.lerp_(probs.max(dim=1).values.mean(), 1 - THRESHOLD_MOMENTUM)
         self.classes.lerp_(probs.mean(dim=0), 1 - THRESHOLD_MOMENTUM)
         return self.sureness * self.classes / self.classes.max()
 
 
 class FixMatchLoss(WeightedLoss):
-    """views: labeled images weakly, unlabeled ones weakly and the same strongly; or labeled ones
-    alone."""
+    """The loss l of the module's docstring.
+
+    views: the labeled images augmented weakly, the unlabeled ones weakly, and the same strongly; or
+    the labeled ones alone."""
 
     def __init__(
         self,
@@ -114,23 +120,27 @@ class FixMatchLoss(WeightedLoss):
         if len(views) == 1:
             return super().forward(network, views)
         known = views[0]
-        logits = network(torch.cat([view.images for view in views]))[0].float()  # one batch norm
-        told, weak, strong = logits.split([len(view.images) for view in views])
-        supervised = (image_losses(told, known.targets) * known.weights).mean()
-        targets, sure = self.pseudo_labels(weak)
-        return supervised + self.unlabeled_weight * (image_losses(strong, targets) * sure).mean()
+        # One pass, so that batch normalisation sees all views together.
+        logits = network(torch.cat([view.images for view in views]))[0].float()
+        labeled, weak, strong = logits.split([len(view.images) for view in views])
+        supervised = (image_losses(labeled, known.targets) * known.weights).mean()
+        targets, is_confident = self.pseudo_labels(weak)
+        unsupervised = (image_losses(strong, targets) * is_confident).mean()
+        return supervised + self.unlabeled_weight * unsupervised
 
     @torch.no_grad()
     def pseudo_labels(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, C) logits of weak views -> classes, and are they used? (B,)"""
+        """The predicted classes (B,), and whether each is confident enough to be used (B,).
+
+        logits: (B, C), of the weak views."""
         probs = logits.softmax(dim=1)
-        sureness, classes = probs.max(dim=1)
+        confidences, classes = probs.max(dim=1)
         limits = self.threshold if self.thresholds is None else self.thresholds(probs)[classes]
-        return classes, sureness >= limits
+        return classes, confidences >= limits
 
 
-def initial_targets(pool: Pool, num_classes: int, carry_over: dict) -> Targets:
-    """The known labels: pseudo-labels are made in the loss, from step to step."""
+def initial_targets(pool: Pool, num_classes: int, carry_over: dict[str, Any]) -> Targets:
+    """The known labels: the loss computes the pseudo-labels in each step."""
     targets = targets_from_labels(pool, num_classes)
     if (pool.labels >= 0).all():
         log_if_no_pseudo_labels(pool, targets, "")
@@ -145,9 +155,10 @@ def epoch_batches(
     batch: BatchOptions,
     fixmatch: FixMatchOptions,
 ) -> list[tuple[np.ndarray, ...]]:
-    """Index arrays of --batch-size labeled images, cycled, and --mu times as many unlabeled ones,
-    once for each of their two augmentations; an epoch is one pass over the unlabeled images, or
-    --steps-per-epoch batches."""
+    """Index arrays of --batch-size labeled images, cycled, and of --mu times as many unlabeled
+    images, once for each of their two augmentations.
+
+    An epoch is one pass over the unlabeled images, or --steps-per-epoch batches."""
     unlabeled = np.flatnonzero(pool.labels < 0)
     size, steps = batch.batch_size, batch.steps_per_epoch
     if not len(unlabeled):

@@ -1,6 +1,6 @@
-"""Label propagation as an algorithm: when, with which options, and in which batches.
+"""Label propagation as a training algorithm: its options, its schedule and its batches.
 
-Source: Iscen et al., CVPR 2019, section 4; the maths is in semisup.label_propagation.
+Source: Iscen et al., CVPR 2019, section 4; the mathematics is in semisup.label_propagation.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from utils.options.converters import (
 )
 from utils.options.option import Condition, OptionGroup, OptionValues, option
 
-LABELED_BATCH_SIZES = {64: 10, 128: 50}  # batch size: labeled images of it, where none is given
+LABELED_BATCH_SIZES = {64: 10, 128: 50}  # batch size -> default number of labeled images in it
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class LpOptions(OptionGroup):
     )
     lp_balance: str = option(
         "none",
-        "Rescale the propagated labels so that the classes have given masses. uniform: all the "
-        "same. labels: as among the labels.",
+        "Rescale the propagated labels so that the classes have given masses. uniform: equal "
+        "masses. labels: proportional to the labels.",
         type=type_or_word(one_of(BALANCE_MODES), true="uniform", false="none"),
     )
     labeled_batch_size: int | None = option(
@@ -60,14 +60,14 @@ class LpOptions(OptionGroup):
         type=positive_integer,
         metavar="N",
         default_text=", ".join(
-            f"{few} at batch {size}" for size, few in LABELED_BATCH_SIZES.items()
+            f"{labeled} at --batch-size {size}" for size, labeled in LABELED_BATCH_SIZES.items()
         ),
         default_from=lambda options: LABELED_BATCH_SIZES.get(options.batch_size),
     )
     lp_mode: str = option(
         "prob",
-        "Which unlabeled images are used. full: all. certain: those of largest weight. prob: drawn "
-        "in proportion to the weight. uniform: drawn uniformly.",
+        "Which unlabeled images are used. full: all. certain: those with the largest weight. prob: "
+        "drawn in proportion to the weight. uniform: drawn uniformly.",
         type=one_of(PSEUDO_LABEL_MODES),
     )
     lp_percent: float = option(
@@ -103,35 +103,33 @@ class LpOptions(OptionGroup):
     def check(self, options: OptionValues) -> None:
         batch_size = options.of(BatchOptions).batch_size
         if self.labeled_batch_size is None:
-            known = ", ".join(f"{few} at {size}" for size, few in LABELED_BATCH_SIZES.items())
+            sizes = " and ".join(map(str, LABELED_BATCH_SIZES))
             raise UserError(
-                f"--labeled-batch-size is needed at --batch-size {batch_size} (known: {known})"
+                f"--labeled-batch-size has no default for --batch-size {batch_size}, only for "
+                f"{sizes}: set it"
             )
         if self.labeled_batch_size >= batch_size:
             raise UserError(
-                f"--labeled-batch-size {self.labeled_batch_size} leaves no room in --batch-size "
-                f"{batch_size}: give a smaller one"
+                f"--labeled-batch-size {self.labeled_batch_size} leaves no room for pseudo-labeled "
+                f"images in --batch-size {batch_size}: use a smaller one"
             )
 
     def check_data(self, options: OptionValues, dataset: Any) -> None:
-        batch, images, labeled = (
-            options.of(BatchOptions),
-            len(dataset.images),
-            self.labeled_batch_size,
-        )
+        batch, images = options.of(BatchOptions), len(dataset.images)
+        labeled = self.labeled_batch_size or 0  # `check` refuses None
         if labeled > images:
             raise UserError(
                 f"--labeled-batch-size {labeled} is more than the {images} training images of "
-                f"--dataset {options.dataset}: give a smaller one"
+                f"--dataset {options.dataset}: use a smaller one"
             )
         room = batch.batch_size - labeled
         batches = batch.steps_per_epoch or -(-images // room)
-        given = f"--labeled-batch-size {labeled} of --batch-size {batch.batch_size}"
-        check_batch_list_size(batches, labeled + min(room, images), given)
+        words = f"--labeled-batch-size {labeled} of --batch-size {batch.batch_size}"
+        check_batch_list_size(batches, labeled + min(room, images), words)
 
 
 def update_due(cycle: int, epoch: int, *, lp: LpOptions) -> bool:
-    """Every --lp-step epochs."""
+    """Before every --lp-step-th epoch, from the first."""
     return epoch % lp.lp_step == 0
 
 
@@ -146,9 +144,9 @@ def update_targets(
     lp: LpOptions,
     **outputs: torch.Tensor,
 ) -> Targets:
-    """Propagate the labels, then choose what to train on.
+    """Propagate the labels, then choose the images to train on.
 
-    outputs: what `graph_needs` names, (N, d) each."""
+    outputs: the inputs that `graph_needs` names, (N, d) each."""
     propagation = propagate(
         labels=pool.labels,
         num_classes=num_classes,
@@ -170,7 +168,7 @@ def update_targets(
         by_weight=lp.weighted_unlabeled_batch,
     )
     if propagation.balance_failed:
-        log_once(pool, "--lp-balance cannot be reached with these labels: classes left as they are")
+        log_once(pool, "--lp-balance is impossible with these labels; classes are not rescaled")
     log_if_no_pseudo_labels(pool, targets, "the labels reach no image that could be used")
     return targets
 
@@ -183,10 +181,11 @@ def epoch_batches(
     batch: BatchOptions,
     lp: LpOptions,
 ) -> list[np.ndarray]:
-    """Index arrays, each of --labeled-batch-size labeled images, cycled, and the rest
-    pseudo-labeled; an epoch is one pass over the pseudo-labeled ones, or --steps-per-epoch batches.
+    """Index arrays of --batch-size images: --labeled-batch-size labeled ones, cycled, and the rest
+    pseudo-labeled.
 
-    Where the targets have sampling weights, pseudo-labeled images are drawn with replacement."""
+    An epoch is one pass over the pseudo-labeled images, or --steps-per-epoch batches.  Where the
+    targets have sampling weights, pseudo-labeled images are drawn with replacement."""
     used = np.flatnonzero(targets.labels >= 0)
     pseudo = used[pool.labels[used] < 0]
     steps, labeled_size = batch.steps_per_epoch, lp.labeled_batch_size or 0
@@ -207,8 +206,8 @@ def epoch_batches(
 
 ALGORITHM = Algorithm(
     defaults={"batch_size": 128},
-    # Pre-trained features are good before any label.  Chosen on splits 10 to 19 of digits and of
-    # 5,000 MNIST digits, the same for both.
+    # Pre-trained features are good before any label.  These values were chosen on splits 10 to 19
+    # of digits and of 5,000 MNIST digits, and are the same for both.
     defaults_with={
         "simclr": {
             "lp_views": "pretrained_features,pixels",
