@@ -1,4 +1,7 @@
-"""Data sets, splits, the label state, augmentation and batches.  One row a data set in DATASETS."""
+"""Data sets, splits, the label state, augmentation and batches.
+
+DATASETS has one entry per data set.
+"""
 
 from dataclasses import dataclass
 

@@ -1,32 +1,38 @@
-"""A data set made ready for a run: images on their device, the initial split, the judges."""
+"""A data set prepared for a run: images on their device, the initial split, the evaluation sets."""
+
+from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 
 from data import export, splits
 from data.augment import ImageStore, channel_statistics
 from data.download import checksums
-from data.feature_vectors import FeatureStore
-from data.images import data_fingerprint
+from data.feature_vectors import Features, FeatureStore
+from data.images import Images, data_fingerprint
 from data.memmap import make_image_store
 from data.spec import DatasetSpec, LoadedDataset
 from utils.errors import UserError
 from utils.options.converters import make_number_type, non_empty_text, positive_integer
 from utils.options.option import Condition, OptionGroup, OptionValues, option
 
-VALIDATION_IMAGES_PER_CLASS = 50  # a class, with --use-val-set
+Store: TypeAlias = ImageStore | FeatureStore
+
+VALIDATION_IMAGES_PER_CLASS = 50  # with --use-val-set
 
 
 def default_data_root() -> str:
-    """Where the data sets are unless --data-root says otherwise."""
+    """Where the data sets are without --data-root."""
     return os.environ.get("AL_DATA_ROOT") or "./downloads"
 
 
 @dataclass(frozen=True)
 class DataOptions(OptionGroup):
-    """Where the data are, and which of their splits is used."""
+    """Where the data are, and which split is used."""
 
     section = "data"
     data_root: str = option(
@@ -48,7 +54,7 @@ class DataOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class ValidationOptions(OptionGroup):
-    """Whether a validation set is split off."""
+    """Whether a validation set is split off from the training images."""
 
     section = "training"
     use_val_set: bool = option(
@@ -84,66 +90,65 @@ class BudgetOptions(OptionGroup):
     def check(self, options: OptionValues) -> None:
         if self.initial_size is not None and self.initial_size < 2:
             raise UserError(
-                "--initial-size must be at least 2 (default: --al-budget), for batch normalisation"
+                "--initial-size (default: --al-budget) must be at least 2, because batch "
+                "normalisation needs two images"
             )
 
-    def check_data(self, options: OptionValues, dataset: "ActiveDataset") -> None:
+    def check_data(self, options: OptionValues, dataset: ActiveDataset) -> None:
         images = len(dataset.images)
         first = len(dataset.initial_indices) if self.initial_size is None else self.initial_size
         if first < 2:
             raise UserError(
-                f"--initial given finds {first} labels of training images in --dataset "
-                f"{options.dataset}: at least two are needed, for batch normalisation"
+                f"--initial given: --dataset {options.dataset} has {first} labels of training "
+                "images, but batch normalisation needs at least two"
             )
         needed = first + (self.al_nb_cycles - 1) * self.al_budget
         if needed > images:
             raise UserError(
-                f"--al-budget {self.al_budget} over --al-nb-cycles {self.al_nb_cycles} needs "
-                f"{needed} labels, --dataset {options.dataset} has {images} training images: "
-                "lower either"
+                f"--al-budget {self.al_budget} with --al-nb-cycles {self.al_nb_cycles} needs "
+                f"{needed} labels, but --dataset {options.dataset} has {images} training images; "
+                "lower one of the two"
             )
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """Answers with the data set's own labels.
+    """Answers queries with the true labels of the data set.
 
-    labels: (N,) int64, -1 where unknown; nothing below main_al.py is given them."""
+    labels: (N,) int64, -1 where unknown; no code below main_al.py receives them."""
 
     labels: np.ndarray
 
     def query_labels(self, indices: np.ndarray) -> np.ndarray:
-        """The classes (n,) of the images `asked` (n,)."""
+        """The classes (n,) of the queried images `indices` (n,)."""
         return self.labels[indices]
 
 
 @dataclass(frozen=True)
 class ActiveDataset:
-    """What active learning is done on.  N: training images, the validation set taken out.
+    """A data set for active learning.  N: training images without the validation set.
 
-    Where the data set has features in place of images, these are VectorBatches."""
+    Where the data set has feature vectors, every store is a FeatureStore."""
 
-    images: ImageStore | FeatureStore  # of N
-    all_images: ImageStore  # with the validation set, for pre-training, which every split shares
-    oracle: Oracle  # of N
-    dataset_indices: np.ndarray  # (N,) int64, the index in the data set of each training image
-    initial_indices: (
-        np.ndarray
-    )  # indices into images, labeled at the start: the split, or what is given
-    initial_labels: np.ndarray  # their classes
-    eval_sets: dict[str, tuple[ImageStore, np.ndarray]]  # column prefix -> images, labels
+    images: Store  # N training images
+    all_images: Store  # also those of the validation set; pre-training uses all, for every split
+    oracle: Oracle  # for N
+    dataset_indices: np.ndarray  # (N,) int64, index in the data set of each training image
+    initial_indices: np.ndarray  # (n,) into images; labeled at the start, by a split or --initial
+    initial_labels: np.ndarray  # (n,) their classes
+    eval_sets: dict[str, tuple[Store, np.ndarray]]  # column prefix -> images, labels
     num_classes: int
-    channels: int  # or how many numbers a vector has
-    size: int  # pixels a side
-    has_feature_vectors: bool  # features in place of images
-    class_names: tuple[str, ...]  # of num_classes
+    channels: int  # for feature vectors their dimension
+    size: int  # side in pixels
+    has_feature_vectors: bool  # features instead of images
+    class_names: tuple[str, ...]  # num_classes of them
     fingerprint: str  # of all pixels and labels, and of nothing else
-    image_paths: tuple[str, ...] | None = None  # by `ids`: the images' files, where each has one
-    warnings: tuple[str, ...] = ()  # what the user should know of the files, a line each
+    image_paths: tuple[str, ...] | None = None  # by index in the data set; None without files
+    warnings: tuple[str, ...] = ()  # for the user, one line each
 
     @property
     def export_files(self) -> dict[str, str]:
-        """Files of the run folder that say what the data are, by name."""
+        """Files for the run folder that describe the data: name -> text."""
         return export.render_export_files(self)
 
 
@@ -153,82 +158,98 @@ def load_active_dataset(
     *,
     name: str,
     split: int = 0,
-    size: int,
+    size: int | None,
     from_split: bool = True,
     use_all_labels: bool = False,
     validation: bool = False,
-    rng,
-    device,
-    **options,
+    rng: np.random.Generator,
+    device: torch.device | str,
+    out: str | None = None,
+    **options: Any,
 ) -> ActiveDataset:
-    """Read the data set and the split number `split` of `size` labels; nothing is written but, if
-    that can be, the checksums of published files beside them.
+    """Read the data set and its split.  Nothing is written except, where possible, the checksums of
+    published files beside them.
 
-    drawn: are the first labels a split's?  given: are they all that there are?  If neither they are
-    asked for later, and `initial` is empty.  rng draws the validation set; options: the data set's
-    own.  Raises UserError for whatever is wrong with either."""
-    found = spec.load_and_check(root, **options)
-    content = found.fingerprint or data_fingerprint(found.train, found.test)
-    folder, train = splits.split_folder_name(name, content if spec.is_custom else ""), found.train
-    spec = replace(spec, **found.spec_fields)
-    chosen, said = (
-        np.flatnonzero(train.labels >= 0) if use_all_labels else np.empty(0, np.int64),
-        (),
-    )
+    root: the data root; name: of the data set.
+    split, size: number and size of the split; size is None without a split.
+    out: folder of runs whose splits are also used.
+    from_split: whether the initial labels are those of a split; use_all_labels: whether they are
+    all known labels.  With neither there are no initial labels yet.
+    validation: whether to split off a validation set, which `rng` draws.
+    options: the data set's own groups of options.
+    Raises UserError for faults of the data or the split."""
+    loaded = spec.load_and_check(root, **options)
+    train, test = loaded.train, loaded.test
+    fingerprint = loaded.fingerprint or data_fingerprint(train, test)
+    folder = splits.split_folder_name(name, fingerprint if spec.is_custom else "")
+    facts = loaded.spec_fields
+    num_classes = facts["num_classes"]
+    initial = np.empty(0, np.int64)
+    split_warnings: list[str] = []
     if from_split:
-        chosen, said = _load_split(folder, train.labels, spec.num_classes, size, split)
-    everything, judged = make_stores(spec, found, device)
-    judges = {"": (judged, found.test.labels)}
-    images, ids = everything, np.arange(len(train.labels))
+        assert size is not None  # only --initial given has no size
+        path = splits.split_path(folder, size, split, out)
+        initial = splits.read_or_draw_split(path, train.labels, num_classes, size, split)
+        split_warnings = splits.split_warnings(path, train.labels, size, split)
+    elif use_all_labels:
+        initial = np.flatnonzero(train.labels >= 0)
+    all_images, test_images = make_stores(replace(spec, **facts), loaded, device)
+    eval_sets = {"": (test_images, test.labels)}
+    images, indices = all_images, np.arange(len(train.labels))
     if validation:
-        ids, judges["val_"] = split_off_validation_set(everything, train.labels, chosen, rng)
-        images = everything.subset(ids)
+        indices, eval_sets["val_"] = split_off_validation_set(
+            all_images, train.labels, initial, rng
+        )
+        images = all_images.subset(indices)
     return ActiveDataset(
         images=images,
-        all_images=everything,
-        oracle=Oracle(train.labels[ids]),
-        dataset_indices=ids,
-        initial_indices=np.searchsorted(ids, chosen),
-        initial_labels=train.labels[chosen],
-        eval_sets=judges,
-        num_classes=spec.num_classes,
-        channels=spec.channels,
-        size=spec.size,
+        all_images=all_images,
+        oracle=Oracle(train.labels[indices]),
+        dataset_indices=indices,
+        initial_indices=np.searchsorted(indices, initial),
+        initial_labels=train.labels[initial],
+        eval_sets=eval_sets,
+        num_classes=num_classes,
+        channels=facts["channels"],
+        size=facts["size"],
         has_feature_vectors=spec.has_feature_vectors,
-        class_names=found.class_names or tuple(map(str, range(spec.num_classes))),
-        fingerprint=content,
-        image_paths=found.image_paths or None,
+        class_names=loaded.class_names or tuple(map(str, range(num_classes))),
+        fingerprint=fingerprint,
+        image_paths=loaded.image_paths or None,
         warnings=(
             *checksums.checksum_warnings(name, root, spec.published_md5),
-            *found.warnings,
-            *said,
+            *loaded.warnings,
+            *split_warnings,
         ),
     )
 
 
-def _load_split(folder: str, labels: np.ndarray, num_classes: int, size: int, split: int):
-    """The images of a split, and what the user should know of its file."""
-    chosen = splits.read_or_draw_split(folder, labels, num_classes, size, split)
-    return chosen, splits.split_warnings(
-        splits.split_path(folder, size, split), labels, size, split
-    )
+def split_off_validation_set(
+    all_images: Store, labels: np.ndarray, initial: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, tuple[Store, np.ndarray]]:
+    """Take the validation set out of all images (M).
+
+    labels: (M,), -1 where unknown; initial: indices of the initial labels, which stay.
+    -> the indices (N,) that stay, and the validation images with their labels."""
+    validation = splits.draw_validation_set(labels, initial, VALIDATION_IMAGES_PER_CLASS, rng)
+    remaining = np.setdiff1d(np.arange(len(labels)), validation)
+    return remaining, (all_images.subset(validation), labels[validation])
 
 
-def split_off_validation_set(all_images, labels: np.ndarray, chosen: np.ndarray, rng):
-    """Take the validation set out of all images: -> the indices that stay (n,), and the images that
-    are held out, with their labels.  chosen: indices of the initial labels, which stay."""
-    held_out = splits.draw_validation_set(labels, chosen, VALIDATION_IMAGES_PER_CLASS, rng)
-    stay = np.setdiff1d(np.arange(len(labels)), held_out)
-    return stay, (all_images.subset(held_out), labels[held_out])
-
-
-def make_stores(spec: DatasetSpec, found: LoadedDataset, device):
-    """Training and test part as batches on their device."""
-    train, test = found.train, found.test
-    if spec.has_feature_vectors:
-        return tuple(FeatureStore(part.features.to(device)) for part in (train, test))
-    mean, std = (spec.mean, spec.std) if spec.mean else channel_statistics(train.pixels)
+def make_stores(
+    spec: DatasetSpec, loaded: LoadedDataset, device: torch.device | str
+) -> tuple[Store, Store]:
+    """The training and the test part on their device; only the training part is augmented."""
+    train, test = loaded.train, loaded.test
+    if isinstance(train, Features):
+        assert isinstance(test, Features)
+        return FeatureStore(train.features.to(device)), FeatureStore(test.features.to(device))
+    assert isinstance(test, Images)
+    mean, std = spec.mean, spec.std
+    if mean is None or std is None:
+        mean, std = map(tuple, channel_statistics(train.pixels))
+    max_shift, flip = spec.max_shift or 0, bool(spec.flip)
     return (
-        make_image_store(train.pixels, mean, std, spec.max_shift, spec.flip, device),
+        make_image_store(train.pixels, mean, std, max_shift, flip, device),
         make_image_store(test.pixels, mean, std, 0, False, device),
     )

@@ -1,5 +1,6 @@
-"""Which images form the batches of an epoch: streams of index arrays."""
+"""Which images form the batches of an epoch, as index arrays, and the batches themselves."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,24 +8,27 @@ import numpy as np
 import torch
 
 from data.augment import AUGMENTATIONS, ImageStore
+from data.feature_vectors import FeatureStore
 from data.pool import Pool, Targets
 from training.losses import Batch
 from utils.errors import UserError
 from utils.options.converters import non_negative_integer, positive_integer
 from utils.options.option import OptionGroup, OptionValues, option
 
-MAX_BATCH_LIST_BYTES = (
-    2**30
-)  # bytes that an epoch's batches may take: all are listed before the first
+# All index arrays of an epoch are made before its first step.
+MAX_BATCH_LIST_BYTES = 2**30
 
 
 def check_batch_list_size(batches: int, size: int, words: str) -> None:
-    """Raises UserError where `batches` of `size` images, asked for by `words`, are too many."""
-    needed = batches * (8 * size + 128)  # int64 indices, and what numpy needs for an array
+    """Raises UserError where the index arrays of an epoch would take too much memory.
+
+    size: images per batch; words: the options that cause it, for the message."""
+    needed = batches * (8 * size + 128)  # int64 indices, and numpy's overhead per array
     if needed > MAX_BATCH_LIST_BYTES:
         raise UserError(
-            f"{words}: to list the images of an epoch takes {needed / 2**30:,.0f} GiB, of at most "
-            f"{MAX_BATCH_LIST_BYTES / 2**30:.0f}: ask for fewer steps, or smaller batches"
+            f"{words}: the image indices of one epoch need {needed / 2**30:,.0f} GiB of memory, "
+            f"above the limit of {MAX_BATCH_LIST_BYTES / 2**30:.0f} GiB; ask for fewer steps or "
+            "smaller batches"
         )
 
 
@@ -49,25 +53,26 @@ class BatchOptions(OptionGroup):
 
     def check_data(self, options: OptionValues, dataset: Any) -> None:
         size = min(self.batch_size, len(dataset.images))
-        given = f"--steps-per-epoch {self.steps_per_epoch} of --batch-size {self.batch_size}"
-        check_batch_list_size(self.steps_per_epoch, size, given)
+        words = f"--steps-per-epoch {self.steps_per_epoch} with --batch-size {self.batch_size}"
+        check_batch_list_size(self.steps_per_epoch, size, words)
 
 
 def make_shuffled_batches(
-    indices: np.ndarray, batch_size: int, rng, steps: int = 0
+    indices: np.ndarray, batch_size: int, rng: np.random.Generator, steps: int = 0
 ) -> list[np.ndarray]:
-    """Batches over `indices` in random order, none larger than `batch_size` or than `indices`.
+    """Batches over `indices` in random order, each at most as large as `batch_size` and `indices`.
 
-    steps 0: one pass, each image once, the batches at most one apart (a short last one would be
-    noise to batch norm); else that many full batches, over as many passes as it takes."""
+    steps 0: one pass that shows each image once, in batches whose sizes differ by at most one (a
+    short last batch would be noise to batch normalisation).  Otherwise `steps` full batches, from
+    as many passes as needed."""
     if not steps:
         return np.array_split(rng.permutation(indices), -(-len(indices) // batch_size))
     size = min(batch_size, len(indices))
     return np.split(cycle_indices(indices, steps * size, rng), steps)
 
 
-def cycle_indices(indices: np.ndarray, count: int, rng) -> np.ndarray:
-    """`count` of `indices` in random order, none a second time before all have come once."""
+def cycle_indices(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` of `indices` in random order; none is repeated before all have been used."""
     passes = -(-count // len(indices))
     return np.concatenate([rng.permutation(indices) for _ in range(passes)])[:count]
 
@@ -75,34 +80,34 @@ def cycle_indices(indices: np.ndarray, count: int, rng) -> np.ndarray:
 def batches_of_used_images(
     targets: Targets, pool: Pool, rng: np.random.Generator, *, batch: BatchOptions
 ) -> list[np.ndarray]:
-    """Index arrays over all images that the targets use."""
+    """Index arrays of an epoch over all images that the targets use."""
     used = np.flatnonzero(targets.labels >= 0)
     return make_shuffled_batches(used, batch.batch_size, rng, batch.steps_per_epoch)
 
 
 class BatchLoader:
-    """An epoch of batches, augmented, on the images' device: a Batch a view each.
+    """The augmented batches of an epoch on the images' device: one Batch per augmentation.
 
-    images: ImageBatches of N; targets: Targets over the same N; streams: a batch each, index
-    arrays, or tuples with one for each view, or for the first views alone; rng: for the
-    augmentation; views: the names of augment.VIEWS that a batch shows."""
+    images: N of them; targets: for the same N.
+    epoch_batches: one entry per step: an index array, or a tuple of index arrays, one per
+    augmentation or for the first augmentations only.
+    rng: for the augmentation; augmentations: the names in augment.AUGMENTATIONS that a batch
+    shows."""
 
     def __init__(
         self,
-        images: ImageStore,
+        images: ImageStore | FeatureStore,
         targets: Targets,
-        epoch_batches: list,
-        rng,
-        augmentations=("weak",),
+        epoch_batches: Sequence[np.ndarray | tuple[np.ndarray, ...]],
+        rng: np.random.Generator,
+        augmentations: Sequence[str] = ("weak",),
     ):
-        self.images, self.epoch_batches, self.rng, self.augmentations = (
-            images,
-            epoch_batches,
-            rng,
-            augmentations,
-        )
-        wanted = targets.labels if targets.soft_labels is None else targets.soft_labels
-        self.targets = torch.tensor(wanted, device=images.device)
+        self.images = images
+        self.epoch_batches = epoch_batches
+        self.rng = rng
+        self.augmentations = augmentations
+        hard_or_soft = targets.labels if targets.soft_labels is None else targets.soft_labels
+        self.targets = torch.tensor(hard_or_soft, device=images.device)
         weights, used = targets.weights.copy(), targets.labels >= 0
         weights[used] *= targets.class_weights[targets.labels[used]]
         self.weights = torch.tensor(weights, device=images.device)
@@ -110,12 +115,12 @@ class BatchLoader:
     def __len__(self) -> int:
         return len(self.epoch_batches)
 
-    def __iter__(self):
-        for stream in self.epoch_batches:
-            parts = stream if isinstance(stream, tuple) else (stream,) * len(self.augmentations)
+    def __iter__(self) -> Iterator[tuple[Batch, ...]]:
+        for step in self.epoch_batches:
+            parts = step if isinstance(step, tuple) else (step,) * len(self.augmentations)
             yield tuple(map(self._make_batch, self.augmentations, parts))
 
-    def _make_batch(self, view: str, indices: np.ndarray) -> Batch:
-        chosen = torch.as_tensor(indices, device=self.images.device)
-        batch = AUGMENTATIONS[view](self.images, indices, self.rng)
-        return Batch(batch, self.targets[chosen], self.weights[chosen])
+    def _make_batch(self, augmentation: str, indices: np.ndarray) -> Batch:
+        rows = torch.as_tensor(indices, device=self.images.device)
+        batch = AUGMENTATIONS[augmentation](self.images, indices, self.rng)
+        return Batch(batch, self.targets[rows], self.weights[rows])

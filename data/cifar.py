@@ -11,7 +11,7 @@ from data.images import Images, check_images
 from data.spec import Archive, DatasetSpec
 
 IMAGE_SHAPE = (3, 32, 32)
-# Below the data root; md5 as torchvision has them.
+# Paths below the data root -> MD5, from torchvision.
 CIFAR10_TRAIN_MD5 = {
     "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
     "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -23,10 +23,16 @@ CIFAR10_TEST_MD5 = {"cifar-10-batches-py/test_batch": "40351d587109b95175f43aff8
 CIFAR100_TRAIN_MD5 = {"cifar-100-python/train": "16019d7e3df5f24257cddd939b257f8d"}
 CIFAR100_TEST_MD5 = {"cifar-100-python/test": "f0ef6b0ae62326f3e7ffdfab6717acfc"}
 
-ARCHIVE_BYTES = {"cifar10": 170498071, "cifar100": 169001437}  # bytes of the archives
+ARCHIVE_BYTES = {"cifar10": 170498071, "cifar100": 169001437}
 
 
-def _make_spec(name: str, num_classes: int, label_key: str, train: dict, test: dict) -> DatasetSpec:
+def _make_spec(
+    name: str,
+    num_classes: int,
+    label_key: str,
+    train: dict[str, str],
+    test: dict[str, str],
+) -> DatasetSpec:
     load = functools.partial(_load_images, label_key=label_key, num_classes=num_classes)
     train_files, test_files = ([(file,) for file in part] for part in (train, test))
     return DatasetSpec(
@@ -46,18 +52,19 @@ def _make_spec(name: str, num_classes: int, label_key: str, train: dict, test: d
 
 
 def _list_archives(name: str, contents: tuple[str, ...]) -> list[Archive]:
-    """The one archive, with the md5 and the address that torchvision has."""
-    import torchvision.datasets  # a second that only its users should wait for
+    """The only archive, with the MD5 and URL from torchvision."""
+    import torchvision.datasets  # takes a second, so it is imported only for downloads
 
-    row = getattr(torchvision.datasets, name.upper())
-    return [Archive(row.filename, row.tgz_md5, ARCHIVE_BYTES[name], (row.url,), contents)]
+    reader = getattr(torchvision.datasets, name.upper())
+    urls = (reader.url,)
+    return [Archive(reader.filename, reader.tgz_md5, ARCHIVE_BYTES[name], urls, contents)]
 
 
 def _load_images(path: Path, label_key: str, num_classes: int) -> Images:
     batch = load_pickled_batch(path)
     for key in ("data", label_key):
         if key not in batch:
-            raise ValueError(f"it holds no {key!r}")
+            raise ValueError(f"it contains no {key!r}")
     pixels = np.asarray(batch["data"])
     if pixels.shape[1:] == (np.prod(IMAGE_SHAPE),):
         pixels = pixels.reshape(-1, *IMAGE_SHAPE)

@@ -1,50 +1,52 @@
-"""CIFAR batches without pickle's risk: a pickle may name any function and have it called.
+"""Read CIFAR batches without the risk of pickle: a pickle may name any function and have it called.
 
-Here it may name only what the genuine batches name, numpy's arrays of plain numbers, and what
-stands for these names is our own: of numpy's, not even the unpickling is run, since a forged dtype
-makes it take bytes for addresses.
+Here it may only name what the genuine batches name, numpy arrays of plain numbers, and these names
+are bound to our own classes.  Not even numpy's own unpickling runs, because a forged dtype makes it
+treat bytes as addresses.
 """
 
 import codecs
 import pickle
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
 class _SafeDtype:
-    """Stands for numpy.dtype: a type of plain numbers."""
+    """Replaces numpy.dtype; allows only types of plain numbers."""
 
-    def __init__(self, name, align=False, copy=False):
+    def __init__(self, name: Any, align: Any = False, copy: Any = False):
         self.numpy_dtype = np.dtype(str(name))
         if self.numpy_dtype.kind not in "iuf":
-            raise pickle.UnpicklingError(f"it holds an array of {name!r}, not of numbers")
+            raise pickle.UnpicklingError(f"it contains an array of {name!r}, not of numbers")
 
-    def __setstate__(self, state) -> None:
+    def __setstate__(self, state: Any) -> None:
         if (order := state[1]) in ("<", ">"):
             self.numpy_dtype = self.numpy_dtype.newbyteorder(order)
 
 
 class _SafeArray:
-    """Stands for numpy.ndarray."""
+    """Replaces numpy.ndarray."""
 
     numpy_array: np.ndarray
 
-    def __setstate__(self, state) -> None:
+    def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, raw = state
         raw = raw.encode("latin1") if isinstance(raw, str) else raw  # a byte string of Python 2
         array = np.frombuffer(raw, dtype.numpy_dtype)
         self.numpy_array = array.reshape(shape, order="F" if fortran else "C")
 
 
-def _reconstruct(*_) -> _SafeArray:
-    """numpy's, which makes an empty array; its contents come by __setstate__."""
+def _reconstruct(*_: Any) -> _SafeArray:
+    """Replaces numpy's, which makes an empty array; __setstate__ fills it."""
     return _SafeArray()
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes in a protocol that knows none."""
+    """Replaces codecs.encode, by which Python 3 writes bytes in protocols without bytes."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it holds bytes as {encoding!r}")
+        raise pickle.UnpicklingError(f"it contains bytes encoded as {encoding!r}")
     return codecs.latin_1_encode(text)[0]
 
 
@@ -58,20 +60,20 @@ _ALLOWED_GLOBALS = {
 
 
 class _SafeUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED_GLOBALS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch needs")
         return _ALLOWED_GLOBALS[module, name]
 
 
-def load_pickled_batch(path) -> dict:
+def load_pickled_batch(path: Path) -> dict[str, Any]:
     """A pickled dict of arrays and plain types; byte strings of Python 2 are decoded as latin1.
 
-    Raises what pickle and numpy raise where it is anything else; nothing in it is run."""
+    Raises what pickle and numpy raise for anything else; no code in the file is run."""
     with open(path, "rb") as file:
         batch = _SafeUnpickler(file, encoding="latin1").load()
     if not isinstance(batch, dict):
-        raise pickle.UnpicklingError("it holds no dict")
+        raise pickle.UnpicklingError("it does not contain a dict")
     return {
         key: value.numpy_array if isinstance(value, _SafeArray) else value
         for key, value in batch.items()

@@ -1,27 +1,29 @@
-"""What is the same for all data of the user's own: which images are held out for the test, the
-classes, and what augmentation may do when nothing is known of them."""
+"""Common parts of the readers of the user's own data: which images form the test part, checks of
+the classes, and which augmentations are safe when nothing is known about the images."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
 from data.flip_check import MAX_FLIP_DISTANCE_RATIO, flip_distance_ratio
+from data.images import Images
+from data.memmap import MemmapImages
 from utils.errors import UserError
 from utils.options.converters import parse_boolean, type_or_word
 from utils.options.option import OptionGroup, option
 
-MAX_SHIFT_DIVISOR = (
-    8  # the side of an image over the most pixels that it is shifted by, as in CIFAR and digits
-)
-TEST_FRACTION = 0.2  # of each class, where there is no test part
-DEFAULT_OPTIONS = {"arch": "sized_cnn", "lp_k": "auto"}
+MAX_SHIFT_DIVISOR = 8  # max_shift is the side divided by this, as it is for CIFAR and digits
+TEST_FRACTION = 0.2  # of each class, where the data have no test part
+DEFAULT_OPTIONS: dict[str, Any] = {"arch": "sized_cnn", "lp_k": "auto"}
 
 
 @dataclass(frozen=True)
 class FlipOptions(OptionGroup):
-    """Whether images may be mirrored."""
+    """Whether images may be flipped."""
 
     section = "data"
     flip: bool | str = option(
@@ -33,65 +35,76 @@ class FlipOptions(OptionGroup):
     )
 
 
-def make_test_mask(names: Sequence, labels: np.ndarray) -> np.ndarray:
-    """Which images are the test part: (N,) bool, about a fifth of each class, none of label -1.
+def make_test_mask(names: Sequence[Any] | np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which images form the test part: (N,) bool, about a fifth of each class, none of label -1.
 
-    names: (N,) strings or numbers, of which a hash alone decides, so that adding an image moves no
-    other; only the image of a class that comes last in this order always stays in training, so that
-    no class is without."""
-    hashed = [hashlib.sha256(str(name).encode(errors="surrogateescape")).digest() for name in names]
-    places = np.array([int.from_bytes(digest[:6], "big") / 2**48 for digest in hashed])
-    test = (places < TEST_FRACTION) & (labels >= 0)
+    names: (N,) strings or numbers.  A hash of the name alone decides, so that adding an image moves
+    no other image to the other part.  One exception: the image of a class with the largest hash
+    always stays in the training part, so that no class is without training images."""
+    digests = [
+        hashlib.sha256(str(name).encode(errors="surrogateescape")).digest() for name in names
+    ]
+    positions = np.array([int.from_bytes(digest[:6], "big") / 2**48 for digest in digests])
+    test = (positions < TEST_FRACTION) & (labels >= 0)
     for label in np.unique(labels[test]):
         members = np.flatnonzero(labels == label)
-        test[members[places[members].argmax()]] = False
+        test[members[positions[members].argmax()]] = False
     return test
 
 
-def count_classes(train: np.ndarray, test: np.ndarray, where: str) -> int:
-    """The number of classes 0 .. C-1 of labels, -1 where unknown.
+def count_classes(train: np.ndarray, test: np.ndarray, source: str) -> int:
+    """The number C of classes 0 .. C-1 in labels, which are -1 where unknown.
 
-    Raises UserError where a number in between is no image's."""
+    source: where the data are, for messages.  Raises UserError where a class between 0 and the
+    largest has no image."""
     known = np.unique(np.concatenate([train, test]))
     known = known[known >= 0]
     if len(known) and known[-1] != len(known) - 1:
         missing = int(np.flatnonzero(known != np.arange(len(known)))[0])
         raise UserError(
-            f"the labels of {where} run up to {known[-1]}, but no image is of class {missing}: "
+            f"the labels of {source} go up to {known[-1]}, but class {missing} has no image; "
             f"number the {len(known)} classes 0 .. {len(known) - 1}"
         )
     return len(known)
 
 
-def check_classes(train: np.ndarray, test: np.ndarray, names: Sequence[str], where: str) -> None:
-    """Raises UserError where there are no two classes, nothing to test on, or classes to test on
-    that cannot be learned.  names: of the classes."""
+def check_classes(train: np.ndarray, test: np.ndarray, names: Sequence[str], source: str) -> None:
+    """Raises UserError where there are fewer than two classes, no test images, or test images of
+    classes that cannot be learned.
+
+    train, test: labels, -1 where unknown; names: of the classes; source: for messages."""
     if len(names) < 2:
-        raise UserError(f"{where} has {len(names)} classes with images: two are the least")
+        raise UserError(f"{source} has {len(names)} classes with images; at least two are needed")
     if not len(test):
         raise UserError(
-            f"{where} has no test part, and too few images for a fifth of them: add a test part"
+            f"{source} has no test part, and too few images to use a fifth of them for testing; "
+            "add a test part"
         )
-    lacking = np.setdiff1d(test, train)
-    if len(lacking) and (train >= 0).all():
-        shown = ", ".join(repr(names[label]) for label in lacking[:5])
+    test_only = np.setdiff1d(test, train)
+    if len(test_only) and (train >= 0).all():
+        examples = ", ".join(repr(names[label]) for label in test_only[:5])
         raise UserError(
-            f"the test part of {where} has images of {len(lacking)} classes that the training part "
-            f"lacks: {shown}"
+            f"the test part of {source} has images of {len(test_only)} classes that the training "
+            f"part lacks: {examples}"
         )
 
 
-def infer_spec_fields(train, test, class_names: Sequence[str], flip: bool, where: str) -> dict:
-    """What data.spec.DatasetSpec leaves to the data, of images; train, test: data.images.Images."""
+def infer_spec_fields(
+    train: Images, test: Images, class_names: Sequence[str], flip: bool, source: str
+) -> dict[str, Any]:
+    """The fields that data.spec.DatasetSpec leaves open, from the images.
+
+    source: where they are, for messages.  Raises UserError where the images are not squares of one
+    shape."""
     _, channels, height, width = train.pixels.shape
     if height != width:
         raise UserError(
-            f"the images of {where} are {height} x {width} pixels: crop or pad them to squares "
+            f"the images of {source} are {height} x {width} pixels; crop or pad them to squares "
             "(images, height, width, channels)"
         )
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
         shapes = " and ".join(str(tuple(part.pixels.shape[1:])) for part in (train, test))
-        raise UserError(f"training and test images of {where} differ: {shapes}")
+        raise UserError(f"training and test images of {source} have different shapes: {shapes}")
     return {
         "num_classes": len(class_names),
         "channels": channels,
@@ -101,12 +114,17 @@ def infer_spec_fields(train, test, class_names: Sequence[str], flip: bool, where
     }
 
 
-def resolve_flip(pixels, flip: bool | str) -> tuple[bool, tuple[str, ...]]:
-    """Are images mirrored while training?  And a line on it, where "auto" decides that they are.
-    pixels: (N, C, H, W) uint8 of the training images."""
-    if flip != "auto":
+def resolve_flip(
+    pixels: torch.Tensor | MemmapImages, flip: bool | str
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether to flip images during training; and a line for the user where "auto" decides to.
+
+    pixels: (N, C, H, W) uint8 of the training images; flip: True, False or "auto"."""
+    if isinstance(flip, bool):
         return flip, ()
     if flip_distance_ratio(pixels) > MAX_FLIP_DISTANCE_RATIO:
         return False, ()
-    line = "mirror images could be of this data: half of the images are mirrored while training"
-    return True, (f"{line} (--flip False: none)",)
+    return True, (
+        "mirror images look like images of this data set: half of the images are mirrored while "
+        "training (--flip False: none)",
+    )

@@ -24,7 +24,7 @@ from utils.console import EpochProgressBar, print_line
 from utils.errors import UserError
 from utils.files import json_bytes, make_folder, os_errors_refused, write_atomically
 from utils.fingerprints import array_digest, size_and_mtime
-from utils.lease_wait import wait_for_lease
+from utils.lease import wait_for_lease
 
 CACHE_VERSION = 1  # to be raised when the same files would give other pixels
 PIXELS_FILE, META_FILE = "pixels.bin", "meta.json"
@@ -48,9 +48,7 @@ def load_or_decode(paths: Sequence[Path], size: int | None, cache: str | None) -
     folder = Path(cache, _cache_key(paths, size))
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return _load_entry(folder)
-    with wait_for_lease(
-        folder, "cache of images", lambda holder: print_line(f"waiting for {holder}")
-    ):
+    with wait_for_lease(folder, "cache of images", lambda holder: print_line(f"waiting: {holder}")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return _load_entry(folder)  # another process has written it meanwhile
         return _write_entry(folder, paths, size)
@@ -131,7 +129,7 @@ def _map_pixels(
     """Raises ValueError where the file's size does not fit the shape."""
     if os.fstat(file.fileno()).st_size != np.prod(shape, dtype=object) or not shape[0]:
         raise ValueError(f"wrong size for {shape}")
-    pixels = np.memmap(file, np.uint8, "r", shape=shape)  # type: ignore[call-overload]  # any file
+    pixels = np.memmap(file, np.uint8, "r", shape=shape)
     return DecodedImages(MemmapImages(pixels), unreadable)
 
 

@@ -1,29 +1,35 @@
-"""What a run's folder says of its data, so that the weights in it can be used elsewhere."""
+"""What a run folder records of its data, so that its weights can be used elsewhere."""
+
+from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from utils.console import to_one_line
 from utils.errors import UserError
 from utils.files import json_bytes, os_errors_refused
 
+if TYPE_CHECKING:
+    from data.active_dataset import ActiveDataset
+
 CLASSES_FILE, PREPROCESSING_FILE = "classes.txt", "preprocessing.json"
 
 
-def render_export_files(problem) -> dict[str, str]:
-    """Files by name: the classes' names, in order, and what an image has to become: channels,
-    pixels a side, and the mean and standard deviation of a channel, of pixels in [0, 1].
-
-    problem: data.active_dataset.Problem"""
-    facts = {"channels": problem.channels, "size": problem.size}
-    facts |= {name: getattr(problem.images, name, None) for name in ("mean", "std")}
-    names = "".join(f"{to_one_line(name)}\n" for name in problem.class_names)
+def render_export_files(dataset: ActiveDataset) -> dict[str, str]:
+    """The contents of two files, by name: the class names in order, and the preprocessing of an
+    image: number of channels, side in pixels, and the mean and standard deviation per channel, of
+    pixels in [0, 1]."""
+    facts: dict[str, Any] = {"channels": dataset.channels, "size": dataset.size}
+    facts |= {name: getattr(dataset.images, name, None) for name in ("mean", "std")}
+    names = "".join(f"{to_one_line(name)}\n" for name in dataset.class_names)
     return {CLASSES_FILE: names, PREPROCESSING_FILE: json_bytes(facts).decode()}
 
 
-def read_export_files(folder: Path) -> tuple[list[str], dict]:
-    """The names and the facts.  Raises UserError where they cannot be read, Refused where the
-    system does not let us."""
+def read_export_files(folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """The class names and the preprocessing that `render_export_files` describes.
+
+    Raises UserError where a file is damaged, SystemRefusal where it cannot be read."""
     try:
         with os_errors_refused(folder, "read"):
             names = (folder / CLASSES_FILE).read_text(encoding="utf-8").splitlines()

@@ -1,16 +1,20 @@
-"""Features of any encoder in place of images: what the door of data.images is for pixels, and
-batches of them.  Nothing is augmented: every view of a vector is the vector."""
+"""Feature vectors of any encoder, in place of images: their checks, as data.images checks pixels,
+and batches of them.  They are not augmented: every augmentation of a vector is the vector itself.
+"""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from data.augment import BatchIndices
 from data.images import NUMERIC_KINDS, check_labels
 from utils.errors import UserError
 
-MAX_ABS_VALUE = 1e15  # its square, and a sum of many such, is a float32
-CHUNK_ROWS = 65_536  # looked at together: memory-mapped rows are not all in memory at once
+MAX_ABS_VALUE = 1e15  # float32 can hold its square, and a sum of many such squares
+CHUNK_ROWS = 65_536  # rows checked at a time, so that not all memory-mapped rows are in memory
 
 
 class Features(NamedTuple):
@@ -21,52 +25,56 @@ class Features(NamedTuple):
 
 
 def check_features(
-    features: np.ndarray, labels, source: str, *, allow_unknown: bool = False
+    features: np.ndarray, labels: Any, source: str, *, allow_unknown: bool = False
 ) -> Features:
-    """Features (N, d) of any number type and labels (N,); float32 stays where it is, memory-mapped
-    perhaps.  unknown: may a label be -1?
+    """Features (N, d) of any number type and labels (N,), in the types of Features.
 
-    Raises UserError naming the first row that is not what it has to be."""
+    float32 features are not copied and may stay memory-mapped.  source: what they were read from,
+    for messages; allow_unknown: whether a label may be -1.
+    Raises UserError naming the first invalid row or label."""
     if features.ndim != 2 or not features.shape[1]:
-        raise UserError(f"the features of {source} are of shape {features.shape}, not (N, d)")
+        raise UserError(f"the features of {source} have shape {features.shape}, not (N, d)")
     if features.dtype.kind not in NUMERIC_KINDS:
         raise UserError(f"the features of {source} are of type {features.dtype}, not numbers")
     labels = check_labels(labels, len(features), source, allow_unknown=allow_unknown)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is named
+    with np.errstate(over="ignore"):  # too large for float32: infinite, refused below
         features = features.astype(np.float32, copy=False)
     for start in range(0, len(features), CHUNK_ROWS):
-        wrong = ~np.isfinite(features[start : start + CHUNK_ROWS]).all(axis=1)
-        if wrong.any():
-            row = start + int(wrong.argmax())
+        chunk = features[start : start + CHUNK_ROWS]
+        invalid = ~np.isfinite(chunk).all(axis=1)
+        if invalid.any():
+            row = start + int(invalid.argmax())
             raise UserError(f"row {row} of the features of {source} has a value that is not finite")
-        large = (np.abs(features[start : start + CHUNK_ROWS]) > MAX_ABS_VALUE).any(axis=1)
-        if large.any():
-            row = start + int(large.argmax())
+        too_large = (np.abs(chunk) > MAX_ABS_VALUE).any(axis=1)
+        if too_large.any():
+            row = start + int(too_large.argmax())
             raise UserError(
-                f"row {row} of the features of {source} has a value beyond {MAX_ABS_VALUE:g}, whose "
-                "square is too large to count with: divide all features by the same number"
+                f"row {row} of the features of {source} has a value beyond {MAX_ABS_VALUE:g}, "
+                "whose square is too large to compute with; divide all features by the same number"
             )
-    return Features(torch.from_numpy(np.require(features, requirements="CW")), labels)
+    return Features(torch.from_numpy(np.require(features, requirements=["C", "W"])), labels)
 
 
 class FeatureStore:
-    """All vectors of a part, and batches of them by index, as data.augment.ImageBatches has images.
-
-    On the CPU they stay where they are, memory-mapped perhaps."""
+    """All feature vectors of a part; gives batches of them by index, as data.augment.ImageStore
+    does of images.  On the CPU they are not copied and may stay memory-mapped."""
 
     max_shift, flip = 0, False
 
     def __init__(self, features: torch.Tensor):
-        """vectors: (N, d) float32, on the device where batches are wanted."""
-        self.features, self.subset_indices = features, None
+        """features: (N, d) float32, on the device where batches are needed."""
+        self.features = features
+        self.subset_indices: np.ndarray | None = None
 
-    def subset(self, indices: np.ndarray) -> "FeatureStore":
-        """Some of these, by index (n,); nothing is copied."""
+    def subset(self, indices: np.ndarray) -> FeatureStore:
+        """A store of some of these vectors, by index (n,); nothing is copied."""
         part = FeatureStore(self.features)
-        part.subset_indices = (
-            indices if self.subset_indices is None else self.subset_indices[indices]
-        )
+        part.subset_indices = self._stored_indices(indices)
         return part
+
+    def _stored_indices(self, indices: Any) -> Any:
+        """Indices (B,) or a slice into this store, as ones into all stored vectors."""
+        return indices if self.subset_indices is None else self.subset_indices[indices]
 
     @property
     def device(self) -> torch.device:
@@ -75,12 +83,10 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.features) if self.subset_indices is None else len(self.subset_indices)
 
-    def plain_batch(self, indices) -> torch.Tensor:
+    def plain_batch(self, indices: BatchIndices) -> torch.Tensor:
         """(B,) indices or a slice -> (B, d) float32."""
-        return self.features[
-            indices if self.subset_indices is None else self.subset_indices[indices]
-        ]
+        return self.features[self._stored_indices(indices)]
 
     def weak_batch(self, indices: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-        """As plain."""
+        """The same as `plain_batch`."""
         return self.plain_batch(indices)

@@ -1,8 +1,8 @@
-"""Features of the user's own, any encoder's output, in place of images: --data-root names the .npz
-file, or a folder of .npy files, which then are memory-mapped.
+"""The user's own features, from any encoder, in place of images: --data-root names an .npz file, or
+a folder of .npy files, which are memory-mapped.
 
 features (N, d), numbers; labels (N,), classes from 0 on, -1 where unknown; test_features and
-test_labels, or a fifth of each class is the test part."""
+test_labels.  Without these two, a fifth of each class forms the test part."""
 
 import numpy as np
 
@@ -14,25 +14,34 @@ from utils.errors import UserError
 
 
 def load(root: str) -> LoadedDataset:
-    """Raises UserError naming the first row or label that is not what it has to be."""
-    arrays, where = npy_files.load_arrays(root, "features", "features")
-    train = check_features(arrays["features"], arrays["labels"], where, allow_unknown=True)
+    """Raises UserError naming the first invalid row or label."""
+    arrays, source = npy_files.load_arrays(root, "features", "features")
+    train = check_features(arrays["features"], arrays["labels"], source, allow_unknown=True)
     if "test_features" in arrays:
-        part = f"the test part of {where}"
-        test = check_features(arrays["test_features"], arrays["test_labels"], part)
-        widths = [part.features.shape[1] for part in (train, test)]
-        if widths[0] != widths[1]:
-            raise UserError(f"{where} has features of {widths[0]} numbers, to test on {widths[1]}")
+        test_source = f"the test part of {source}"
+        test = check_features(arrays["test_features"], arrays["test_labels"], test_source)
+        train_dim, test_dim = (part.features.shape[1] for part in (train, test))
+        if train_dim != test_dim:
+            raise UserError(
+                f"{source}: the training features have {train_dim} dimensions, the test features "
+                f"{test_dim}"
+            )
     else:
-        out = make_test_mask(np.arange(len(train.labels)), train.labels)
+        test_mask = make_test_mask(np.arange(len(train.labels)), train.labels)
         train, test = (
-            Features(train.features[np.flatnonzero(part)], train.labels[part])
-            for part in (~out, out)
+            Features(train.features[np.flatnonzero(mask)], train.labels[mask])
+            for mask in (~test_mask, test_mask)
         )
-    classes = tuple(map(str, range(count_classes(train.labels, test.labels, where))))
-    check_classes(train.labels, test.labels, classes, where)
-    found = {"num_classes": len(classes), "channels": train.features.shape[1], "size": 1}
-    return LoadedDataset(train, test, found | {"max_shift": 0, "flip": False}, classes)
+    class_names = tuple(map(str, range(count_classes(train.labels, test.labels, source))))
+    check_classes(train.labels, test.labels, class_names, source)
+    fields = {
+        "num_classes": len(class_names),
+        "channels": train.features.shape[1],
+        "size": 1,
+        "max_shift": 0,
+        "flip": False,
+    }
+    return LoadedDataset(train, test, fields, class_names)
 
 
 SPEC = DatasetSpec(

@@ -1,35 +1,42 @@
-"""Does a mirrored image keep its class?  What can be told without a label: whether it could be one
-of the data.
+"""Does a mirrored image keep its class?  Without labels one can test whether it looks like an image
+of the data set.
 
-The mirror image of most things that a camera sees from the side is as near to its neighbours as the
-image itself; that of a digit or a letter is not, it is no digit.  The median of how much farther
-the K nearest images are was 1.60 for digits and 1.29 for MNIST, 1.12 for 100 faces, 1.01 for emoji
-and 1.02 for windows of photographs; hence the bound between.  What it cannot tell: classes that
-are each other's mirror images, such as b and d or arrows.
+The mirror image of most things that a camera sees from the side is as close to its neighbours as
+the image itself; that of a digit or a letter is not, because it is not a digit.  The median ratio
+of the two mean distances to the NUM_NEIGHBORS nearest images was 1.60 for digits and 1.29 for
+MNIST, but 1.12 for 100 faces, 1.01 for emoji and 1.02 for windows of photographs; the limit lies
+between the two groups.  The test cannot detect classes that are each other's mirror images, such
+as b and d, or arrows.
 """
 
 import numpy as np
 import torch
 
-MAX_IMAGES, NUM_NEIGHBORS = 2000, 5  # looked at, neighbours
-MAX_FLIP_DISTANCE_RATIO = 1.2  # up to which mirror images belong to the data
+from data.memmap import MemmapImages
+
+MAX_IMAGES = 2000  # a sample is enough for the median
+NUM_NEIGHBORS = 5
+MAX_FLIP_DISTANCE_RATIO = 1.2  # mirror images belong to the data up to this ratio
 
 
-def flip_distance_ratio(pixels) -> float:
-    """How much farther the other images are from a mirrored image than from the image, the median
-    over images spread over the data.  pixels: (N, C, H, W) uint8, a tensor or data.memmap.Mapped ->
-    1 where it is no farther, and for fewer than three images that differ; of images that are there
-    more than once each counts once."""
+def flip_distance_ratio(pixels: torch.Tensor | MemmapImages) -> float:
+    """How much farther a mirrored image is from the other images than the image itself.
+
+    The median over up to MAX_IMAGES images, evenly spaced in the data.  Identical images count
+    once.  pixels: (N, C, H, W) uint8 -> the ratio; 1 means not farther, and is also returned for
+    fewer than three distinct images."""
     chosen = np.linspace(0, len(pixels) - 1, min(MAX_IMAGES, len(pixels))).astype(np.int64)
     x = torch.unique(pixels[chosen], dim=0).float()
     if len(x) < 3:
         return 1.0
-    near, far = (_mean_neighbor_distance(view.flatten(1), x.flatten(1)) for view in (x, x.flip(3)))
+    near = _mean_neighbor_distance(x.flatten(1), x.flatten(1))
+    far = _mean_neighbor_distance(x.flip(3).flatten(1), x.flatten(1))
     ratios = far / near
     return float(ratios[near > 0].median()) if (near > 0).any() else 1.0
 
 
-def _mean_neighbor_distance(views: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The mean distance of each view (n, d) from the nearest images x (n, d) but its own: (n,)."""
-    apart = torch.cdist(views, x).fill_diagonal_(torch.inf)
-    return apart.topk(min(NUM_NEIGHBORS, len(x) - 1), largest=False).values.mean(dim=1)
+def _mean_neighbor_distance(queries: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """The mean distance of each query (n, d) from its nearest images in x (n, d), without the image
+    of the same index: (n,)."""
+    distances = torch.cdist(queries, x).fill_diagonal_(torch.inf)
+    return distances.topk(min(NUM_NEIGHBORS, len(x) - 1), largest=False).values.mean(dim=1)

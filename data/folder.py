@@ -1,6 +1,6 @@
-"""Images of the user's own in the folder that --data-root names, with a folder for each class.
+"""The user's own images, in the folder that --data-root names, with one folder per class.
 
-data.folder_listing says how they lie in it, data.image_decoding what becomes of them."""
+data.folder_listing describes the layout, data.image_decoding how images are converted."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ class FolderOptions(OptionGroup):
     skip_corrupt: bool = option(
         False,
         "Leave out images that cannot be read, instead of stopping.",
-        identity=False,  # the fingerprint says what was read
+        identity=False,  # the fingerprint covers the images that were read
     )
     cache: str | None = option(
         None,
@@ -49,48 +49,49 @@ class FolderOptions(OptionGroup):
 
 
 def load(root: str, *, flip: FlipOptions, folder: FolderOptions) -> LoadedDataset:
-    """Raises UserError for what is wrong with the folder, and for images that cannot be read, up to
-    folder_listing.SHOWN of them by name."""
-    found = folder_listing.list_image_folder(root)
-    paths = [found.root / path for path in found.image_paths]
-    pixels, bad = decoded_cache.load_or_decode(paths, folder.image_size, folder.cache)
-    notices = (*found.warnings, *_report_unreadable(found, bad, folder.skip_corrupt))
-    kept = np.setdiff1d(np.arange(len(paths)), list(bad))
-    labels, test = found.labels[kept], found.is_test[kept]
-    split = int((~test).sum())  # the images to test on come last
+    """Raises UserError for faults of the folder, and for images that cannot be read, up to
+    folder_listing.MAX_NAMES_SHOWN of them by name."""
+    listing = folder_listing.list_image_folder(root)
+    paths = [listing.root / path for path in listing.image_paths]
+    pixels, unreadable = decoded_cache.load_or_decode(paths, folder.image_size, folder.cache)
+    warnings = (*listing.warnings, *_report_unreadable(listing, unreadable, folder.skip_corrupt))
+    readable = np.setdiff1d(np.arange(len(paths)), list(unreadable))
+    labels, is_test = listing.labels[readable], listing.is_test[readable]
+    train_size = int((~is_test).sum())  # the listing has the test images last
     parts = []
-    for some in (slice(0, split), slice(split, None)):
-        own = np.arange(len(kept))[some]
-        where = f"the {'test' if some.start else 'training'} part of {found.root}"
-        classes = check_labels(labels[some], len(own), where, allow_unknown=True)
-        parts.append(Images(decoded_cache.load_if_small(pixels.subset(own)), classes))
+    for rows, name in ((slice(0, train_size), "training"), (slice(train_size, None), "test")):
+        indices = np.arange(len(readable))[rows]
+        source = f"the {name} part of {listing.root}"
+        part_labels = check_labels(labels[rows], len(indices), source, allow_unknown=True)
+        parts.append(Images(decoded_cache.load_if_small(pixels.subset(indices)), part_labels))
     train, test = parts
-    check_classes(train.labels, test.labels, found.class_names, str(found.root))
-    flips, said = resolve_flip(train.pixels, flip.flip)
+    check_classes(train.labels, test.labels, listing.class_names, str(listing.root))
+    flips, flip_warnings = resolve_flip(train.pixels, flip.flip)
     return LoadedDataset(
         train,
         test,
-        infer_spec_fields(train, test, found.class_names, flips, str(found.root)),
-        found.class_names,
-        tuple(found.image_paths[number] for number in kept[:split]),
-        (*notices, *said),
+        infer_spec_fields(train, test, listing.class_names, flips, str(listing.root)),
+        listing.class_names,
+        tuple(listing.image_paths[number] for number in readable[:train_size]),
+        (*warnings, *flip_warnings),
         data_fingerprint(train, test),
     )
 
 
 def _report_unreadable(
-    found: folder_listing.FolderListing, bad: dict[int, str], skip: bool
+    listing: folder_listing.FolderListing, unreadable: dict[int, str], skip: bool
 ) -> list[str]:
-    """A line on the images that cannot be read, where there are some and they are left out."""
-    if not bad:
+    """A warning about the images that cannot be read, where there are any and `skip` is true.
+
+    Raises UserError where there are any and `skip` is false."""
+    if not unreadable:
         return []
-    names = [f"{found.image_paths[number]} ({why})" for number, why in sorted(bad.items())]
-    line = f"{len(bad)} of {len(found.image_paths)} images in {found.root} cannot be read"
+    names = [f"{listing.image_paths[n]} ({reason})" for n, reason in sorted(unreadable.items())]
+    count = f"{len(unreadable)} of {len(listing.image_paths)} images in {listing.root}"
+    examples = folder_listing.format_names(names)
     if not skip:
-        raise UserError(
-            f"{line}: {folder_listing.format_names(names)}: mend them, or give --skip-corrupt"
-        )
-    return [f"{line} and are left out: {folder_listing.format_names(names)}"]
+        raise UserError(f"{count} cannot be read: {examples}; repair them or use --skip-corrupt")
+    return [f"{count} cannot be read and are left out: {examples}"]
 
 
 SPEC = DatasetSpec(

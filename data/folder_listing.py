@@ -1,15 +1,17 @@
-"""A folder of images as a list: which files there are, of which class and part.
+"""A folder of images as a list: which files it has, and the class and part of each.
 
     train/<class>/...  test/<class>/...  unlabeled/...      or      <class>/...  unlabeled/...
 
-Classes are the folders' names, sorted.  Hidden files and folders are passed over, and files whose
-name does not end as an image's does are told of.
+Classes are the names of the folders, sorted.  Hidden files and folders are ignored; files without
+the extension of an image are ignored with a warning.
 """
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,48 +21,44 @@ from utils.errors import UserError
 
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp", "pgm", "ppm", "pbm")
 TRAIN_FOLDER, TEST_FOLDER, UNLABELED_FOLDER = "train", "test", "unlabeled"
-MAX_NAMES_SHOWN = 5  # of many names
+MAX_NAMES_SHOWN = 5  # per message
 
 
 @dataclass(frozen=True)
 class FolderListing:
-    """What is in a folder.  The images are those to learn from, first those of known class, then
-    those to test on, each by file name and then by class."""
+    """The N images in a folder: training images of known class, then those of unknown class, then
+    test images, each sorted by file name and then by class."""
 
     root: Path
     class_names: tuple[str, ...]
-    image_paths: tuple[str, ...]  # (N,) below the root
+    image_paths: tuple[str, ...]  # (N,) relative to the root
     labels: np.ndarray  # (N,) int64, -1 where unknown
     is_test: np.ndarray  # (N,) bool
     warnings: tuple[str, ...]
 
 
+class _ImageFile(NamedTuple):
+    """An image of the listing; the fields except `path` are its sort key."""
+
+    is_test: bool
+    is_unlabeled: bool
+    name: str  # relative to the folder of its class
+    label: int
+    path: str  # relative to the root
+
+
 def list_files(root: str) -> list[Path]:
-    """All files that a change of the images would touch."""
+    """All files in the folder; a change of the images changes one of them."""
     top = Path(os.path.expanduser(root))
     return [Path(folder, name) for folder, _, names in os.walk(top) for name in names]
 
 
 def list_image_folder(root: str) -> FolderListing:
-    """Raises UserError where there is no folder, a link leads out of it, two classes differ in case
-    only, or there are no images."""
-    top, other = Path(os.path.expanduser(root)), []
-    if not top.is_dir():
-        raise UserError(
-            f"{top} is no folder: --dataset folder reads the folder of images that --data-root "
-            "names, with a folder a class in it"
-        )
-    inside = _list_subfolders(top)
-    if TEST_FOLDER in inside and TRAIN_FOLDER not in inside:
-        raise UserError(
-            f"{top} has {TEST_FOLDER}/ but no {TRAIN_FOLDER}/: name that part {TRAIN_FOLDER}"
-        )
-    parts = (
-        [part for part in (TRAIN_FOLDER, TEST_FOLDER) if part in inside]
-        if TRAIN_FOLDER in inside
-        else [""]
-    )
-    classes = sorted(
+    """Raises UserError where the folder does not exist or has no images, a link leads out of it, or
+    the names of two classes differ only in case."""
+    top = Path(os.path.expanduser(root))
+    parts = _list_parts(top)
+    class_names = sorted(
         {
             name
             for part in parts
@@ -68,34 +66,61 @@ def list_image_folder(root: str) -> FolderListing:
             if part or name != UNLABELED_FOLDER
         }
     )
-    _check_class_names(top, classes)
-    rows = []  # test, unknown, name below its class, label, path
+    _check_class_names(top, class_names)
+    images: list[_ImageFile] = []
+    other_files: list[str] = []
     for part in parts:
-        for label, name in enumerate(classes):
-            below = os.path.join(part, name)
-            found = _list_images(top, below, other)
-            rows += [
-                (part == TEST_FOLDER, False, file, label, os.path.join(below, file))
-                for file in found
+        for label, class_name in enumerate(class_names):
+            folder = os.path.join(part, class_name)
+            images += [
+                _ImageFile(part == TEST_FOLDER, False, name, label, os.path.join(folder, name))
+                for name in _list_images(top, folder, other_files)
             ]
-    unknown = _list_images(top, UNLABELED_FOLDER, other)
-    rows += [(False, True, file, -1, os.path.join(UNLABELED_FOLDER, file)) for file in unknown]
-    if not rows:
-        raise UserError(f"{top} has no images in folders of classes")
+    images += [
+        _ImageFile(False, True, name, -1, os.path.join(UNLABELED_FOLDER, name))
+        for name in _list_images(top, UNLABELED_FOLDER, other_files)
+    ]
+    if not images:
+        raise UserError(f"{top} has no images in class folders")
     if TEST_FOLDER not in parts:
-        out = make_test_mask([row[2] for row in rows], np.array([row[3] for row in rows]))
-        rows = [(bool(test), *row[1:]) for test, row in zip(out, rows, strict=True)]
-    rows.sort(key=lambda row: row[:4])
-    labels, paths = [row[3] for row in rows], tuple(row[4] for row in rows)
-    test = np.array([row[0] for row in rows])
-    said = tuple(_collect_warnings(top, classes, set(labels), other))
-    return FolderListing(top, tuple(classes), paths, np.array(labels, np.int64), test, said)
+        labels = np.array([image.label for image in images])
+        mask = make_test_mask([image.name for image in images], labels)
+        images = [
+            image._replace(is_test=bool(test)) for test, image in zip(mask, images, strict=True)
+        ]
+    images.sort(key=lambda image: image[:4])
+    return FolderListing(
+        top,
+        tuple(class_names),
+        tuple(image.path for image in images),
+        np.array([image.label for image in images], np.int64),
+        np.array([image.is_test for image in images]),
+        tuple(_collect_warnings(top, class_names, {i.label for i in images}, other_files)),
+    )
 
 
-def format_names(paths) -> str:
-    """Some of many paths, in one line."""
-    more = ", ..." if len(paths) > MAX_NAMES_SHOWN else ""
-    return ", ".join(to_one_line(str(path)) for path in paths[:MAX_NAMES_SHOWN]) + more
+def format_names(names: Sequence[str]) -> str:
+    """The first of many names, in one line."""
+    more = ", ..." if len(names) > MAX_NAMES_SHOWN else ""
+    return ", ".join(to_one_line(name) for name in names[:MAX_NAMES_SHOWN]) + more
+
+
+def _list_parts(top: Path) -> list[str]:
+    """The folders with class folders in them, relative to `top`: train and test, or "" alone."""
+    if not top.is_dir():
+        raise UserError(
+            f"{top} is not a folder; --dataset folder reads the folder of images that --data-root "
+            "names, with one folder per class in it"
+        )
+    subfolders = _list_subfolders(top)
+    if TRAIN_FOLDER in subfolders:
+        return [part for part in (TRAIN_FOLDER, TEST_FOLDER) if part in subfolders]
+    if TEST_FOLDER in subfolders:
+        raise UserError(
+            f"{top} has {TEST_FOLDER}/ but not {TRAIN_FOLDER}/; name the training part "
+            f"{TRAIN_FOLDER}"
+        )
+    return [""]
 
 
 def _list_subfolders(top: Path) -> list[str]:
@@ -103,21 +128,26 @@ def _list_subfolders(top: Path) -> list[str]:
         return [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
 
 
-def _list_images(top: Path, below: str, other: list[str]) -> list[str]:
-    """The images in a folder and those in it, by their names below it; the rest goes to `other`."""
-    start, found = top / below, []
-    for folder, folders, names in os.walk(start):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in [*folders, *([""] if folder == str(start) else [])]:
-            _check_link_inside(top, os.path.join(folder, name))
+def _list_images(top: Path, folder: str, other_files: list[str]) -> list[str]:
+    """The images in `folder`, below `top`, and its subfolders, relative to `folder`.
+
+    The names of all other files are appended to `other_files`, relative to `top`."""
+    start = top / folder
+    images = []
+    for current, subfolders, names in os.walk(start):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in [*subfolders, *([""] if current == str(start) else [])]:
+            _check_link_inside(top, os.path.join(current, name))
         for name in names:
-            path = os.path.join(folder, name)
+            path = os.path.join(current, name)
             if name.startswith("."):
                 continue
             _check_link_inside(top, path)
-            known = name.lower().endswith(tuple(f".{ending}" for ending in IMAGE_EXTENSIONS))
-            (found if known else other).append(os.path.relpath(path, start if known else top))
-    return found
+            if name.lower().endswith(tuple(f".{extension}" for extension in IMAGE_EXTENSIONS)):
+                images.append(os.path.relpath(path, start))
+            else:
+                other_files.append(os.path.relpath(path, top))
+    return images
 
 
 def _check_link_inside(top: Path, path: str) -> None:
@@ -125,27 +155,33 @@ def _check_link_inside(top: Path, path: str) -> None:
         os.path.realpath(top)
     ):
         raise UserError(
-            f"{to_one_line(path)} is a link that leads out of {top}: put there what it leads to"
+            f"{to_one_line(path)} is a link that leads out of {top}; replace it by a copy of its "
+            "target"
         )
 
 
-def _check_class_names(top: Path, classes: list[str]) -> None:
-    seen = {}
-    for name in classes:
-        plain = unicodedata.normalize("NFC", name).casefold()
-        if plain in seen:
+def _check_class_names(top: Path, class_names: list[str]) -> None:
+    folded_names: dict[str, str] = {}
+    for name in class_names:
+        folded = unicodedata.normalize("NFC", name).casefold()
+        if folded in folded_names:
             raise UserError(
-                f"the classes {to_one_line(seen[plain])!r} and {to_one_line(name)!r} of {top} differ in "
-                "case only: rename one, or join them"
+                f"the class names {to_one_line(folded_names[folded])!r} and "
+                f"{to_one_line(name)!r} in {top} differ only in case; rename or merge them"
             )
-        seen[plain] = name
+        folded_names[folded] = name
 
 
-def _collect_warnings(top: Path, classes: list[str], used: set[int], other: list[str]) -> list[str]:
-    empty = [name for label, name in enumerate(classes) if label not in used]
-    said = [f"{top}: {len(empty)} classes have no image: {format_names(empty)}"] if empty else []
-    if other:
-        said.append(
-            f"{top}: {len(other)} files are not read, by their names no images: {format_names(other)}"
+def _collect_warnings(
+    top: Path, class_names: list[str], labels: set[int], other_files: list[str]
+) -> list[str]:
+    warnings = []
+    empty = [name for label, name in enumerate(class_names) if label not in labels]
+    if empty:
+        warnings.append(f"{top}: {len(empty)} classes have no images: {format_names(empty)}")
+    if other_files:
+        warnings.append(
+            f"{top}: {len(other_files)} files without the extension of an image are ignored: "
+            f"{format_names(other_files)}"
         )
-    return said
+    return warnings

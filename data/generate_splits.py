@@ -1,4 +1,4 @@
-"""Make balanced splits of a data set.
+"""Generate balanced splits of a data set.
 
 python data/generate_splits.py --dataset cifar10 --nr-splits 10 --split-size 1000
 """
@@ -6,11 +6,12 @@ python data/generate_splits.py --dataset cifar10 --nr-splits 10 --split-size 100
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if not __package__:
-    # Run as a path, from any folder: the project's root takes the place of this folder, whose
-    # modules would otherwise hide others of their name.
+    # Run as a path, from any folder: replace this folder in the search path by the project's root,
+    # because its modules would hide others of the same name.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data import DATASETS, images, splits
@@ -24,43 +25,59 @@ from utils.options.converters import one_of, positive_integer
 from utils.options.option import OptionGroup, group_parameters, options_of
 from utils.options.schema import add_option
 
-# The options of the data sets' readers, which decide what is read.
+# The options of all readers: they decide what is read.
 GROUPS = tuple(dict.fromkeys(group for spec in DATASETS.values() for group in spec.groups()))
 DATA_ROOT = options_of(DataOptions)[0]
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     make_streams_safe()
-    parser = OneLineErrorParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--dataset", required=True, type=one_of(DATASETS), help=", ".join(DATASETS))
-    parser.add_argument(
-        "--nr-splits", type=positive_integer, default=5, help="splits 0 .. n-1 (default: 5)"
-    )
-    parser.add_argument(
-        "--split-size", type=positive_integer, default=100, help="labels in each (default: 100)"
-    )
-    for option in (DATA_ROOT, *(one for group in GROUPS for one in options_of(group))):
-        add_option(parser, option)
     try:
-        args = parser.parse_args(argv)
-        root = getattr(args, "data_root", None) or default_data_root()
-        spec = DATASETS[args.dataset]
-        found = spec.load_and_check(root, **_dataset_kwargs(args, spec))
-        fingerprint = images.data_fingerprint(found.train, found.test) if spec.is_custom else ""
-        folder = splits.split_folder_name(args.dataset, fingerprint)
-        for notice in checksums.checksum_warnings(args.dataset, root, spec.published_md5):
-            print(notice)
-        for number in range(args.nr_splits):
-            path = splits.split_path(folder, args.split_size, number)
-            made = splits.write_split(path, found.train.labels, args.split_size, number)
-            print_line(f"{os.path.relpath(path)} {'written' if made else 'is there already'}")
+        _generate_splits(_make_parser().parse_args(argv))
     except (UserError, OSError) as error:
         return print_error(error)
     return 0
 
 
+def _make_parser() -> OneLineErrorParser:
+    parser = OneLineErrorParser(
+        description="Generate balanced splits of a data set.", allow_abbrev=False
+    )
+    parser.add_argument("--dataset", required=True, type=one_of(DATASETS), help=", ".join(DATASETS))
+    parser.add_argument(
+        "--nr-splits",
+        type=positive_integer,
+        default=5,
+        help="number of splits, which are numbered from 0 (default: 5)",
+    )
+    parser.add_argument(
+        "--split-size",
+        type=positive_integer,
+        default=100,
+        help="number of labels in each split (default: 100)",
+    )
+    for option in (DATA_ROOT, *(one for group in GROUPS for one in options_of(group))):
+        add_option(parser, option)
+    return parser
+
+
+def _generate_splits(args: argparse.Namespace) -> None:
+    """Write the missing splits and print a line for each.  Raises UserError."""
+    root = getattr(args, "data_root", None) or default_data_root()
+    spec = DATASETS[args.dataset]
+    loaded = spec.load_and_check(root, **_dataset_kwargs(args, spec))
+    fingerprint = images.data_fingerprint(loaded.train, loaded.test) if spec.is_custom else ""
+    folder = splits.split_folder_name(args.dataset, fingerprint)
+    for warning in checksums.checksum_warnings(args.dataset, root, spec.published_md5):
+        print(warning)
+    for number in range(args.nr_splits):
+        path = splits.split_path(folder, args.split_size, number)
+        is_new = splits.write_split(path, loaded.train.labels, args.split_size, number)
+        print_line(f"{os.path.relpath(path)} {'written' if is_new else 'exists already'}")
+
+
 def _dataset_kwargs(args: argparse.Namespace, spec: DatasetSpec) -> dict[str, OptionGroup]:
-    """The options of a data set's reader, as keyword arguments.
+    """The groups of options that a data set's reader takes, by parameter.
 
     Raises UserError for an option that this data set does not read."""
     for group in GROUPS:

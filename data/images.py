@@ -1,30 +1,36 @@
-"""The one door through which images and labels come in, whoever read them.
+"""The checks that all images and labels pass, whatever read them.
 
-A reader hands over arrays as it found them; here shape, type and range are checked, and nothing is
-rounded, cut off or wrapped around on the way into the types of Images.
+A reader passes arrays as it read them.  Shape, type and range are checked here; nothing is rounded,
+clipped or wrapped around when it is converted to the types of Images.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
+from data.memmap import MemmapImages
 from utils.errors import UserError
 from utils.fingerprints import array_digest
 
-NUMERIC_KINDS = "iuf"  # numpy's kinds: signed, unsigned, floating
+if TYPE_CHECKING:
+    from data.feature_vectors import Features
+
+NUMERIC_KINDS = "iuf"  # numpy's codes: signed, unsigned, floating
 
 
 class Images(NamedTuple):
     """One part (training or test) of a data set."""
 
-    pixels: torch.Tensor  # (N, C, H, W) uint8; or data.memmap.Mapped, pixels that stay in a file
+    pixels: torch.Tensor | MemmapImages  # (N, C, H, W) uint8
     labels: np.ndarray  # (N,) int64
 
 
 def check_images(
-    pixels,
-    labels,
+    pixels: Any,
+    labels: Any,
     source: str = "the data",
     *,
     labels_source: str | None = None,
@@ -32,12 +38,14 @@ def check_images(
     shape: tuple[int, int, int] | None = None,
     allow_unknown: bool = False,
 ) -> Images:
-    """Pixels (N, C, H, W) and labels (N,) as they come from a reader, in the types of Images.
+    """Pixels (N, C, H, W) and labels (N,) as a reader has them, in the types of Images.
 
-    where: what they were read from, for the user; labels_in: the labels' file, where that is
-    another; num_classes, shape: what the labels are below and an image's (C, H, W), where known;
-    unknown: may a label be -1?
-    Raises UserError naming the first image or label that is not what it has to be."""
+    pixels, labels: anything that numpy makes an array of.
+    source: what they were read from, for messages; labels_source: the file of the labels, where it
+    is another one.
+    num_classes: the number of classes, where known; shape: an image's (C, H, W), where known.
+    allow_unknown: whether a label may be -1.
+    Raises UserError naming the first invalid image or label."""
     pixels = np.asarray(pixels)
     _check_image_shape(pixels, source, shape)
     labels = check_labels(
@@ -49,12 +57,12 @@ def check_images(
         allow_unknown=allow_unknown,
     )
     _check_pixel_values(pixels, source)
-    pixels = np.require(pixels.astype(np.uint8, copy=False), requirements="CW")
+    pixels = np.require(pixels.astype(np.uint8, copy=False), requirements=["C", "W"])
     return Images(torch.from_numpy(pixels), labels)
 
 
 def check_labels(
-    labels,
+    labels: Any,
     count: int,
     source: str,
     *,
@@ -62,20 +70,22 @@ def check_labels(
     num_classes: int | None = None,
     allow_unknown: bool = False,
 ) -> np.ndarray:
-    """Labels as they come from a reader as (count,) int64; the arguments are those of images_of."""
+    """Labels as a reader has them -> (count,) int64; for the arguments, see `check_images`.
+
+    Raises UserError naming the first invalid label."""
     labels = _as_label_array(labels, labels_source or source)
     if count != len(labels) or not len(labels):
-        beside = f" and {labels_source}" if labels_source else ""
+        files = f"{source} and {labels_source}" if labels_source else source
         raise UserError(
-            f"{source}{beside} holds {count} images and {len(labels)} labels: "
-            "one label an image is right, and at least one of both"
+            f"{files}: {count} images but {len(labels)} labels; one label per image is needed, "
+            "and at least one image"
         )
     _check_label_values(labels, labels_source or source, num_classes, -1 if allow_unknown else 0)
-    return np.require(labels.astype(np.int64, copy=False), requirements="CW")
+    return np.require(labels.astype(np.int64, copy=False), requirements=["C", "W"])
 
 
-def data_fingerprint(*parts) -> str:
-    """A name for the contents of training and test part, Images or data.feature_vectors.Vectors."""
+def data_fingerprint(*parts: Images | Features) -> str:
+    """A digest of the contents of the parts (training, test) of a data set."""
     arrays = (array for part in parts for array in (part[0], part.labels))
     return array_digest(*(a.numpy() if isinstance(a, torch.Tensor) else a for a in arrays))
 
@@ -84,61 +94,60 @@ def concatenate_images(parts: list[Images]) -> Images:
     """The images of several files, in their order."""
     if len(parts) == 1:
         return parts[0]
-    pixels, labels = zip(*parts, strict=True)
-    return Images(torch.cat(pixels), np.concatenate(labels))
+    pixels = torch.cat([part.pixels[:] for part in parts])
+    return Images(pixels, np.concatenate([part.labels for part in parts]))
 
 
-def _as_label_array(labels, where: str) -> np.ndarray:
+def _as_label_array(labels: Any, source: str) -> np.ndarray:
     try:
-        found = np.asarray(labels)
+        array = np.asarray(labels)
     except ValueError:  # lists of different lengths
-        found = np.empty(())
-    if found.ndim != 1:
-        raise UserError(f"the labels of {where} are not one number an image")
-    return found
+        array = np.empty(())
+    if array.ndim != 1:
+        raise UserError(f"the labels of {source} are not one number per image")
+    return array
 
 
-def _check_image_shape(pixels: np.ndarray, where: str, shape) -> None:
+def _check_image_shape(pixels: np.ndarray, source: str, shape: tuple[int, int, int] | None) -> None:
     if pixels.ndim != 4 or (shape and pixels.shape[1:] != shape):
-        right = ", ".join(str(n) for n in shape) if shape else "channels, height, width"
-        raise UserError(f"the images of {where} are of shape {pixels.shape}, not (N, {right})")
+        expected = ", ".join(str(n) for n in shape) if shape else "channels, height, width"
+        raise UserError(f"the images of {source} have shape {pixels.shape}, not (N, {expected})")
 
 
 def _check_label_values(
-    labels: np.ndarray, where: str, num_classes: int | None, least: int
+    labels: np.ndarray, source: str, num_classes: int | None, minimum: int
 ) -> None:
-    right = f"a class 0 .. {num_classes - 1}" if num_classes else "a whole number from 0 on"
-    right += ", or -1 where it is unknown" if least < 0 else ""
+    expected = f"a class 0 .. {num_classes - 1}" if num_classes else "a whole number from 0 on"
+    expected += ", or -1 where it is unknown" if minimum < 0 else ""
     if labels.dtype.kind not in NUMERIC_KINDS:
-        raise UserError(f"the labels of {where} are of type {labels.dtype}, each must be {right}")
-    wrong = _invalid_integer_mask(
-        labels, num_classes - 1 if num_classes else np.iinfo(np.int64).max, least
-    )
-    if wrong.any():
-        first = wrong.argmax()
-        raise UserError(f"label {first} of {where} is {labels[first]}, not {right}")
+        raise UserError(f"the labels of {source} are of type {labels.dtype}, not {expected}")
+    maximum = num_classes - 1 if num_classes else np.iinfo(np.int64).max
+    invalid = _invalid_integer_mask(labels, maximum, minimum)
+    if invalid.any():
+        first = invalid.argmax()
+        raise UserError(f"label {first} of {source} is {labels[first]}, not {expected}")
 
 
-def _check_pixel_values(pixels: np.ndarray, where: str) -> None:
+def _check_pixel_values(pixels: np.ndarray, source: str) -> None:
     if pixels.dtype == np.uint8:
         return
     if pixels.dtype.kind not in NUMERIC_KINDS:
-        raise UserError(f"the pixels of {where} are of type {pixels.dtype}, not numbers 0 .. 255")
-    wrong = _invalid_integer_mask(pixels, 255)
-    if wrong.any():
-        first = tuple(np.argwhere(wrong)[0])
+        raise UserError(f"the pixels of {source} are of type {pixels.dtype}, not numbers 0 .. 255")
+    invalid = _invalid_integer_mask(pixels, 255)
+    if invalid.any():
+        first = tuple(np.argwhere(invalid)[0])
         raise UserError(
-            f"image {first[0]} of {where} has a pixel of {pixels[first]}, "
+            f"image {first[0]} of {source} has a pixel of {pixels[first]}, "
             "not a whole number 0 .. 255"
         )
-    if pixels.dtype.kind == "f" and pixels.max() <= 1:  # black and white, and would be all black
+    if pixels.dtype.kind == "f" and pixels.max() <= 1:  # in [0, 1]; as 0 .. 255 almost black
         raise UserError(
-            f"the pixels of {where} are floats that end at {pixels.max()}, not at 255: "
-            "multiply them by 255"
+            f"the largest of the pixels of {source} is {pixels.max()}, although floats must be in "
+            "0 .. 255; multiply them by 255"
         )
 
 
-def _invalid_integer_mask(values: np.ndarray, most: int, least: int = 0) -> np.ndarray:
-    """Which are not whole numbers least .. most; NaN is not."""
-    wrong = ~((values >= least) & (values <= most))
-    return wrong | (values != np.floor(values)) if values.dtype.kind == "f" else wrong
+def _invalid_integer_mask(values: np.ndarray, maximum: int, minimum: int = 0) -> np.ndarray:
+    """Which values are not whole numbers minimum .. maximum; NaN is not."""
+    invalid = ~((values >= minimum) & (values <= maximum))
+    return invalid | (values != np.floor(values)) if values.dtype.kind == "f" else invalid

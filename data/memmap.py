@@ -1,32 +1,35 @@
-"""Pixels that stay in a file: what is not looked at needs no memory.
+"""Pixels that stay in a file: images that are not being read need no memory.
 
-The pages that were read count as the process's memory until they are given back, which is done
-every so often; they stay in the system's cache for as long as it has room.
+Pages that were read count as memory of the process until they are released, which is done at
+intervals; they stay in the system's cache as long as there is room.
 """
 
+from __future__ import annotations
+
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from data.augment import ImageStore, make_shift_windows, translate_images
+from data.augment import BatchIndices, ImageStore, make_shift_windows, translate_images
 
-MAX_IN_MEMORY_BYTES = (
-    2**30
-)  # bytes of pixels up to which they are read into memory, where they are faster
-MAX_RESIDENT_BYTES = 2**28  # bytes of pages that may be there before they are given back
-FAULT_AROUND_BYTES = 2**16  # bytes that the system maps around a byte that is looked at
+MAX_IN_MEMORY_BYTES = 2**30  # smaller sets of pixels are read into memory, which is faster
+MAX_RESIDENT_BYTES = 2**28  # bytes of pages read before they are released
+FAULT_AROUND_BYTES = 2**16  # bytes that the system maps around a byte that is read
 
 
 class MemmapImages:
-    """Pixels (N, C, H, W) uint8, of a numpy.memmap or some of its images; indexing copies."""
+    """Pixels (N, C, H, W) uint8 of a numpy.memmap, or some of its images.  Indexing copies."""
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, array: np.memmap, indices: np.ndarray | None = None):
-        """ids: (N,) indices, None for all."""
-        self._file, self._array, self._subset_indices = array, np.asarray(array), indices
+    def __init__(self, array: np.ndarray, indices: np.ndarray | None = None):
+        """array: a numpy.memmap, or a view of one; indices: (n,), None for all images."""
+        self._file = array
+        self._array = np.asarray(array)
+        self._subset_indices = indices
         self._images_read = 0
 
     def __len__(self) -> int:
@@ -36,41 +39,50 @@ class MemmapImages:
     def shape(self) -> tuple[int, ...]:
         return (len(self), *self._array.shape[1:])
 
-    def subset(self, indices: np.ndarray) -> "MemmapImages":
+    def subset(self, indices: np.ndarray) -> MemmapImages:
         """Some of these images, by index; nothing is copied."""
-        return MemmapImages(
-            self._file, indices if self._subset_indices is None else self._subset_indices[indices]
-        )
+        return MemmapImages(self._file, self._stored_indices(indices))
 
-    def __getitem__(self, chosen) -> torch.Tensor:
+    def _stored_indices(self, indices: Any) -> Any:
+        return indices if self._subset_indices is None else self._subset_indices[indices]
+
+    def __getitem__(self, chosen: BatchIndices) -> torch.Tensor:
         """(B,) indices or a slice -> (B, C, H, W)"""
-        found = self._array[
-            chosen if self._subset_indices is None else self._subset_indices[chosen]
-        ]
-        if found.base is not None or not found.flags.c_contiguous:
-            found = found.copy()
-        self._images_read += len(found)
-        if self._images_read * max(FAULT_AROUND_BYTES, found[:1].nbytes) > MAX_RESIDENT_BYTES:
+        pixels = self._array[self._stored_indices(chosen)]
+        if pixels.base is not None or not pixels.flags.c_contiguous:
+            pixels = pixels.copy()
+        self._images_read += len(pixels)
+        if self._images_read * max(FAULT_AROUND_BYTES, pixels[:1].nbytes) > MAX_RESIDENT_BYTES:
             self._release_pages()
-        return torch.from_numpy(found)
+        return torch.from_numpy(pixels)
 
     def split(self, rows: int) -> Iterator[torch.Tensor]:
-        """All of it, so many images at a time."""
+        """All images, `rows` at a time."""
         for start in range(0, len(self), rows):
             yield self[start : start + rows]
 
     def _release_pages(self) -> None:
         self._images_read = 0
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._file._mmap.madvise(mmap.MADV_DONTNEED)
+        mapping = getattr(self._file, "_mmap", None)  # numpy has no public name for it
+        if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapping.madvise(mmap.MADV_DONTNEED)
 
 
 class MemmapImageStore(ImageStore):
-    """ImageBatches whose pixels stay in a file; shifted when they are read."""
+    """An ImageStore whose pixels stay in a file; they are shifted when they are read."""
 
-    def __init__(self, pixels: MemmapImages, mean, std, max_shift=0, flip=False, device="cpu"):
+    def __init__(
+        self,
+        pixels: MemmapImages,
+        mean: Sequence[float],
+        std: Sequence[float],
+        max_shift: int = 0,
+        flip: bool = False,
+        device: torch.device | str = "cpu",
+    ):
         self._set_preprocessing(mean, std, max_shift, flip, torch.device(device))
-        self.memmap_images, self.subset_indices = pixels, None
+        self.memmap_images = pixels
+        self.subset_indices = None
 
     @property
     def device(self) -> torch.device:
@@ -78,26 +90,29 @@ class MemmapImageStore(ImageStore):
 
     @property
     def pixels(self) -> torch.Tensor:
-        """(N, C, H, W) uint8, a copy of all in memory."""
+        """(N, C, H, W) uint8, a copy of all pixels in memory."""
         return self.raw_batch(slice(None))
 
     def __len__(self) -> int:
         return len(self.memmap_images) if self.subset_indices is None else len(self.subset_indices)
 
-    def raw_batch(self, indices) -> torch.Tensor:
-        """As of ImageBatches."""
-        return self.memmap_images[
-            indices if self.subset_indices is None else self.subset_indices[indices]
-        ].to(self.device)
+    def raw_batch(self, indices: BatchIndices) -> torch.Tensor:
+        return self.memmap_images[self._stored_indices(indices)].to(self.device)
 
     def translate_batch(self, indices: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
-        """As of ImageBatches."""
         windows = make_shift_windows(self.memmap_images[indices], self.max_shift)
         return translate_images(windows, np.arange(len(indices)), shifts).to(self.device)
 
 
-def make_image_store(pixels: torch.Tensor | MemmapImages, mean, std, max_shift, flip, device):
-    """ImageBatches of pixels, wherever they are."""
+def make_image_store(
+    pixels: torch.Tensor | MemmapImages,
+    mean: Sequence[float],
+    std: Sequence[float],
+    max_shift: int,
+    flip: bool,
+    device: torch.device | str,
+) -> ImageStore:
+    """The store for pixels in memory or in a file."""
     if isinstance(pixels, MemmapImages):
         return MemmapImageStore(pixels, mean, std, max_shift, flip, device)
     return ImageStore(pixels.to(device), mean, std, max_shift, flip)

@@ -4,6 +4,7 @@ to 32 x 32: idx files."""
 import functools
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from data.download.published_files import load_published, paths_under_root
 from data.images import Images, check_images
 from data.spec import Archive, DatasetSpec
 
-# Below the data root; md5 of the unpacked files.  Of Fashion-MNIST only those of the packed files
-# are published.
+# Paths below the data root -> MD5 of the unpacked files.  For Fashion-MNIST only the MD5 of the
+# packed files are published.
 TRAIN_MD5 = {
     "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -25,12 +26,12 @@ FILE_PREFIXES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 ARCHIVE_BYTES = {
     "MNIST": (9912422, 28881, 1648877, 4542),
     "FashionMNIST": (26421880, 29515, 4422102, 5148),
-}  # bytes of the packed FILES
-IDX_UINT8_CODE = 0x08  # the format's only type that is used here
+}  # of the packed files, in the order of FILE_PREFIXES
+IDX_UINT8_CODE = 0x08  # the data type code of unsigned bytes
 
 
 def _load_images(images: Path, labels: Path) -> Images:
-    found = check_images(
+    part = check_images(
         _read_idx(images, 3)[:, None],
         _read_idx(labels, 1),
         str(images),
@@ -38,42 +39,42 @@ def _load_images(images: Path, labels: Path) -> Images:
         num_classes=10,
         shape=(1, 28, 28),
     )
-    padded = np.pad(found.pixels.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)))
-    return check_images(padded, found.labels)
+    padded = np.pad(part.pixels[:].numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)))
+    return check_images(padded, part.labels)
 
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """An array of an idx file: two zeros, type, number of dimensions, big-endian sizes, bytes."""
+    """The array in an idx file: two zero bytes, type, dimensions, sizes (big-endian), values."""
     content = path.read_bytes()
     head = struct.calcsize(f">I{dimensions}I")
     magic, *shape = struct.unpack_from(f">I{dimensions}I", content)
     if magic != (IDX_UINT8_CODE << 8) + dimensions:
-        raise ValueError(f"{path.name} is no idx file of unsigned bytes in {dimensions} dimensions")
+        raise ValueError(f"{path.name} is not a {dimensions}-dimensional idx file of bytes")
     if len(content) - head != np.prod(shape, dtype=object):
-        raise ValueError(f"{path.name} has {len(content) - head} bytes for {shape}")
+        raise ValueError(f"{path.name} has {len(content) - head} bytes for shape {shape}")
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
 def list_archives(name: str) -> list[Archive]:
-    """The packed files of MNIST or its like, with the md5 and mirrors that torchvision has."""
-    import torchvision.datasets  # a second that only its users should wait for
+    """The packed files of MNIST or FashionMNIST, with MD5 and mirrors from torchvision."""
+    import torchvision.datasets  # takes a second, so it is imported only for downloads
 
-    row, folder = getattr(torchvision.datasets, name), f"{name}/raw"
+    reader, folder = getattr(torchvision.datasets, name), f"{name}/raw"
     sizes = dict(zip(FILE_PREFIXES, ARCHIVE_BYTES[name], strict=True))
     return [
         Archive(
             f"{folder}/{file}",
             md5,
             sizes[file.partition("-idx")[0]],
-            urls=tuple(f"{mirror}{file}" for mirror in row.mirrors),
+            urls=tuple(f"{mirror}{file}" for mirror in reader.mirrors),
             contents=(f"{folder}/{file.removesuffix('.gz')}",),
         )
-        for file, md5 in row.resources
+        for file, md5 in reader.resources
     ]
 
 
-def _make_spec(name: str, folder: str, **more) -> DatasetSpec:
-    """folder: of torchvision's class of that name, below the data root."""
+def _make_spec(name: str, folder: str, **fields: Any) -> DatasetSpec:
+    """folder: name of torchvision's class, and of its folder below the data root."""
     train, test = (
         [file.replace("MNIST", folder, 1) for file in part] for part in (TRAIN_MD5, TEST_MD5)
     )
@@ -88,7 +89,7 @@ def _make_spec(name: str, folder: str, **more) -> DatasetSpec:
         max_shift=4,
         list_archives=functools.partial(list_archives, folder),
         list_files=functools.partial(paths_under_root, names=[*train, *test]),
-        **more,
+        **fields,
     )
 
 

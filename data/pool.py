@@ -1,7 +1,7 @@
-"""The state of the labels: what is revealed, and what to train on now.
+"""The state of the labels: which are known, and what to train on now.
 
-Two frozen objects of read-only arrays hold all of it.  True labels never pass this point: methods
-see `pool.labels`.
+Two frozen objects of read-only arrays hold all of it.  True labels never get here: methods see
+`pool.labels`.
 """
 
 from dataclasses import dataclass, fields
@@ -11,10 +11,11 @@ import numpy as np
 from utils.arrays import as_read_only
 
 
+@dataclass(frozen=True)
 class ReadOnlyArrays:
-    """A frozen dataclass whose arrays cannot be written to."""
+    """Base of frozen dataclasses whose arrays cannot be written to."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
@@ -23,20 +24,21 @@ class ReadOnlyArrays:
 
 @dataclass(frozen=True)
 class Pool(ReadOnlyArrays):
-    """What has been revealed.
+    """The labels known so far.
 
-    labels: (N,) int64, -1 where unknown; order: (L,) int64, the labeled images as they came."""
+    labels: (N,) int64, -1 where unknown; labeled_order: (L,) int64, the labeled images in the order
+    in which they were labeled."""
 
     labels: np.ndarray
     labeled_order: np.ndarray
 
     @staticmethod
     def make_unlabeled(size: int) -> "Pool":
-        """A pool of `size` images without a label."""
+        """A pool of `size` images without labels."""
         return Pool(np.full(size, -1, dtype=np.int64), np.empty(0, dtype=np.int64))
 
     def reveal_labels(self, picked: np.ndarray, answers: np.ndarray) -> "Pool":
-        """A new pool in which `picked` (n,) carry the classes `answers` (n,).
+        """A new pool in which the images `picked` (n,) have the classes `answers` (n,).
 
         Raises ValueError unless the picks are distinct, in range and unlabeled so far."""
         picked = np.asarray(picked, dtype=np.int64)
@@ -45,7 +47,7 @@ class Pool(ReadOnlyArrays):
         if len(np.unique(picked)) != len(picked):
             raise ValueError("an image is picked twice")
         if (self.labels[picked] >= 0).any():
-            raise ValueError("a picked image has its label already")
+            raise ValueError("a picked image already has a label")
         labels = self.labels.copy()
         labels[picked] = answers
         return Pool(labels, np.concatenate([self.labeled_order, picked]))
@@ -58,12 +60,12 @@ class Pool(ReadOnlyArrays):
 
 @dataclass(frozen=True)
 class Targets(ReadOnlyArrays):
-    """What to train on now, whichever algorithm made it.
+    """What to train on now, from any training algorithm.
 
     labels: (N,) int64, -1 where the image is not used; weights: (N,) float32, 0 where not used;
-    class_weights: (C,) float32; scores: (N, C) float32, the distributions that replace the labels
-    as the target, or None; odds: (N,) float32, how often an image is to be drawn beside another,
-    where that is not the same for all, or None."""
+    class_weights: (C,) float32; soft_labels: (N, C) float32, distributions that replace the labels
+    as targets, or None; sampling_weights: (N,) float32, the relative frequency with which each
+    image is drawn, or None for the same frequency."""
 
     labels: np.ndarray
     weights: np.ndarray
@@ -73,6 +75,6 @@ class Targets(ReadOnlyArrays):
 
 
 def targets_from_labels(pool: Pool, num_classes: int) -> Targets:
-    """The labels that are known and nothing else, all of weight one."""
+    """The known labels and nothing else, all with weight one."""
     weights = (pool.labels >= 0).astype(np.float32)
     return Targets(pool.labels, weights, np.ones(num_classes, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""What a row of the data-set registry holds."""
+"""What an entry of the data set registry describes."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,21 +12,23 @@ from utils.options.option import Component
 
 
 class Archive(NamedTuple):
-    """A published file that can be fetched: packed (.gz, .tar.gz) or what is read itself."""
+    """A published file that can be downloaded: packed (.gz, .tar.gz), or one that is read as is."""
 
     path: str  # below the data root, where it is kept
     md5: str
     size: int  # bytes
-    urls: tuple[str, ...]  # where it is published, the first to ask first
-    contents: tuple[str, ...]  # what is read of it, below the data root
+    urls: tuple[str, ...]  # in the order in which to try them
+    contents: tuple[str, ...]  # the files in it that are read, below the data root
 
 
 class LoadedDataset(NamedTuple):
-    """A data set as it was read.
+    """A data set as its reader returns it.
 
-    facts: fields of DatasetSpec that its row leaves to the data; classes: their names, where they
-    have some; paths: of each training image, for people; notices: what the user should know, a line
-    each; fingerprint: of both parts (data.active_dataset.fingerprint), where the reader has it."""
+    spec_fields: values for the fields of DatasetSpec that its entry leaves open.
+    class_names: empty where the classes have no names.
+    image_paths: of each training image, for people to look at; empty where there are none.
+    warnings: for the user, one line each.
+    fingerprint: data.images.data_fingerprint of both parts, where the reader has it already."""
 
     train: Images | Features
     test: Images | Features
@@ -39,44 +41,54 @@ class LoadedDataset(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetSpec(Component):
-    """A row of DATASETS.  Its defaults name the network, "arch".
+    """An entry of DATASETS.  Its defaults include the network, "arch".
 
-    A row of one data set says what its images are; one of the user's own data says None, and `load`
-    gives what it found, as Found.facts."""
+    The entry of a published data set describes its images, and `load` returns the training and the
+    test part.  The entry of a reader of the user's own data leaves these fields None, and `load`
+    returns them as LoadedDataset.spec_fields."""
 
-    load: Callable[
-        ..., tuple[Images, Images] | LoadedDataset
-    ]  # data root -> training and test images
+    load: Callable[..., tuple[Images, Images] | LoadedDataset]  # the data root, options -> the data
     num_classes: int | None = None
-    channels: int | None = None  # of vectors: their length
-    size: int | None = None  # pixels a side; of vectors: 1
+    channels: int | None = None  # for feature vectors their dimension
+    size: int | None = None  # side in pixels; 1 for feature vectors
     max_shift: int | None = None  # augmentation: translation in pixels
-    flip: bool | None = None  # augmentation: is a mirrored image still its class?
-    mean: tuple[float, ...] | None = None  # a channel, of pixels in [0, 1]; None: computed
-    std: tuple[float, ...] | None = None
-    has_feature_vectors: bool = False  # features of any encoder in place of images
+    flip: bool | None = None  # augmentation: whether a mirrored image keeps its class
+    mean: tuple[float, ...] | None = None  # per channel, of pixels in [0, 1]; None: computed
+    std: tuple[float, ...] | None = None  # as mean
+    has_feature_vectors: bool = False  # features of any encoder instead of images
     list_archives: Callable[[], list[Archive]] | None = None  # None: nothing to download
-    # Data root -> the files that `load` reads, so that a finished run is known without reading
-    # them; None: it has to read.
+    # Data root -> the files that `load` reads.  By them a finished run is recognised without
+    # reading the data; None: the data must be read.
     list_files: Callable[[str], Iterable[Path]] | None = None
-    # Files below the data root -> the md5 with which they were published, where they were.
+    # Files below the data root -> their published MD5; without those whose MD5 is not published.
     published_md5: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_custom(self) -> bool:
-        """The user's own data: the name says nothing of what they are."""
+        """Whether these are the user's own data: the name does not determine the content."""
         return self.num_classes is None
 
-    def load_and_check(self, root: str, **options) -> LoadedDataset:
-        """What `load` gives, with every row's shape and classes checked, whoever wrote it, and all
-        facts."""
-        found = self.load(root, **options)
-        if self.is_custom:
-            return found  # by the doors of data.images and data.feature_vectors, which know no more
+    def load_and_check(self, root: str, **options: Any) -> LoadedDataset:
+        """The data, with all spec_fields.
+
+        Shape and classes of a published data set are checked here.  A reader of the user's own
+        data, which returns a LoadedDataset, does that itself.
+        root: the data root; options: the groups of options that `load` takes, by parameter.
+        Raises UserError for missing or invalid data."""
+        loaded = self.load(root, **options)
+        if isinstance(loaded, LoadedDataset):
+            return loaded
+        assert self.channels is not None and self.size is not None  # this entry is not custom
         shape = (self.channels, self.size, self.size)
-        parts = (
-            check_images(*part, f"the {name} part", num_classes=self.num_classes, shape=shape)
-            for name, part in zip(("training", "test"), found, strict=True)
+        train, test = (
+            check_images(
+                part.pixels,
+                part.labels,
+                f"the {name} part",
+                num_classes=self.num_classes,
+                shape=shape,
+            )
+            for name, part in zip(("training", "test"), loaded, strict=True)
         )
         names = ("num_classes", "channels", "size", "max_shift", "flip")
-        return LoadedDataset(*parts, spec_fields={name: getattr(self, name) for name in names})
+        return LoadedDataset(train, test, {name: getattr(self, name) for name in names})

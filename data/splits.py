@@ -1,13 +1,21 @@
 """Balanced splits: which images are labeled at the start.
 
-A split is a pure function of the labels, its size and its number, kept as a text file of a line an
-image, index and class, in data/labels/<dataset>/<size>_balanced_labels/<two digits>.txt (or below
-AL_LABELS_ROOT).  Of the user's own data <dataset> is the name and the start of the fingerprint: two
-folders share no split, and one that has changed has splits of its own.
+A split is a pure function of the labels, its size and its number, stored as a text file with one
+line per image, index and class: <root>/<dataset>/<size>_balanced_labels/<two digits>.txt.
+
+The root is AL_LABELS_ROOT where it is set.  Otherwise it is data/labels, which holds the splits
+that come with the project and those of generate_splits.py, or <out>/splits for splits that
+data/labels lacks: a run writes nothing into the checkout.
+
+For the user's own data <dataset> is the name and the start of the fingerprint, so that no two
+folders share a split, and a folder that has changed gets splits of its own.
 """
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,30 +23,43 @@ from utils.console import print_line
 from utils.errors import SystemRefusal, UserError
 from utils.files import write_atomically
 
+if TYPE_CHECKING:
+    from data.active_dataset import ActiveDataset
+
+SHIPPED_ROOT = Path(__file__).parent / "labels"
+
 
 def split_folder_name(dataset: str, fingerprint: str) -> str:
-    """The folder of a data set's splits; fingerprint: of the user's own data, "" for others."""
+    """The folder of a data set's splits.
+
+    fingerprint: of the user's own data, "" for published data sets."""
     return f"{dataset}-{fingerprint[:10]}" if fingerprint else dataset
 
 
-def split_path(dataset: str, size: int, number: int) -> Path:
-    """Where the split's file is or would be."""
-    root = os.environ.get("AL_LABELS_ROOT") or Path(__file__).parent / "labels"
-    return Path(root) / dataset / f"{size}_balanced_labels" / f"{number:02d}.txt"
+def split_path(folder: str, size: int, number: int, out: str | None = None) -> Path:
+    """Where a split is, or where it would be written.
+
+    folder: from `split_folder_name`; out: the --out of a run, None for generate_splits.py."""
+    file = Path(folder, f"{size}_balanced_labels", f"{number:02d}.txt")
+    if labels_root := os.environ.get("AL_LABELS_ROOT"):
+        return Path(labels_root) / file
+    if out is None or os.path.exists(SHIPPED_ROOT / file):
+        return SHIPPED_ROOT / file
+    return Path(out) / "splits" / file
 
 
 def draw_balanced_split(labels: np.ndarray, size: int, number: int) -> np.ndarray:
-    """Indices of `size` images, as many of each class as can be, at most one apart.
+    """Indices of `size` images with balanced classes, whose counts differ by at most one.
 
-    labels: (N,) int64, -1 where unknown -> (size,) int64, ascending.  Raises UserError where a
-    class is too small."""
-    # RandomState's streams are frozen for good (NEP 19); Generator's may change with numpy, and a
-    # split must not.
+    labels: (N,) int64, -1 where unknown -> (size,) int64, ascending.
+    Raises UserError where a class has too few images."""
+    # RandomState, because its streams are frozen (NEP 19).  Generator's may change with numpy, but
+    # a split must not.
     rng = np.random.RandomState(number)
-    classes, members_of = np.unique(labels[labels >= 0], return_counts=True)
+    classes, class_sizes = np.unique(labels[labels >= 0], return_counts=True)
     if not len(classes):
         raise UserError(
-            "a balanced split needs labels, and no image has one: use another --initial"
+            "a balanced split needs labels, but no image has one; use another --initial"
         )
     counts = np.full(len(classes), size // len(classes))
     counts[rng.permutation(len(classes))[: size % len(classes)]] += 1
@@ -48,20 +69,23 @@ def draw_balanced_split(labels: np.ndarray, size: int, number: int) -> np.ndarra
         if count > len(members):
             raise UserError(
                 f"a balanced split of {size} needs {count} images of class {label}, "
-                f"which has {len(members)}: at most {len(classes) * members_of.min()} fit"
+                f"but there are {len(members)}; the largest possible size is "
+                f"{len(classes) * class_sizes.min()}"
             )
         chosen.append(rng.permutation(members)[:count])
     return np.sort(np.concatenate(chosen))
 
 
 def format_split(indices: np.ndarray, labels: np.ndarray) -> str:
-    """The text of a split's file.  indices: (size,), labels: (size,), their classes."""
+    """The text of a split file.  indices: (size,); labels: (size,), their classes."""
     return "".join(f"{i} {label}\n" for i, label in zip(indices, labels, strict=True))
 
 
 def read_split(path: Path, labels: np.ndarray, num_classes: int, size: int) -> np.ndarray:
-    """The indices of a split's file, checked against the data.  Raises UserError with its line."""
-    indices = []
+    """The indices (size,) in a split file, in its order, checked against labels (N,) of the data.
+
+    Raises UserError naming the first invalid line, or for another size."""
+    indices: list[int] = []
     for number, line in enumerate(_read_text(path).splitlines(), start=1):
         try:
             index, label = (int(word) for word in line.split())
@@ -70,53 +94,55 @@ def read_split(path: Path, labels: np.ndarray, num_classes: int, size: int) -> n
         if not 0 <= index < len(labels):
             problem = f"index {index} is outside 0 .. {len(labels) - 1}"
         elif index in indices:
-            problem = f"index {index} stands here twice"
+            problem = f"index {index} is repeated"
         elif not 0 <= label < num_classes:
-            problem = f"there is no class {label}, only 0 .. {num_classes - 1}"
+            problem = f"class {label} is outside 0 .. {num_classes - 1}"
         elif label != labels[index]:
-            problem = f"image {index} is of class {labels[index]} in the data, not {label}"
+            problem = f"image {index} has class {labels[index]} in the data, not {label}"
         else:
             indices.append(index)
             continue
         raise UserError(f"{path} line {number}: {problem}")
     if len(indices) != size:
         count = f"has {len(indices)} images" if indices else "is empty"
-        raise UserError(f"{path} {count}, not {size}: delete it and it is made anew")
+        raise UserError(f"{path} {count}, not {size}; delete it and it will be created again")
     return np.array(indices, dtype=np.int64)
 
 
 def write_split(path: Path, labels: np.ndarray, size: int, number: int) -> bool:
-    """Write the split's file unless it is there already; True if it was written.
+    """Write a split file unless it exists; True if it was written.
 
-    Raises UserError where the file there is another split: nothing is overwritten."""
+    labels: (N,) of the data.  Raises UserError where the existing file is a different split, which
+    is not overwritten."""
     text = _make_split_text(labels, size, number)
     if path.exists():
         if _read_text(path) != text:
-            raise UserError(f"{path} is there with other contents: move it away first")
+            raise UserError(f"{path} exists with different contents; move it away first")
         return False
     write_atomically(path, text.encode())
     return True
 
 
 def split_warnings(path: Path, labels: np.ndarray, size: int, number: int) -> list[str]:
-    """What the user should know of a split's file: a line where it is another than would be made
-    of the labels, size and number, or none."""
+    """A line where the split file is not the split that follows from labels (N,), size and number;
+    otherwise none."""
     try:
         if not path.exists() or _read_text(path) == _make_split_text(labels, size, number):
             return []
     except UserError:
-        pass  # no balanced split of this size can be made
-    return [f"split {path} is your own, not the one that is made for its number"]
+        pass  # the user's own file, of a size that no balanced split has
+    return [f"split {path} is your own, not the one generated for its number"]
 
 
-def read_or_draw_split(dataset: str, labels: np.ndarray, num_classes: int, size: int, number: int):
-    """The indices of a split: of its file, or what the file will hold where it is missing."""
-    path = split_path(dataset, size, number)
-    return (
-        read_split(path, labels, num_classes, size)
-        if path.exists()
-        else draw_balanced_split(labels, size, number)
-    )
+def read_or_draw_split(
+    path: Path, labels: np.ndarray, num_classes: int, size: int, number: int
+) -> np.ndarray:
+    """The indices (size,) of a split: from its file, or drawn where there is no file.
+
+    labels: (N,) of the data.  Raises UserError where the file is invalid or a class too small."""
+    if path.exists():
+        return read_split(path, labels, num_classes, size)
+    return draw_balanced_split(labels, size, number)
 
 
 def _make_split_text(labels: np.ndarray, size: int, number: int) -> str:
@@ -125,44 +151,47 @@ def _make_split_text(labels: np.ndarray, size: int, number: int) -> str:
 
 
 def _read_text(path: Path) -> str:
-    """What is in a split's file.  Raises UserError where that is no text."""
+    """The text of a split file.  Raises UserError where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        found = f"is not text in UTF-8 (byte {error.start})"
+        problem = f"is not UTF-8 text (byte {error.start})"
     except OSError as error:
-        found = f"cannot be read ({error.strerror})"
-    raise UserError(f"split {path} {found}: a line an image is right, its index and class")
+        problem = f"cannot be read ({error.strerror})"
+    raise UserError(f"split {path} {problem}; it must have one line per image, its index and class")
 
 
-def write_missing_split(path: Path, problem) -> bool:
-    """Write a split's file where it is missing, and say so; True if it was written.
+def write_missing_split(path: Path, dataset: ActiveDataset) -> bool:
+    """Write the file of a run's split unless it exists, and log it; True if it was written.
 
-    problem: data.active_dataset.Problem"""
+    Raises SystemRefusal where it cannot be written."""
     if path.exists():
         return False
-    text = format_split(problem.dataset_indices[problem.initial_indices], problem.initial_labels)
+    text = format_split(dataset.dataset_indices[dataset.initial_indices], dataset.initial_labels)
     try:
         write_atomically(path, text.encode())
     except SystemRefusal as error:
-        raise SystemRefusal(f"split {error}: set AL_LABELS_ROOT") from None
-    print_line(f"made the missing split {path}")
+        raise SystemRefusal(f"split {error}; set AL_LABELS_ROOT to another folder") from None
+    print_line(f"created split {path}")
     return True
 
 
-def draw_validation_set(labels: np.ndarray, kept: np.ndarray, per_class: int, rng) -> np.ndarray:
-    """A validation set: `per_class` images of each class, none of `kept` (the initial labels).
+def draw_validation_set(
+    labels: np.ndarray, initial_indices: np.ndarray, per_class: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A validation set: `per_class` images of each class, none of them initially labeled.
 
-    labels: (N,) -> ascending indices.  Raises UserError where a class has too few others."""
+    labels: (N,), -1 where unknown -> ascending indices.  Raises UserError where a class has too few
+    other images."""
     free = np.ones(len(labels), dtype=bool)
-    free[kept] = False
+    free[initial_indices] = False
     chosen = []
     for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(free & (labels == label))
         if len(members) < per_class:
             raise UserError(
-                f"--use-val-set needs {per_class} images of class {label} beside the initial "
-                f"labels, there are {len(members)}"
+                f"--use-val-set needs {per_class} images of class {label} that are not among the "
+                f"initial labels, but there are {len(members)}"
             )
         chosen.append(rng.permutation(members)[:per_class])
     return np.sort(np.concatenate(chosen))

@@ -1,7 +1,8 @@
-"""The state of a run: all that changes while it goes on, but for the network."""
+"""The state of a run: everything that changes during it, except the network."""
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +13,13 @@ from utils.arrays import as_read_only
 
 @dataclass(frozen=True)
 class State(ReadOnlyArrays):
-    """Where a run has come to.  Frozen: a step takes one and gives the next.
+    """How far a run has come.  Frozen: each step takes a state and returns the next one.
 
-    cycle: the one that is being done; epoch, steps: of it, done so far; loss: the mean of the last
-    epoch; judged: is it evaluated?; asked: (n,) int64, the images whose labels it waits for, or
-    None; targets: what it trains on, None while it waits; carried: what the last cycle's network
-    left behind for this one, arrays by name."""
+    queried: (n,) int64, the images whose labels the run waits for, or None.
+    cycle: the current one; epoch, steps: those of this cycle that are done.
+    loss: the mean loss of the last epoch; evaluated: whether this cycle has been evaluated.
+    targets: what the cycle trains on, None while the run waits for labels.
+    carry_over: what the network of the previous cycle left for this one, arrays by name."""
 
     pool: Pool
     queried: np.ndarray | None = None
@@ -29,35 +31,39 @@ class State(ReadOnlyArrays):
     targets: Targets | None = None
     carry_over: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        carried = {name: as_read_only(array) for name, array in self.carry_over.items()}
-        object.__setattr__(self, "carried", carried)
+        carry_over = {name: as_read_only(array) for name, array in self.carry_over.items()}
+        object.__setattr__(self, "carry_over", carry_over)
 
     @staticmethod
     def initial(queried: np.ndarray, size: int) -> "State":
-        """The start: a pool of `size` images, of which the `first` are asked for."""
+        """The start: an unlabeled pool of `size` images, of which `queried` (n,) are queried."""
         return State(Pool.make_unlabeled(size), queried=np.asarray(queried, dtype=np.int64))
 
     def reveal_labels(self, answers: np.ndarray) -> "State":
-        """The labels (n,) of what was asked for are known."""
+        """The labels (n,) of the queried images are known.
+
+        Raises ValueError where no image is queried."""
+        if self.queried is None:
+            raise ValueError("labels without a query")
         return replace(self, pool=self.pool.reveal_labels(self.queried, answers), queried=None)
 
     def after_epoch(self, steps: int, loss: float) -> "State":
-        """One epoch of so many steps is done."""
+        """One more epoch is done, of `steps` steps and this mean loss."""
         return replace(self, epoch=self.epoch + 1, steps=self.steps + steps, loss=loss)
 
     def next_cycle(self, queried: np.ndarray, carry_over: dict[str, np.ndarray]) -> "State":
-        """This cycle is over; the next one waits for the labels of `asked`."""
+        """The start of the next cycle, which waits for the labels of `queried` (n,)."""
         return State(self.pool, queried=queried, cycle=self.cycle + 1, carry_over=carry_over)
 
 
-def to_dict(state) -> dict:
+def to_dict(state: State | Pool | Targets) -> dict[str, Any]:
     """A state as a dict of plain types and tensors, for a checkpoint."""
     return {part.name: _to_plain_value(getattr(state, part.name)) for part in fields(state)}
 
 
-# Names that fields had in checkpoints of earlier versions.
+# Names of fields in checkpoints of earlier versions.
 _EARLIER_NAMES = {
     "asked": "queried",
     "judged": "evaluated",
@@ -68,8 +74,8 @@ _EARLIER_NAMES = {
 }
 
 
-def from_dict(plain: dict) -> State:
-    """The state that `to_dict` made, in this version or an earlier one."""
+def from_dict(plain: dict[str, Any]) -> State:
+    """The state that `to_dict` wrote, in this version or an earlier one."""
     parts = _current_names({name: _to_numpy_value(value) for name, value in plain.items()})
     targets = parts["targets"]
     parts["pool"] = Pool(**_current_names(parts["pool"]))
@@ -77,11 +83,11 @@ def from_dict(plain: dict) -> State:
     return State(**parts)
 
 
-def _current_names(parts: dict) -> dict:
+def _current_names(parts: dict[str, Any]) -> dict[str, Any]:
     return {_EARLIER_NAMES.get(name, name): value for name, value in parts.items()}
 
 
-def _to_plain_value(value):
+def _to_plain_value(value: Any) -> Any:
     if isinstance(value, Pool | Targets):
         return to_dict(value)
     if isinstance(value, dict):
@@ -89,7 +95,7 @@ def _to_plain_value(value):
     return torch.tensor(value) if isinstance(value, np.ndarray) else value
 
 
-def _to_numpy_value(value):
+def _to_numpy_value(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _to_numpy_value(part) for key, part in value.items()}
     return value.numpy() if isinstance(value, torch.Tensor) else value

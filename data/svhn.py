@@ -10,36 +10,34 @@ from data.images import Images, check_images
 from data.spec import Archive, DatasetSpec
 
 IMAGE_SHAPE = (3, 32, 32)
-# Below the data root; md5 as torchvision has them.
+# Paths below the data root -> MD5, from torchvision.
 TRAIN_MD5 = {"SVHN/train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373"}
 TEST_MD5 = {"SVHN/test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"}
 
-ARCHIVE_BYTES = {"train_32x32.mat": 182040794, "test_32x32.mat": 64275384}  # bytes
+ARCHIVE_BYTES = {"train_32x32.mat": 182040794, "test_32x32.mat": 64275384}
 
 
 def _load_images(path: Path) -> Images:
-    """X (32, 32, 3, N) and y (N, 1), in which ten stands for the digit zero."""
-    from scipy.io import loadmat  # only its users should wait for it
+    """X (32, 32, 3, N) and y (N, 1), where class 10 stands for the digit zero."""
+    from scipy.io import loadmat  # imported only where it is needed, because it is slow
 
-    found = loadmat(path, variable_names=("X", "y"))
-    if not {"X", "y"} <= set(found):
-        raise ValueError("it holds no X and y")
-    pixels, labels = found["X"], np.atleast_1d(found["y"].squeeze())
+    arrays = loadmat(path, variable_names=("X", "y"))
+    if not {"X", "y"} <= set(arrays):
+        raise ValueError("it does not contain X and y")
+    pixels, labels = arrays["X"], np.atleast_1d(arrays["y"].squeeze())
     labels[labels == 10] = 0
     pixels = pixels.transpose(3, 2, 0, 1) if pixels.ndim == 4 else pixels
     return check_images(pixels, labels, str(path), num_classes=10, shape=IMAGE_SHAPE)
 
 
 def _list_archives() -> list[Archive]:
-    """Both parts, which are not packed, with torchvision's addresses."""
-    from torchvision.datasets import SVHN  # a second that only its users should wait for
+    """Both parts, which are not packed, with URLs and MD5 from torchvision."""
+    from torchvision.datasets import SVHN  # takes a second, so it is imported only for downloads
 
-    listed = (SVHN.split_list[part] for part in ("train", "test"))
+    parts = (SVHN.split_list[part] for part in ("train", "test"))
     return [
-        Archive(
-            f"SVHN/{file}", md5, ARCHIVE_BYTES[file], urls=(address,), contents=(f"SVHN/{file}",)
-        )
-        for address, file, md5 in listed
+        Archive(f"SVHN/{file}", md5, ARCHIVE_BYTES[file], urls=(url,), contents=(f"SVHN/{file}",))
+        for url, file, md5 in parts
     ]
 
 

@@ -1,7 +1,9 @@
-"""Small archives in the genuine formats of the data sets, holding real images: enlarged digits."""
+"""Small archives in the original formats of the data sets, with real images: enlarged digits."""
 
 import pickle
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -11,7 +13,7 @@ from sklearn.datasets import load_digits
 SIZES = {"train": 60, "test": 20}
 
 
-def _pictures(part: str, size: int = 32):
+def grey_images(part: str, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """-> (N, size, size) uint8 and (N,) labels; all ten classes in both parts."""
     digits, start = load_digits(), 0 if part == "train" else 100
     chosen = slice(start, start + SIZES[part])
@@ -20,17 +22,18 @@ def _pictures(part: str, size: int = 32):
     return pixels[:, crop : 32 - crop, crop : 32 - crop], digits.target[chosen]
 
 
-def _colour(part: str):
-    pixels, labels = _pictures(part)
-    return np.stack([pixels, 255 - pixels, pixels // 2], axis=1), labels  # (N, 3, 32, 32)
+def colour_images(part: str) -> tuple[np.ndarray, np.ndarray]:
+    """-> (N, 3, 32, 32) uint8 and (N,) labels."""
+    pixels, labels = grey_images(part)
+    return np.stack([pixels, 255 - pixels, pixels // 2], axis=1), labels
 
 
-def write_mnist(root, name="MNIST"):
-    """idx files: big-endian magic and sizes, then bytes."""
+def write_mnist(root: Path, name: str = "MNIST") -> None:
+    """idx files: big-endian magic number and sizes, then bytes."""
     folder = root / name / "raw"
     folder.mkdir(parents=True)
     for part, prefix in (("train", "train"), ("test", "t10k")):
-        pixels, labels = _pictures(part, size=28)
+        pixels, labels = grey_images(part, size=28)
         head = struct.pack(">IIII", 2051, *pixels.shape)
         (folder / f"{prefix}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
         head = struct.pack(">II", 2049, len(labels))
@@ -38,46 +41,47 @@ def write_mnist(root, name="MNIST"):
         (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(content)
 
 
-def write_svhn(root):
-    """Matlab files: X (32, 32, 3, N), y (N, 1), the digit zero being class 10."""
+def write_svhn(root: Path) -> None:
+    """Matlab files: X (32, 32, 3, N) and y (N, 1), where class 10 stands for the digit zero."""
     (root / "SVHN").mkdir(parents=True)
     for part in SIZES:
-        pixels, labels = _colour(part)
+        pixels, labels = colour_images(part)
         content = {"X": pixels.transpose(2, 3, 1, 0), "y": np.where(labels, labels, 10)[:, None]}
         scipy.io.savemat(root / "SVHN" / f"{part}_32x32.mat", content)
 
 
-def _dump(path, pixels, **labels):
+def write_cifar_batch(path: Path, pixels: np.ndarray, **labels: Any) -> None:
+    """A pickled batch.  pixels: (N, ...) uint8; labels: lists of N, by their key."""
     content = {"data": pixels.reshape(len(pixels), -1), **labels}
     path.write_bytes(pickle.dumps(content, protocol=2))
 
 
-def write_cifar10(root):
-    """Five training batches and a test batch, pickled."""
+def write_cifar10(root: Path) -> None:
+    """Five pickled training batches and a test batch."""
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
-    pixels, labels = _colour("train")
+    pixels, labels = colour_images("train")
     for i, rows in enumerate(np.array_split(np.arange(len(labels)), 5), start=1):
-        _dump(folder / f"data_batch_{i}", pixels[rows], labels=labels[rows].tolist())
-    pixels, labels = _colour("test")
-    _dump(folder / "test_batch", pixels, labels=labels.tolist())
+        write_cifar_batch(folder / f"data_batch_{i}", pixels[rows], labels=labels[rows].tolist())
+    pixels, labels = colour_images("test")
+    write_cifar_batch(folder / "test_batch", pixels, labels=labels.tolist())
 
 
-def write_cifar100(root):
-    """Two pickled parts with coarse and fine labels."""
+def write_cifar100(root: Path) -> None:
+    """Two pickled parts, with coarse and fine labels."""
     folder = root / "cifar-100-python"
     folder.mkdir(parents=True)
     for part in SIZES:
-        pixels, labels = _colour(part)
-        _dump(
+        pixels, labels = colour_images(part)
+        write_cifar_batch(
             folder / part, pixels, coarse_labels=(labels // 5).tolist(), fine_labels=labels.tolist()
         )
 
 
-def write_folder(root):
-    """PNG in folders of parts and classes, of 32 x 20 pixels."""
+def write_folder(root: Path) -> None:
+    """PNG files of 32 x 20 pixels in train/<class> and test/<class>."""
     for part in SIZES:
-        for number, (pixels, label) in enumerate(zip(*_pictures(part), strict=True)):
+        for number, (pixels, label) in enumerate(zip(*grey_images(part), strict=True)):
             path = root / "folder" / part / str(label) / f"{number:03}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels[:20]).save(path)

@@ -1,13 +1,14 @@
-"""Are the files those that were published?  Told by their md5, which is computed once.
+"""Compares files with their published MD5.
 
-What was computed is kept beside the files with their size and time, and holds for as long as these
-do.  It only spares the time: nothing is believed more because of it.
+The MD5 of a file is computed once and stored beside it with the file's size and time; it is used as
+long as these stay the same.  This only saves time; stored MD5 are no more trusted than the files.
 """
 
 import contextlib
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from data.download.published_files import paths_under_root
 from utils.errors import SystemRefusal
@@ -19,64 +20,73 @@ MD5_CACHE_FILE = ".md5.json"  # file name -> [size, time in ns, md5], in the fol
 
 
 def checksum_warnings(name: str, root: str, published: dict[str, str]) -> list[str]:
-    """What the user should know of the files of the data set `name`: a line or none.
+    """A line where files of the data set `name` are not the published ones; otherwise none.
 
-    published: files of one folder, below the data root -> the md5 with which they were published;
-    what is not there is not told of."""
-    found = file_statuses(root, published)
-    others = [path for path in paths_under_root(root, published) if found[path] == MD5_WRONG]
-    if not others:
+    published: files of one folder, below the data root -> their published MD5.  Missing files are
+    not mentioned."""
+    statuses = file_statuses(root, published)
+    wrong = [path for path in paths_under_root(root, published) if statuses[path] == MD5_WRONG]
+    if not wrong:
         return []
-    names = ", ".join(path.name for path in others)
-    return [f"{name} in {others[0].parent}: {names}: not the published files, by their md5"]
+    names = ", ".join(path.name for path in wrong)
+    return [f"{name} in {wrong[0].parent}: {names}: not the published files (other MD5)"]
 
 
 def file_statuses(
     root: str, published: dict[str, str], *, recompute: bool = False
 ) -> dict[Path, str]:
-    """RIGHT, WRONG or MISSING, for each of the published files of one folder.
+    """MD5_RIGHT, MD5_WRONG or FILE_MISSING for each of the published files of one folder.
 
-    afresh: read them, whatever is remembered.  Raises OSError where one cannot be read."""
+    recompute: read the files, and use no stored MD5.  Raises OSError where one cannot be read."""
     paths = paths_under_root(root, published)
-    sums, found = _md5_sums(paths, recompute), {}
+    md5_by_path = _compute_md5s(paths, recompute)
+    statuses = {}
     for path, md5 in zip(paths, published.values(), strict=True):
-        state = MD5_RIGHT if sums.get(path) == md5 else MD5_WRONG
-        found[path] = state if path in sums else FILE_MISSING
-    return found
+        if path not in md5_by_path:
+            statuses[path] = FILE_MISSING
+        else:
+            statuses[path] = MD5_RIGHT if md5_by_path[path] == md5 else MD5_WRONG
+    return statuses
 
 
-def _md5_sums(paths: list[Path], recompute: bool) -> dict[Path, str]:
-    """The md5 of the files of one folder, remembered where that can be."""
+def _compute_md5s(paths: list[Path], recompute: bool) -> dict[Path, str]:
+    """The MD5 of those files of one folder that exist; stored beside them where possible."""
     if not paths:
         return {}
-    memory, sums, now = paths[0].parent / MD5_CACHE_FILE, {}, {}
-    before = {} if recompute else _read_md5_cache(memory)
+    cache_file = paths[0].parent / MD5_CACHE_FILE
+    cached = {} if recompute else _read_md5_cache(cache_file)
+    md5s: dict[Path, str] = {}
+    entries: dict[str, list[Any]] = {}
     for path in paths:
-        if found := size_and_mtime(path):  # before it is read: what changes meanwhile is read again
-            last = before.get(path.name)
-            same = isinstance(last, list) and len(last) == 3 and last[:2] == found
-            sums[path] = last[2] if same else file_md5(path)
-            now[path.name] = [*found, sums[path]]
-    if now != before:
-        with contextlib.suppress(
-            SystemRefusal
-        ):  # a folder that is not ours: computed again next time
-            write_atomically(memory, json_bytes(now))
-    return sums
+        stat = size_and_mtime(path)  # before reading, so that a later change is noticed
+        if stat is None:
+            continue
+        entry = cached.get(path.name)
+        if isinstance(entry, list) and len(entry) == 3 and entry[:2] == stat:
+            md5s[path] = entry[2]
+        else:
+            md5s[path] = file_md5(path)
+        entries[path.name] = [*stat, md5s[path]]
+    if entries != cached:
+        # Where the folder is read-only, they are computed again the next time.
+        with contextlib.suppress(SystemRefusal):
+            write_atomically(cache_file, json_bytes(entries))
+    return md5s
 
 
-def _read_md5_cache(memory: Path) -> dict:
+def _read_md5_cache(cache_file: Path) -> dict[str, Any]:
+    """The stored entries; empty where the file is missing or damaged."""
     try:
-        found = json.loads(memory.read_text())
+        entries = json.loads(cache_file.read_text())
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return entries if isinstance(entries, dict) else {}
 
 
 def file_md5(path: Path) -> str:
-    """Of a file, in hexadecimal digits.  Raises OSError."""
-    found = hashlib.md5(usedforsecurity=False)
+    """The MD5 of a file, as hexadecimal digits.  Raises OSError."""
+    digest = hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            found.update(piece)
-    return found.hexdigest()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

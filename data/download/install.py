@@ -1,8 +1,8 @@
-"""Published data sets on disk: what is missing is fetched, checked, unpacked and put in its place.
+"""Install published data sets: download what is missing, check, unpack and move it into place.
 
-Until it is right it lies in <data root>/.installing-<data set>, a folder that one process holds;
-others that install the same data set wait for it.  No file gets a name that a reader opens before
-its md5 was compared.
+Until its MD5 has been checked, a file is kept in <data root>/.installing-<data set> and does not
+have a name that a reader opens.  One process at a time holds that folder; others that install the
+same data set wait for it.
 """
 
 import os
@@ -30,17 +30,18 @@ def install_dataset(
     mirrors: Sequence[str] = (),
     limits: DownloadLimits = DEFAULT_LIMITS,
 ) -> None:
-    """Make the files of `spec.published` right; what is right already is not touched.
+    """Install the files of a published data set; files that are right already are not touched.
 
-    mirrors: addresses or folders that hold the archives, by their name or as they lie below a data
-    root; they are asked in this order, before the hosts of `spec.archives`.  What has a needed name
-    and is not the published file is renamed to <name>.old1.  Raises UserError where it cannot be
-    done; the next call goes on with what this one has fetched."""
+    mirrors: URLs or folders that have the archives, by their names or with the layout of a data
+    root; they are tried in this order, before the hosts of `spec.list_archives()`.
+    A file that has a needed name but is not the published file is renamed to <name>.old1.
+    Raises UserError where the data set cannot be installed; the next call resumes the download."""
     if not missing_or_wrong_files(root, spec):
         return
+    assert spec.list_archives is not None  # only data sets with archives are installed
     stage = Path(os.path.expanduser(root), f".installing-{name}").absolute()
     with os_errors_refused(stage):
-        made = make_folder(stage)
+        new_folders = make_folder(stage)
     try:
         with wait_for_lease(stage, "the folder", partial(_log_wait, name)) as lease:
             try:
@@ -49,26 +50,27 @@ def install_dataset(
                         paths_under_root(root, archive.contents)
                     ):
                         _install_archive(archive, spec, stage, mirrors, limits, lease)
-                for part in stage.glob("*.part"):  # of a file that came in another way
+                for part in stage.glob("*.part"):  # of archives that have become unnecessary
                     part.unlink(missing_ok=True)
             finally:
                 lease.discard()
     finally:
-        remove_empty_folders(list(dict.fromkeys([stage, *made])))
-    if left := sorted(missing_or_wrong_files(root, spec)):
-        raise SystemRefusal(f"no archive of {name} holds the published {left[0]}")
+        remove_empty_folders(list(dict.fromkeys([stage, *new_folders])))
+    if remaining := sorted(missing_or_wrong_files(root, spec)):
+        raise SystemRefusal(f"no archive of {name} contains the published {remaining[0]}")
 
 
 def missing_or_wrong_files(root: str, spec: DatasetSpec) -> set[Path]:
-    """The files that are missing, or not the published ones by their md5, where that is known."""
+    """The files that are missing, or whose MD5 is known and not the published one."""
+    assert spec.list_files is not None  # every published data set has it
     with os_errors_refused(Path(root), "read"):
-        found = file_statuses(root, spec.published_md5)
+        statuses = file_statuses(root, spec.published_md5)
         missing = {path for path in spec.list_files(root) if not path.exists()}
-    return missing | {path for path, state in found.items() if state != MD5_RIGHT}
+    return missing | {path for path, status in statuses.items() if status != MD5_RIGHT}
 
 
-def _log_wait(name: str, who: str) -> None:
-    print_line(f"{name}: waiting, {who}")
+def _log_wait(name: str, holder: str) -> None:
+    print_line(f"{name}: waiting, {holder}")
 
 
 def _install_archive(
@@ -79,27 +81,28 @@ def _install_archive(
     limits: DownloadLimits,
     lease: Lease,
 ) -> None:
-    """Fetch an archive, unless it is there, and put what it holds in its place."""
+    """Download an archive unless it exists, and move its contents into place."""
     root, target = stage.parent, stage.parent / archive.path
     if not _has_md5(target, archive.md5):
         part = stage / f"{target.name}.part"
         download_archive(archive, part, _list_sources(archive, mirrors), limits)
         _move_into_place(part, target, lease)
-        print_line(f"{target.name}: here, {archive.size / 2**20:.1f} MiB")
+        print_line(f"{target.name}: downloaded, {archive.size / 2**20:.1f} MiB")
     if archive.path in archive.contents:
         return
     unpacked = stage / "unpacked"
-    known = dict(
+    published = dict(
         zip(paths_under_root(root, spec.published_md5), spec.published_md5.values(), strict=True)
     )
     try:
         files = {name: target.parent / name for name in unpack_archive(target, unpacked)}
-        for name, place in files.items():
-            if place in known and not _has_md5(unpacked / name, known[place]):
-                raise SystemRefusal(f"{target} holds another {name} than the published one")
-        for name, place in files.items():
-            if not (_has_md5(place, known[place]) if place in known else place.exists()):
-                _move_into_place(unpacked / name, place, lease)
+        for name, path in files.items():
+            if path in published and not _has_md5(unpacked / name, published[path]):
+                raise SystemRefusal(f"{target} contains {name}, but not the published file")
+        for name, path in files.items():
+            is_right = _has_md5(path, published[path]) if path in published else path.exists()
+            if not is_right:
+                _move_into_place(unpacked / name, path, lease)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
 
@@ -110,26 +113,26 @@ def _has_md5(path: Path, md5: str) -> bool:
 
 
 def _list_sources(archive: Archive, mirrors: Sequence[str]) -> list[str]:
-    """Where an archive may be had, the first to ask first."""
-    found = []
+    """URLs and paths of an archive, in the order in which to try them."""
+    sources = []
     for mirror in mirrors:
         base = mirror if is_url(mirror) else os.path.expanduser(mirror)
         names = (archive.path, archive.path.rpartition("/")[2])
-        found += [f"{base.rstrip('/')}/{name}" for name in names]
-    return [*found, *archive.urls]
+        sources += [f"{base.rstrip('/')}/{name}" for name in names]
+    return [*sources, *archive.urls]
 
 
 def _move_into_place(source: Path, target: Path, lease: Lease) -> None:
-    """Give a whole file its name; what has it is renamed."""
+    """Rename a complete file to its name; an existing file is renamed to <name>.old1 first."""
     with os_errors_refused(target), defer_signals():
         make_folder(target.parent)
         with open(source, "rb") as file:
-            os.fsync(file.fileno())  # or a loss of power could leave the name without its bytes
+            os.fsync(file.fileno())  # else a power failure could leave the name without the content
         lease.require_held()
         if os.path.lexists(target):
             number = 1
             while os.path.lexists(aside := target.with_name(f"{target.name}.old{number}")):
                 number += 1
             target.rename(aside)
-            print_line(f"{target} is not the published file: it is {aside.name} from now on")
+            print_line(f"{target} is not the published file; renamed to {aside.name}")
         os.replace(source, target)

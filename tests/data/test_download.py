@@ -1,4 +1,4 @@
-"""Data sets that arrive, over a network that does not want them to, and archives that lie."""
+"""Downloads from servers that misbehave, and archives that are damaged or malicious."""
 
 import collections
 import dataclasses
@@ -32,7 +32,7 @@ from data.download.main import main
 from data.download.published_files import paths_under_root
 from data.download.unpack import unpack_archive
 from data.spec import Archive
-from tests.archives import _dump
+from tests.archives import write_cifar_batch
 from tests.conftest import ROOT
 from tests.fake_server import NEVER, PASSING, STEADY, serving
 from tests.waiting import wait_for
@@ -42,24 +42,24 @@ from utils.errors import SystemRefusal
 QUICK = DownloadLimits(
     timeout_seconds=0.5, stall_seconds=0.5, min_bytes=64, max_rounds=3, pause_seconds=0.001
 )
-SCENARIOS, AT_ONCE = 200, 16  # most of them wait
+SCENARIOS, THREADS = 200, 16  # most threads wait
 
 
 def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
-def row(packed: dict[str, bytes], published: dict[str, bytes], addresses, name="cifar10"):
-    """A row that is published as these archives, at these addresses."""
+def make_spec(packed: dict[str, bytes], published: dict[str, bytes], urls, name="cifar10"):
+    """A data set whose `published` files are in the archives `packed`, at these URLs."""
     archives = [
-        Archive(path, md5(content), len(content), tuple(f"{a}/{path}" for a in addresses),
+        Archive(path, md5(content), len(content), tuple(f"{url}/{path}" for url in urls),
                 tuple(published))
         for path, content in packed.items()
     ]  # fmt: skip
-    sums = {path: md5(content) for path, content in published.items()}
-    files = functools.partial(paths_under_root, names=sums)
+    md5s = {path: md5(content) for path, content in published.items()}
+    files = functools.partial(paths_under_root, names=md5s)
     return dataclasses.replace(
-        DATASETS[name], list_archives=lambda: archives, published_md5=sums, list_files=files
+        DATASETS[name], list_archives=lambda: archives, published_md5=md5s, list_files=files
     )
 
 
@@ -76,16 +76,16 @@ def tar_gz(files: dict[str, bytes], *members: tarfile.TarInfo) -> bytes:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """All that is there, but what is remembered of it."""
+    """All files by name, without the stored MD5."""
     files = [path for path in root.rglob("*") if path.is_file() and path.name != MD5_CACHE_FILE]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-# ---- 200 random ways
+# ---- Random scenarios
 
 
-def scenario(rng):
-    """-> archives, published files, plans of hosts, what is there before: path -> bytes."""
+def draw_scenario(rng):
+    """-> archives, published files, plans of servers, existing files: path -> bytes."""
     content = rng.randbytes(rng.randint(500, 6000))
     kind = rng.choice(["plain", "gz", "tar.gz"])
     if kind == "plain":
@@ -100,53 +100,54 @@ def scenario(rng):
     for number in range(rng.randint(1, 3)):
         first = rng.choices((*PASSING, *PASSING, *PASSING, *NEVER), k=rng.randint(0, 4))
         last = rng.choice(rng.choice([STEADY, STEADY, PASSING, NEVER]))
-        plans[f"host{number}"] = [*first, last]
+        plans[f"server{number}"] = [*first, last]
     place = rng.randrange(len(whole))
     other = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
-    there = rng.choice([None, None, whole[:place], other, other[:-9], whole, whole + b"more"])
+    existing = rng.choice([None, None, whole[:place], other, other[:-9], whole, whole + b"more"])
     before = {}
-    if there is not None:
+    if existing is not None:
         part = f".installing-set/{Path(path).name}.part"
-        before[rng.choice([part, part, path, next(iter(published))])] = there
+        before[rng.choice([part, part, path, next(iter(published))])] = existing
     return packed, published, plans, before
 
 
 def must_arrive(plans) -> bool:
-    """Is there a host that has the file before it was asked too often?"""
+    """Whether a server delivers the file before it has failed too often."""
     return any(
-        todo[-1] in STEADY and set(todo[:-1]) <= set(PASSING) and len(todo) <= QUICK.max_rounds
-        for todo in plans.values()
+        plan[-1] in STEADY and set(plan[:-1]) <= set(PASSING) and len(plan) <= QUICK.max_rounds
+        for plan in plans.values()
     )
 
 
-def outcome(seed: int, root: Path) -> str:
+def run_scenario(seed: int, root: Path) -> str:
     root.mkdir()
-    packed, published, plans, before = scenario(random.Random(seed))
-    todo = {plan: list(misbehaviours) for plan, misbehaviours in plans.items()}
-    with serving(packed, todo, seed) as host:
+    packed, published, plans, before = draw_scenario(random.Random(seed))
+    remaining = {name: list(behaviours) for name, behaviours in plans.items()}
+    with serving(packed, remaining, seed) as server:
         try:
-            return through(host, root, packed, published, plans, before)
+            return install_twice(server, root, packed, published, plans, before)
         except Exception as error:
             raise AssertionError(f"the scenario of seed {seed}: {plans}, {[*before]}") from error
 
 
-def through(host, root, packed, published, plans, before) -> str:
-    spec = row(packed, published, [host.address(plan) for plan in plans])
+def install_twice(server, root, packed, published, plans, before) -> str:
+    """Install from misbehaving servers, then from a good one; -> how the first attempt ended."""
+    spec = make_spec(packed, published, [server.url(plan) for plan in plans])
     for path, content in before.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
     error = None
     try:
         install_dataset("set", spec, str(root), limits=QUICK)
-    except SystemRefusal as refused:
-        error = str(refused)
-        assert console.to_one_line(error) == error and "is not to be had" in error
+    except SystemRefusal as refusal:
+        error = str(refusal)
+        assert console.to_one_line(error) == error and "could not be downloaded" in error
         found = contents(root)
-        for path, content in {**packed, **published}.items():  # right, or as it was
+        for path, content in {**packed, **published}.items():  # correct, or unchanged
             assert found.get(path, content) in (content, before.get(path))
     assert not (error and must_arrive(plans)), error
-    # The next command is in nobody's way.
-    spec = row(packed, published, [host.address()])
+    # The next attempt must not be disturbed by what the first one left.
+    spec = make_spec(packed, published, [server.url()])
     install_dataset("set", spec, str(root), limits=QUICK)
     found = contents(root)
     assert {path: found[path] for path in published} == published
@@ -154,30 +155,31 @@ def through(host, root, packed, published, plans, before) -> str:
     assert all(found[path] in before.values() for path in aside)
     assert found.keys() - aside <= {*packed, *published, "set/readme"}
     assert not list(root.glob(".installing*"))
-    return "gave up" if error else "had it"
+    return "failed" if error else "installed"
 
 
-def test_200_random_ways_to_a_file(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        signals, "_deferral_depth", 0
-    )  # it counts for the one thread that gets signals
+def test_random_scenarios(tmp_path, capsys, monkeypatch):
+    # The depth is a count for the main thread, and these threads would change it.
+    monkeypatch.setattr(signals, "_deferral_depth", 0)
     seed = secrets.randbelow(2**32)
     with capsys.disabled():
         print(f"\n{SCENARIOS} scenarios from seed {seed}: ", end="", flush=True)
     roots = [tmp_path / str(number) for number in range(SCENARIOS)]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        outcomes = collections.Counter(pool.map(outcome, range(seed, seed + SCENARIOS), roots))
+    with ThreadPoolExecutor(THREADS) as pool:
+        seeds = range(seed, seed + SCENARIOS)
+        outcomes = collections.Counter(pool.map(run_scenario, seeds, roots))
     with capsys.disabled():
         print(dict(outcomes))
-    assert outcomes["had it"] > SCENARIOS / 3 and outcomes["gave up"] > SCENARIOS / 20
+    assert outcomes["installed"] > SCENARIOS / 3 and outcomes["failed"] > SCENARIOS / 20
 
 
-# ---- One at a time
+# ---- One archive
 
 
 @pytest.fixture
-def one(tmp_path):
-    """An archive of random bytes; -> fetch it from these sources, and the path of the part."""
+def download(tmp_path):
+    """Download an archive of random bytes from these sources and compare it; also its `content`
+    and the `part_path`."""
     content, part = random.Random(0).randbytes(5000), tmp_path / "file.part"
 
     def run(*sources, limits=QUICK):
@@ -190,155 +192,156 @@ def one(tmp_path):
     return run
 
 
-def test_the_rest_is_asked_for(one):
-    one.part_path.write_bytes(one.content[:1234])
-    with serving({"file": one.content}) as host:
-        one(host.address() + "/file")
-        assert host.asked == [("file", "bytes=1234-")]
+def test_resumes_with_a_range_request(download):
+    download.part_path.write_bytes(download.content[:1234])
+    with serving({"file": download.content}) as server:
+        download(server.url() + "/file")
+        assert server.requests == [("file", "bytes=1234-")]
 
 
-def test_whole_and_right_before_anybody_is_asked(one):
-    one.part_path.write_bytes(one.content)
-    one("http://127.0.0.1:9/never-asked")
+def test_complete_file_needs_no_request(download):
+    download.part_path.write_bytes(download.content)
+    download("http://127.0.0.1:9/not-requested")
 
 
-@pytest.mark.parametrize("there", [b"x" * 1234, b"x" * 5000, b"x" * 9000])
-def test_a_rest_of_something_else_is_fetched_anew(one, there):
-    one.part_path.write_bytes(there)
-    with serving({"file": one.content}) as host:
-        one(host.address() + "/file")
-        assert host.asked[-1] == ("file", None) and len(host.asked) <= 2
+@pytest.mark.parametrize("existing", [b"x" * 1234, b"x" * 5000, b"x" * 9000])
+def test_partial_file_of_something_else_is_replaced(download, existing):
+    download.part_path.write_bytes(existing)
+    with serving({"file": download.content}) as server:
+        download(server.url() + "/file")
+        assert server.requests[-1] == ("file", None) and len(server.requests) <= 2
 
 
-def test_who_ignores_the_range_loses_nothing(one):
-    """It sends all of it again, and less than there was before."""
-    one.part_path.write_bytes(one.content[:4000])
-    with serving({"file": one.content}, {"host": ["short", "good"]}) as host:
-        host.random.randrange = lambda length: 1000
-        one(host.address("host") + "/file")
-        assert host.asked == [("file", "bytes=4000-")] * 2
+def test_server_that_ignores_the_range_loses_nothing(download):
+    """It sends the file from the beginning, but less of it than there was before."""
+    download.part_path.write_bytes(download.content[:4000])
+    with serving({"file": download.content}, {"server": ["short", "good"]}) as server:
+        server.random.randrange = lambda length: 1000
+        download(server.url("server") + "/file")
+        assert server.requests == [("file", "bytes=4000-")] * 2
 
 
-@pytest.mark.parametrize("how", ["416", "other_range", "no_range_said"])
-def test_who_has_no_rest_is_asked_for_all(one, how):
-    one.part_path.write_bytes(one.content[:4000])
-    with serving({"file": one.content}, {"host": [how, "good"]}) as host:
-        one(host.address("host") + "/file")
-        assert host.asked == [("file", "bytes=4000-"), ("file", None)]
+@pytest.mark.parametrize("behaviour", ["416", "other_range", "no_content_range"])
+def test_server_without_ranges_is_asked_for_the_whole_file(download, behaviour):
+    download.part_path.write_bytes(download.content[:4000])
+    with serving({"file": download.content}, {"server": [behaviour, "good"]}) as server:
+        download(server.url("server") + "/file")
+        assert server.requests == [("file", "bytes=4000-"), ("file", None)]
 
 
-def test_a_host_is_asked_on_as_long_as_it_gives(one):
-    """Seven cuts in the first of the rounds; the second host is not asked."""
-    with serving({"file": one.content}, {"host": ["cut"] * 7 + ["good"]}) as host:
+def test_server_is_asked_again_while_it_delivers(download):
+    """Seven cuts in the first round; the second server gets no request."""
+    with serving({"file": download.content}, {"server": ["cut"] * 7 + ["good"]}) as server:
         ends = iter(range(100, 800, 100))
-        host.random.randrange = lambda length: next(ends)
-        one(host.address("host") + "/file", host.address("other") + "/file")
-        assert [ranged for _, ranged in host.asked[1:]] == [f"bytes={n}00-" for n in range(1, 8)]
+        server.random.randrange = lambda length: next(ends)
+        download(server.url("server") + "/file", server.url("other") + "/file")
+        assert [requested for _, requested in server.requests[1:]] == [
+            f"bytes={n}00-" for n in range(1, 8)
+        ]
 
 
-def test_honest_hosts_are_not_blamed_for_the_bytes_of_others(one):
-    with serving({"file": one.content}, {"liar": ["wrong_cut", "404"]}) as host:
-        host.random.randrange = lambda length: 2000
-        one(host.address("liar") + "/file", host.address() + "/file")
+def test_wrong_bytes_of_one_server_do_not_exclude_another(download):
+    with serving({"file": download.content}, {"liar": ["wrong_cut", "404"]}) as server:
+        server.random.randrange = lambda length: 2000
+        download(server.url("liar") + "/file", server.url() + "/file")
         rest = ("file", "bytes=2000-")
-        assert host.asked == [("file", None), rest, rest, ("file", None)]
+        assert server.requests == [("file", None), rest, rest, ("file", None)]
 
 
-def test_a_host_that_gives_too_little_is_left(one, capsys):
-    """A byte every 20 ms is no silence; all 5,000 would take two minutes."""
-    with serving({"file": one.content}, {"host": ["trickle"]}) as host:
-        one(host.address("host") + "/file", host.address() + "/file")
-        assert len(host.asked) == 2 and host.asked[1][1].startswith("bytes=")
+def test_slow_server_is_given_up(download, capsys):
+    """A byte every 20 ms is no timeout; all 5,000 would take two minutes."""
+    with serving({"file": download.content}, {"server": ["trickle"]}) as server:
+        download(server.url("server") + "/file", server.url() + "/file")
+        assert len(server.requests) == 2 and server.requests[1][1].startswith("bytes=")
     assert " bytes in 0.5 s" in capsys.readouterr().out
 
 
-def test_once_in_doubt_nothing_is_mixed(one):
-    """Else the host would go on with the liar's piece a second time, and be blamed for it."""
-    plans = {"liar": ["wrong_cut", "500", "wrong_cut", "404"], "host": ["good", "500", "good"]}
-    with serving({"file": one.content}, plans) as host:
-        host.random.randrange = lambda length: 2000
-        one(host.address("liar") + "/file", host.address("host") + "/file")
+def test_pieces_are_not_mixed_after_a_wrong_md5(download):
+    """Otherwise the good server would resume the liar's piece a second time and be excluded."""
+    plans = {"liar": ["wrong_cut", "500", "wrong_cut", "404"], "server": ["good", "500", "good"]}
+    with serving({"file": download.content}, plans) as server:
+        server.random.randrange = lambda length: 2000
+        download(server.url("liar") + "/file", server.url("server") + "/file")
         rest = "bytes=2000-"
-        asked = [None, rest, rest, None, None, rest, None]
-        assert [ranged for _, ranged in host.asked] == asked
+        expected = [None, rest, rest, None, None, rest, None]
+        assert [requested for _, requested in server.requests] == expected
 
 
-@pytest.mark.parametrize("how", STEADY)
-def test_a_host_that_has_it(one, how):
-    with serving({"file": one.content}) as host:
-        one(host.address(how) + "/file")
+@pytest.mark.parametrize("behaviour", STEADY)
+def test_server_that_has_the_file(download, behaviour):
+    with serving({"file": download.content}) as server:
+        download(server.url(behaviour) + "/file")
 
 
-def test_pauses_grow(one):
+def test_pauses_grow(download):
     limits, begin = QUICK._replace(pause_seconds=0.1, max_rounds=3), time.monotonic()
-    with serving({}, {"host": ["503"]}) as host, pytest.raises(SystemRefusal, match="503"):
-        host.files["file"] = one.content
-        one(host.address("host") + "/file", limits=limits)
-        assert len(host.asked) == 3
+    with serving({}, {"server": ["503"]}) as server, pytest.raises(SystemRefusal, match="503"):
+        server.files["file"] = download.content
+        download(server.url("server") + "/file", limits=limits)
+        assert len(server.requests) == 3
     assert time.monotonic() - begin >= 0.3
 
 
 @pytest.mark.parametrize(
-    "how, words",
+    "behaviour, reason",
     [
         ("404", "404 Not Found"),
         ("circle", "infinite loop"),
-        ("wrong", "other bytes than those that were published, by their md5"),
-        ("html", "other bytes than"),
-        ("more", "bytes, where 5000 were published"),
-        ("ftp", "leads to ftp://127.0.0.1:9/file"),
+        ("wrong", "other MD5"),
+        ("html", "other MD5"),
+        ("more", "bytes instead of the published 5000"),
+        ("ftp", "ftp://127.0.0.1:9/file"),
         ("416", "416 "),
     ],
 )
-def test_what_cannot_become_right_is_asked_once(one, how, words):
-    with serving({"file": one.content}, {"host": [how]}) as host:
-        with pytest.raises(SystemRefusal, match=r"^file is not to be had: http") as refused:
-            one(host.address("host") + "/file")
-        assert words in str(refused.value) and len(host.asked) <= (5 if how == "circle" else 1)
-    assert not one.part_path.exists() or not one.part_path.read_bytes()
+def test_permanent_failures_are_not_retried(download, behaviour, reason):
+    with serving({"file": download.content}, {"server": [behaviour]}) as server:
+        with pytest.raises(SystemRefusal, match=r"^file could not be downloaded: http") as refusal:
+            download(server.url("server") + "/file")
+        assert reason in str(refusal.value)
+        assert len(server.requests) <= (5 if behaviour == "circle" else 1)
+    assert not download.part_path.exists() or not download.part_path.read_bytes()
 
 
-def test_nobody_there_is_one_line(one):
-    with pytest.raises(
-        SystemRefusal, match=r"file is not to be had: .*Connection refused; .*No such"
-    ):
-        one("http://127.0.0.1:9/file", "/nowhere/file")
+def test_missing_sources_give_one_line(download):
+    with pytest.raises(SystemRefusal, match=r"^file .*Connection refused; .*No such"):
+        download("http://127.0.0.1:9/file", "/nowhere/file")
 
 
-def test_a_file_that_cannot_be_written_is_no_fault_of_the_host(one):
-    one.part_path.mkdir()
-    refused = pytest.raises(SystemRefusal, match=r"file.part cannot be written: Is a directory")
-    with serving({"file": one.content}) as host, refused:
-        one(host.address() + "/file")
+def test_failed_write_is_not_blamed_on_the_server(download):
+    download.part_path.mkdir()
+    refusal = pytest.raises(SystemRefusal, match=r"file.part cannot be written: Is a directory")
+    with serving({"file": download.content}) as server, refusal:
+        download(server.url() + "/file")
 
 
-def test_without_a_terminal_a_line_a_minute(capsys, monkeypatch):
+def test_progress_without_a_terminal_is_printed_at_intervals(capsys, monkeypatch):
     monkeypatch.setattr(console, "PROGRESS_SECONDS", 0.0)
-    with console.DownloadProgressBar("file", 50, 200) as shown:
-        shown.update(50)
-        shown.update(25)
+    with console.DownloadProgressBar("file", 50, 200) as progress:
+        progress.update(50)
+        progress.update(25)
     assert capsys.readouterr().out == "file: 50 % of 0.0 MiB\nfile: 62 % of 0.0 MiB\n"
 
 
-# ---- Mirrors, and what is there already
+# ---- Mirrors, and existing files
 
 
 @pytest.fixture
 def cifar10(tmp_path, monkeypatch):
-    """A CIFAR-10 of 120 images; -> its row, files and archive, both by their names."""
-    rng, folder = np.random.default_rng(0), tmp_path / "made" / "cifar-10-batches-py"
+    """A CIFAR-10 of 144 images: its spec, files and archives, both by their names."""
+    rng, folder = np.random.default_rng(0), tmp_path / "source" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
         pixels = rng.integers(256, size=(24, 3072), dtype=np.uint8)
-        _dump(folder / name, pixels, labels=(np.arange(24) % 10).tolist())
+        write_cifar_batch(folder / name, pixels, labels=(np.arange(24) % 10).tolist())
     published = contents(folder.parent)
     shutil.rmtree(folder.parent)
     packed = {"cifar-10-python.tar.gz": tar_gz({**published, "cifar-10-batches-py/meta": b"m"})}
-    found = row(packed, published, ["http://127.0.0.1:9"])
-    monkeypatch.setitem(DATASETS, "cifar10", found)
+    spec = make_spec(packed, published, ["http://127.0.0.1:9"])
+    monkeypatch.setitem(DATASETS, "cifar10", spec)
     monkeypatch.setenv("AL_LABELS_ROOT", str(tmp_path / "labels"))
     monkeypatch.chdir(tmp_path)
-    return SimpleNamespace(row=found, published=published, packed=packed)
+    return SimpleNamespace(spec=spec, published=published, packed=packed)
 
 
 def write(root: Path, files: dict[str, bytes]) -> Path:
@@ -348,102 +351,102 @@ def write(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def test_a_mirror_that_is_a_folder(cifar10, tmp_path, capsys):
+def test_mirror_may_be_a_folder(cifar10, tmp_path, capsys):
     empty, mirror = write(tmp_path / "empty", {"x": b""}), write(tmp_path / "disk", cifar10.packed)
     words = ["cifar10", "--data-root", "here", "--mirror", str(empty), str(mirror)]
-    assert main.main(words) == 0
+    assert main(words) == 0
     out = capsys.readouterr()
     assert out.err == "" and "empty/cifar-10-python.tar.gz: No such file" in out.out
     assert out.out.count(" written\n") == 5
-    more = {"cifar-10-batches-py/meta": b"m"}
-    assert contents(tmp_path / "here") == {**cifar10.published_md5, **cifar10.packed, **more}
+    meta = {"cifar-10-batches-py/meta": b"m"}
+    assert contents(tmp_path / "here") == {**cifar10.published, **cifar10.packed, **meta}
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
         "cifar-10-batches-py", "cifar-10-python.tar.gz",
     ]  # fmt: skip
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "here").rglob("*")}
-    assert main.main([*words[:3]]) == 0 and capsys.readouterr().err == ""  # and nobody asked
+    assert main([*words[:3]]) == 0 and capsys.readouterr().err == ""  # without a request
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "here").rglob("*")}
 
 
-def test_mirrors_are_asked_in_their_order_and_before_the_published_host(tmp_path):
+def test_mirrors_are_tried_in_order_before_the_published_host(tmp_path):
     files = {"SET/raw/file.gz": gzip.compress(b"right")}
-    with serving({"file.gz": files["SET/raw/file.gz"], **files}) as host:
-        spec = row(files, {"SET/raw/file": b"right"}, [host.address()])
-        mirrors = [host.address("500"), host.address("404") + "/", str(tmp_path / "none")]
+    with serving({"file.gz": files["SET/raw/file.gz"], **files}) as server:
+        spec = make_spec(files, {"SET/raw/file": b"right"}, [server.url()])
+        mirrors = [server.url("500"), server.url("404") + "/", str(tmp_path / "none")]
         install_dataset("set", spec, str(tmp_path / "root"), mirrors, QUICK)
         whole, end = "SET/raw/file.gz", "file.gz"
-        assert [path for path, _ in host.asked] == [whole, end, whole, end, whole]
+        assert [path for path, _ in server.requests] == [whole, end, whole, end, whole]
     assert contents(tmp_path / "root") == {**files, "SET/raw/file": b"right"}
 
 
-@pytest.mark.parametrize("there", ["files", "archive"])
-def test_what_is_there_already_is_used_as_it_is(there, cifar10, tmp_path):
-    """Of torchvision, or by hand; the only host is not there."""
-    files = cifar10.published_md5 if there == "files" else cifar10.packed
+@pytest.mark.parametrize("existing", ["files", "archive"])
+def test_existing_files_are_used(existing, cifar10, tmp_path):
+    """Files from torchvision, or copied by hand; the only published host does not answer."""
+    files = cifar10.published if existing == "files" else cifar10.packed
     root = write(tmp_path / "root", files)
-    if there == "archive":
+    if existing == "archive":
         write(root, {".installing-cifar10/cifar-10-python.tar.gz.part": b"begun before"})
-    install_dataset("cifar10", cifar10.row, str(root), limits=QUICK)
+    install_dataset("cifar10", cifar10.spec, str(root), limits=QUICK)
     found = contents(root)
-    assert cifar10.published_md5.items() <= found.items() and not list(root.glob(".inst*"))
-    if there == "files":
+    assert cifar10.published.items() <= found.items() and not list(root.glob(".inst*"))
+    if existing == "files":
         assert found == files
 
 
-def test_only_what_is_missing_is_fetched(tmp_path):
+def test_only_missing_files_are_downloaded(tmp_path):
     files = {"SET/train": b"train", "SET/test": b"test"}
     packed = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
-    with serving(packed) as host:
-        spec = row(packed, files, [host.address()])
+    with serving(packed) as server:
+        spec = make_spec(packed, files, [server.url()])
         single = [
             archive._replace(contents=(archive.path[:-3],)) for archive in spec.list_archives()
         ]
         spec = dataclasses.replace(spec, list_archives=lambda: single)
         install_dataset("set", spec, str(write(tmp_path, {"SET/train": b"train"})), limits=QUICK)
-        assert host.asked == [("SET/test.gz", None)]
+        assert server.requests == [("SET/test.gz", None)]
 
 
-def test_what_is_not_the_published_file_is_kept(cifar10, tmp_path, capsys):
+def test_file_that_is_not_the_published_one_is_renamed(cifar10, tmp_path, capsys):
     name = "cifar-10-batches-py/data_batch_2"
     root = write(tmp_path / "root", {**cifar10.packed, name: b"mine", f"{name}.old1": b"older"})
-    write(root, {"cifar-10-batches-py/meta": b"of no md5 that is known"})
-    install_dataset("cifar10", cifar10.row, str(root), limits=QUICK)
-    line = "is not the published file: it is data_batch_2.old2 from now on"
-    assert line in capsys.readouterr().out
+    write(root, {"cifar-10-batches-py/meta": b"without a published MD5"})
+    install_dataset("cifar10", cifar10.spec, str(root), limits=QUICK)
+    assert f"{root / name} is not the published file" in (out := capsys.readouterr().out)
+    assert "data_batch_2.old2" in out
     found = contents(root)
     assert found[f"{name}.old2"] == b"mine" and found[f"{name}.old1"] == b"older"
-    assert found["cifar-10-batches-py/meta"] == b"of no md5 that is known"
-    assert cifar10.published_md5.items() <= found.items()
+    assert found["cifar-10-batches-py/meta"] == b"without a published MD5"
+    assert cifar10.published.items() <= found.items()
 
 
-def test_a_file_whose_md5_only_its_archive_has(tmp_path, monkeypatch, capsys):
+def test_file_without_a_published_md5(tmp_path, monkeypatch, capsys):
     packed = {"S/raw/one.gz": gzip.compress(b"content")}
-    spec = dataclasses.replace(row(packed, {"S/raw/one": b"content"}, []), published_md5={})
+    spec = dataclasses.replace(make_spec(packed, {"S/raw/one": b"content"}, []), published_md5={})
     monkeypatch.setitem(DATASETS, "fashion_mnist", spec)
     words = ["fashion_mnist", "--data-root", str(tmp_path / "root"), "--verify"]
-    assert main.main(words) == 1 and "missing" in capsys.readouterr().out
+    assert main(words) == 1 and "missing" in capsys.readouterr().out
     write(tmp_path / "bad", {"S/raw/one.gz": packed["S/raw/one.gz"][::-1]})
-    with pytest.raises(SystemRefusal, match="other bytes"):
+    with pytest.raises(SystemRefusal, match="other MD5"):
         install_dataset("fashion_mnist", spec, str(tmp_path / "root"), [str(tmp_path / "bad")])
     install_dataset(
         "fashion_mnist", spec, str(tmp_path / "root"), [str(write(tmp_path / "good", packed))]
     )
     assert contents(tmp_path / "root") == {**packed, "S/raw/one": b"content"}
-    assert main.main(words) == 0 and "present" in capsys.readouterr().out
+    assert main(words) == 0 and "present" in capsys.readouterr().out
 
 
-def test_verify_says_what_is_there_and_downloads_nothing(cifar10, tmp_path, capsys):
+def test_verify_reports_every_file_and_downloads_nothing(cifar10, tmp_path, capsys):
     words = ["cifar10", "--data-root", "root", "--verify"]
-    root = write(tmp_path / "root", cifar10.published_md5)
-    assert main.main(words) == 0
+    root = write(tmp_path / "root", cifar10.published)
+    assert main(words) == 0
     out = capsys.readouterr()
     assert out.err == "" and out.out.count("right   root/cifar-10-batches-py/") == 6
     path = root / "cifar-10-batches-py" / "data_batch_3"
-    stamp = path.stat()
-    path.write_bytes(bytes(stamp.st_size))
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # what is remembered is not asked
+    stat = path.stat()
+    path.write_bytes(bytes(stat.st_size))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the stored MD5 are not used
     (path.parent / "test_batch").unlink()
-    assert main.main(words) == 1
+    assert main(words) == 1
     out = capsys.readouterr()
     assert out.err.count("\n") == 1 and "run `sh data/install_datasets.sh cifar10`" in out.err
     lines = dict(reversed(line.split()) for line in out.out.splitlines())
@@ -452,34 +455,34 @@ def test_verify_says_what_is_there_and_downloads_nothing(cifar10, tmp_path, caps
     assert lines["root/cifar-10-batches-py/test_batch"] == "missing"
 
 
-def test_one_that_cannot_be_had_does_not_keep_the_others(cifar10, tmp_path, capsys, monkeypatch):
+def test_data_set_that_fails_does_not_stop_the_others(cifar10, tmp_path, capsys, monkeypatch):
     write(tmp_path / "downloads", cifar10.packed)
-    gone = row({"SET/file": b"gone"}, {"SET/file": b"gone"}, [])
-    monkeypatch.setitem(DATASETS, "mnist", gone)
-    assert main.main(["mnist", "cifar10"]) == 1
+    unavailable = make_spec({"SET/file": b"x"}, {"SET/file": b"x"}, [])
+    monkeypatch.setitem(DATASETS, "mnist", unavailable)
+    assert main(["mnist", "cifar10"]) == 1
     out = capsys.readouterr()
-    assert out.err.count("\n") == 1 and "error: mnist could not be downloaded" in out.err
+    assert out.err.count("\n") == 1 and "error: mnist could not" in out.err
     assert out.out.count(" written\n") == 5
 
 
 @pytest.mark.parametrize(
     "words, expected",
     [
-        (["--mirror", "nowhere"], "nowhere is neither an address (https://...) nor a folder"),
-        (["--mirror", "ftp://host/"], "ftp://host/ is neither an address"),
-        (["--mirror", "http://host", "cifar10"], "cifar10 is a data set; they are named before"),
-        (["imagenet", "--verify"], "'imagenet' cannot be downloaded: choose from mnist, fashion"),
+        (["--mirror", "nowhere"], ("--mirror", "nowhere", "folder")),
+        (["--mirror", "ftp://host/"], ("--mirror", "ftp://host/", "folder")),
+        (["--mirror", "http://host", "cifar10"], ("--mirror", "cifar10 is a data set")),
+        (["imagenet", "--verify"], ("'imagenet' cannot be downloaded", "mnist, fashion_mnist")),
     ],
 )
-def test_bad_words(words, expected, capsys):
+def test_bad_arguments(words, expected, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main.main(words)
+        main(words)
     line = capsys.readouterr().err
-    assert line.count("\n") == 1 and expected in line
+    assert line.count("\n") == 1 and all(part in line for part in expected)
 
 
-def test_every_archive_is_torchvisions_and_holds_what_is_published():
-    """Sizes are ours: torchvision has none."""
+def test_archives_are_those_of_torchvision_and_contain_the_published_files():
+    """Without the sizes, which torchvision does not have."""
     for name in ("mnist", "svhn", "cifar10", "cifar100"):
         archives = DATASETS[name].list_archives()
         assert {file for archive in archives for file in archive.contents} == set(
@@ -491,7 +494,7 @@ def test_every_archive_is_torchvisions_and_holds_what_is_published():
         assert DATASETS["svhn"].published_md5[archive.path] == archive.md5
 
 
-# ---- Archives that lie
+# ---- Damaged and malicious archives
 
 
 def link(name: str, kind=tarfile.SYMTYPE, to="../../outside") -> tarfile.TarInfo:
@@ -501,11 +504,11 @@ def link(name: str, kind=tarfile.SYMTYPE, to="../../outside") -> tarfile.TarInfo
 
 
 HOSTILE = [
-    ({"../outside": b"x"}, [], "would be written elsewhere"),
-    ({"set/../../outside": b"x"}, [], "would be written elsewhere"),
-    ({"/tmp/al-outside": b"x"}, [], "would be written elsewhere"),
-    ({"set\\..\\..\\outside": b"x"}, [], "would be written elsewhere"),
-    ({"C:/outside": b"x"}, [], "would be written elsewhere"),
+    ({"../outside": b"x"}, [], "outside the target folder"),
+    ({"set/../../outside": b"x"}, [], "outside the target folder"),
+    ({"/tmp/al-outside": b"x"}, [], "outside the target folder"),
+    ({"set\\..\\..\\outside": b"x"}, [], "outside the target folder"),
+    ({"C:/outside": b"x"}, [], "outside the target folder"),
     ({}, [link("set/link")], "neither a file nor a folder"),
     ({}, [link("set/link", to="a")], "neither a file nor a folder"),
     ({}, [link("set/link", tarfile.LNKTYPE)], "neither a file nor a folder"),
@@ -515,40 +518,40 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("files, members, expected", HOSTILE)
-def test_a_tar_that_would_write_elsewhere_writes_nothing(files, members, expected, tmp_path):
-    """Not even what comes before; by the whole installation, too."""
+def test_malicious_tar_writes_nothing(files, members, expected, tmp_path):
+    """Not even its first, harmless member; the same for a whole installation."""
     packed = {"set.tar.gz": tar_gz({"set/a": b"fine", **files}, *members)}
     write(tmp_path, packed)
-    with pytest.raises(SystemRefusal, match=f"{expected}: nothing of it is unpacked"):
+    with pytest.raises(SystemRefusal, match=f"{expected}; nothing was unpacked"):
         unpack_archive(tmp_path / "set.tar.gz", tmp_path / "into")
     assert list((tmp_path / "into").iterdir()) == [] and not Path("/tmp/al-outside").exists()
     root = write(tmp_path / "root", packed)
     with pytest.raises(SystemRefusal, match=expected):
-        install_dataset("set", row(packed, {"set/a": b"fine"}, []), str(root), limits=QUICK)
+        install_dataset("set", make_spec(packed, {"set/a": b"fine"}, []), str(root), limits=QUICK)
     assert contents(root) == packed and [path.name for path in root.iterdir()] == ["set.tar.gz"]
 
 
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("name", ["set.tar.gz", "file.gz"])
-def test_an_archive_that_is_damaged(name, whole, tmp_path):
+def test_damaged_archive(name, whole, tmp_path):
     content = tar_gz({"a": bytes(5000)}) if name == "set.tar.gz" else gzip.compress(bytes(5000))
     write(tmp_path, {name: b"something else" if whole else content[:-20]})
     with pytest.raises(SystemRefusal, match=rf"{name} cannot be unpacked: \w"):
         unpack_archive(tmp_path / name, tmp_path / "into")
 
 
-def test_an_archive_of_other_files_than_the_published_ones(cifar10, tmp_path):
-    """Its own md5 is right, as one that was forged would be."""
+def test_archive_of_other_files_than_the_published_ones(cifar10, tmp_path):
+    """The archive has the expected MD5, as a forged one could have."""
     name = "cifar-10-batches-py/data_batch_1"
-    packed = {"cifar-10-python.tar.gz": tar_gz({**cifar10.published_md5, name: b"forged"})}
-    with pytest.raises(SystemRefusal, match="holds another cifar-10-batches-py/data_batch_1 than"):
+    packed = {"cifar-10-python.tar.gz": tar_gz({**cifar10.published, name: b"forged"})}
+    with pytest.raises(SystemRefusal, match="contains cifar-10-batches-py/data_batch_1, but not"):
         install_dataset(
-            "cifar10", row(packed, cifar10.published_md5, []), str(write(tmp_path / "r", packed))
+            "cifar10", make_spec(packed, cifar10.published, []), str(write(tmp_path / "r", packed))
         )
     packed = {"cifar-10-python.tar.gz": tar_gz({"readme": b""})}
-    with pytest.raises(SystemRefusal, match=r"no archive of cifar10 holds the published .*_batch"):
+    with pytest.raises(SystemRefusal, match=r"no archive of cifar10 .*_batch"):
         install_dataset(
-            "cifar10", row(packed, cifar10.published_md5, []), str(write(tmp_path / "s", packed))
+            "cifar10", make_spec(packed, cifar10.published, []), str(write(tmp_path / "s", packed))
         )
     assert set(contents(tmp_path / "r")) == set(packed)
 
@@ -557,29 +560,31 @@ def test_an_archive_of_other_files_than_the_published_ones(cifar10, tmp_path):
 
 COMMAND = """
 import dataclasses, json, sys
-from data import DATASETS, download
+from data import DATASETS
+from data.download.main import main
 from data.spec import Archive
 
 packed, published = json.loads(sys.argv[1])
 archives = [Archive(*fields) for fields in packed]
-row = DATASETS["cifar10"]
-DATASETS["cifar10"] = dataclasses.replace(row, list_archives=lambda: archives, published_md5=published)
-sys.exit(download.main(["cifar10", "--data-root", "root"]))
+DATASETS["cifar10"] = dataclasses.replace(
+    DATASETS["cifar10"], list_archives=lambda: archives, published_md5=published
+)
+sys.exit(main(["cifar10", "--data-root", "root"]))
 """
 
 
 @pytest.fixture
 def start(cifar10, tmp_path):
-    """Start the command in a process of its own, for archives at this address; -> process."""
+    """Start the command as a process, for an archive at this URL; -> process."""
 
-    def run(address):
-        (archive,) = row(cifar10.packed, cifar10.published_md5, [address]).list_archives()
-        what = json.dumps([[archive], cifar10.row.published_md5])
-        words = [sys.executable, "-c", COMMAND, what]
-        (tmp_path / "said").mkdir(exist_ok=True)
+    def run(url):
+        (archive,) = make_spec(cifar10.packed, cifar10.published, [url]).list_archives()
+        argument = json.dumps([[archive], cifar10.spec.published_md5])
+        words = [sys.executable, "-c", COMMAND, argument]
+        (tmp_path / "output").mkdir(exist_ok=True)
         process = subprocess.Popen(
             words,
-            stdout=open(tmp_path / "said" / f"{len(run.all)}", "w"),  # noqa: SIM115
+            stdout=open(tmp_path / "output" / f"{len(run.all)}", "w"),  # noqa: SIM115
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -594,28 +599,28 @@ def start(cifar10, tmp_path):
         process.wait()
 
 
-def test_killed_stopped_and_two_at_once(start, cifar10, tmp_path):
-    """Four times the same command; every byte comes once."""
+def test_killed_stopped_and_parallel_processes(start, cifar10, tmp_path):
+    """The same command four times; every byte is sent once."""
     part = tmp_path / "root" / ".installing-cifar10" / "cifar-10-python.tar.gz.part"
     expected = [None]
-    with serving(cifar10.packed, pause=0.1) as host:
+    with serving(cifar10.packed, pause=0.1) as server:
         for number, status in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
-            process, before = start(host.address()), part.stat().st_size if part.exists() else 0
+            process, before = start(server.url()), part.stat().st_size if part.exists() else 0
             wait_for(lambda before=before: part.exists() and part.stat().st_size > before + 9000)
             process.send_signal(number)
             _, error = process.communicate()
             assert process.returncode == status
             expected.append(f"bytes={part.stat().st_size}-")
-        assert error == "install_datasets.sh: stopped by SIGTERM; the same command goes on\n"
-        both = [start(host.address()), start(host.address())]
-        said = [tmp_path / "said" / name for name in "23"]
-        wait_for(lambda: any("cifar10: waiting, the folder" in path.read_text() for path in said))
-        host.pause = 0
+        assert "install_datasets.sh: stopped by SIGTERM" in error and error.count("\n") == 1
+        both = [start(server.url()), start(server.url())]
+        outputs = [tmp_path / "output" / name for name in "23"]
+        wait_for(lambda: any("cifar10: waiting" in path.read_text() for path in outputs))
+        server.pause = 0
         for process in both:
             assert process.communicate()[1] == "" and process.returncode == 0
-        assert [ranged for _, ranged in host.asked] == expected
+        assert [requested for _, requested in server.requests] == expected
     root = tmp_path / "root"
     found = contents(root)
     assert found.pop("cifar-10-batches-py/meta") == b"m"
-    assert found == {**cifar10.published_md5, **cifar10.packed}
+    assert found == {**cifar10.published, **cifar10.packed}
     assert len(list(root.iterdir())) == 2 and len(list((tmp_path / "labels").rglob("*.txt"))) == 5
