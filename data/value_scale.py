@@ -1,13 +1,13 @@
 """From the values that a data set stores to pixels of 8 bits: one scale for all of its images.
 
-Cameras, X-ray and CT devices store 10, 12 or 14 bits in files of 16, Hounsfield units below zero, or
-floats; masks use 0 and 1 of 256 values.  A scale per image would hide differences of brightness
+Cameras, X-ray and CT devices store 10, 12 or 14 bits in files of 16, Hounsfield units below zero,
+or floats; masks use 0 and 1 of 256 values.  A scale per image would hide differences of brightness
 between images, and the scale of the file format would make most of these images black.  The scale
 follows from the type and the smallest and largest value of the whole data set:
 
     bool                   0 and 1 -> 0 and 255
     8-bit integers         unchanged; where no value exceeds SMALL_VALUE: 0 .. largest -> 0 .. 255
-    larger integers >= 0   the upper 8 bits of the fewest bits, at least 8, that hold the largest value
+    larger integers >= 0   the upper 8 bits of the fewest bits, at least 8, that hold the largest
     integers below zero    smallest .. largest -> 0 .. 255
     floats                 the first of [0, 1], [-1, 1], [0, 255] that holds all values, up to
                            TOLERANCE for rounding; else smallest .. largest -> 0 .. 255
@@ -38,7 +38,7 @@ class ValueScale:
     reason: str
 
     def to_uint8(self, values: np.ndarray) -> np.ndarray:
-        """Values of any shape and numeric type -> uint8 of that shape; what is outside is clipped."""
+        """Values of any shape and numeric type -> uint8 of that shape; the others are clipped."""
         if self.shift is not None:
             return np.clip(values.astype(np.int64) >> self.shift, 0, 255).astype(np.uint8)
         scaled = (values.astype(np.float64) - self.low) * (255 / (self.high - self.low))
