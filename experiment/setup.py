@@ -20,6 +20,7 @@ from data.active_dataset import (
     ValidationOptions,
     load_active_dataset,
 )
+from data.augment import ImageStore
 from data.spec import DatasetSpec
 from experiment import finished_runs, identity
 from experiment.config import SCHEMA, SeedOptions
@@ -61,7 +62,9 @@ def split_file_paths(options: OptionValues, fingerprint: str) -> list[Path]:
     name = options.of(DatasetOptions).dataset
     folder = splits.split_folder_name(name, fingerprint if DATASETS[name].is_custom else "")
     size = options.of(BudgetOptions).initial_size
-    return [splits.split_path(folder, size, options.of(DataOptions).split)]
+    assert size is not None  # only --initial given has none
+    out = options.of(RunFolderOptions).out
+    return [splits.split_path(folder, size, options.of(DataOptions).split, out)]
 
 
 def source_file_stats(options: OptionValues) -> dict:
@@ -98,6 +101,7 @@ def open_dataset(options: OptionValues) -> ActiveDataset:
         device=resolve_device(device.device, device.amp),
         from_split=initial == INITIAL_BALANCED,
         use_all_labels=initial == INITIAL_GIVEN,
+        out=options.of(RunFolderOptions).out,
         **kwargs_for(options, spec.load),
     )
     check_options_fit_data(SCHEMA, options, dataset)
@@ -246,6 +250,7 @@ def load_or_pretrain_weights(
         SeedOptions,
     )
     weights_options = identity_options(SCHEMA, options, groups)
+    assert isinstance(dataset.all_images, ImageStore)  # config.py refuses features
     folder = options.of(RunFolderOptions)
     torch.manual_seed(derive_seed(seed, "pretraining weights"))
     with run_folder.time_stage("all", "pretrain"):
