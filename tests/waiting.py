@@ -1,30 +1,41 @@
-"""Waiting for what other processes do, and reading folders that they write in meanwhile."""
+"""Waiting for other processes, and reading folders that they write to meanwhile."""
 
 import os
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from utils.lease import LEASE_FOLDER
 
 
-def wait_for(happened, process=None, seconds=120.0, pause=0.005):
-    """Return when `happened()`; AssertionError where the process ends before, or time runs out."""
+def wait_for(
+    happened: Callable[[], Any],
+    process: subprocess.Popen | None = None,
+    seconds: float = 300.0,
+    pause: float = 0.005,
+) -> None:
+    """Return as soon as `happened()` is true.
+
+    Raises AssertionError if the process ends before, or after `seconds`."""
     deadline = time.monotonic() + seconds
     while not happened():
-        assert process is None or process.poll() is None, "finished before what was waited for"
-        assert time.monotonic() < deadline
+        assert process is None or process.poll() is None, "the process ended before the event"
+        assert time.monotonic() < deadline, f"nothing happened in {seconds:.0f} s"
         time.sleep(pause)
 
 
-def below(folder, name) -> list[Path]:
-    """Files of this name below a folder.  (Path.rglob raises where a folder that it has listed is
-    gone when it is opened.)"""
+def files_below(folder: str | os.PathLike[str], name: str) -> list[Path]:
+    """Files of this name below a folder.  (Path.rglob raises if a folder that it has listed is
+    removed before it is opened.)"""
     return [Path(path, name) for path, _, files in os.walk(folder) if name in files]
 
 
-def held(folder) -> list[Path]:
-    """Leases that are held below a folder: numbered, not those that are being made."""
-    found = below(folder, "owner.json")
+def current_leases(folder: str | os.PathLike[str]) -> list[Path]:
+    """owner.json of the leases below a folder that have a number and are not released."""
     return [
-        path for path in found if path.parent.name.isdecimal() and path.parts[-3] == LEASE_FOLDER
+        path
+        for path in files_below(folder, "owner.json")
+        if path.parent.name.isdecimal() and path.parts[-3] == LEASE_FOLDER
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.commands.test_main_al import assert_same_run
 from tests.conftest import ROOT
-from tests.waiting import held, wait_for
+from tests.waiting import current_leases, wait_for
 
 SWEEP, SPLITS = ROOT / "sweep.py", 3
 RUNS = "--split 0-2 --arch small_cnn --al-budget 10 --al-nb-cycles 2 --epochs 300"
@@ -92,7 +92,7 @@ def survive(root: Path, name: str, rng: random.Random) -> None:
     out = root / name
     with cluster(root / f"{name}-dask", workers=2) as dask:
         driver = swept(out, "--dask", dask.address)
-        wait_for(lambda: len(held(out)) == 2, driver, seconds=180)
+        wait_for(lambda: len(current_leases(out)) == 2, driver, seconds=180)
         time.sleep(rng.uniform(0, 2))
         dask.workers[0].kill()
         time.sleep(rng.uniform(0, 6))

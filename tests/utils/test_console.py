@@ -1,24 +1,25 @@
-"""The terminal is not the run: closed, full, unable to spell, or none at all."""
+"""A run does not depend on its terminal: closed, full, unable to encode a character, or none."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.commands.test_main_al import MAIN, SHORT, rows
-from utils.console import EpochProgressBar, format_duration
+from utils.console import EpochProgressBar, format_duration, to_one_line
 
 WORDS = " ".join(map(str, (*SHORT, "--device", "cpu")))
 
 
-def shell(tmp_path, line, **more):
-    """A line of shell, in which "$run" is the command."""
-    run = f"'{sys.executable}' '{MAIN}' {WORDS}"
-    line = f"set -o pipefail; {line.replace('$run', run)}"
-    environment = {**os.environ, **more}
+def run_in_shell(folder: Path, line: str, **variables: str) -> subprocess.CompletedProcess:
+    """Run a line of bash, in which "$run" stands for the command."""
+    command = f"'{sys.executable}' '{MAIN}' {WORDS}"
+    line = f"set -o pipefail; {line.replace('$run', command)}"
+    environment = {**os.environ, **variables}
     words = ["bash", "-c", line]
-    return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.parametrize(
@@ -29,28 +30,29 @@ def shell(tmp_path, line, **more):
         "$run --run-dir run > /dev/full 2>&1",
     ],
 )
-def test_training_goes_on_with_the_log_file(line, tmp_path):
-    done = shell(tmp_path, line)
+def test_a_run_continues_without_its_terminal(line, tmp_path):
+    done = run_in_shell(tmp_path, line)
     assert done.returncode == 0 and done.stderr == ""
     assert len(rows(tmp_path / "run" / "results.csv")) == 2
     assert (tmp_path / "run" / "log.txt").read_text().count("top-1") == 2
 
 
-@pytest.mark.parametrize("more", [{"LC_ALL": "C"}])
-def test_letters_that_the_terminal_does_not_have(more, tmp_path):
-    done = shell(tmp_path, "$run --run-dir 'Läufe α'", PYTHONUTF8="0", **more)
+def test_characters_that_the_terminal_cannot_encode(tmp_path):
+    settings = {"PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = run_in_shell(tmp_path, "$run --run-dir 'Läufe α'", **settings)
     assert done.returncode == 0 and done.stderr == "" and "results.csv" in done.stdout
     assert len(rows(tmp_path / "Läufe α" / "results.csv")) == 2
-    again = shell(tmp_path, "$run --run-dir 'Läufe α' --lr 0.1", PYTHONUTF8="0", **more)
+    again = run_in_shell(tmp_path, "$run --run-dir 'Läufe α' --lr 0.1", **settings)
     assert again.returncode == 2 and again.stderr.count("\n") == 1
 
 
-def test_without_a_terminal_a_line_a_minute(tmp_path):
-    """Stage, epoch, what the last one gave, time left; here ten times a second."""
+def test_progress_lines_without_a_terminal(tmp_path):
+    """Stage, epoch, result of the last epoch, time left: per minute, here 20 times per second."""
     code = (
-        "import sys, main_al; sys.modules['utils.console'].EVERY = 0.1; main_al.main(sys.argv[1:])"
+        "import sys; from utils import console; console.PROGRESS_SECONDS = 0.05; "
+        "import main_al; sys.exit(main_al.main(sys.argv[1:]))"
     )
-    words = f"{WORDS} --epochs 150 --run-dir run".split()
+    words = f"{WORDS} --epochs 40 --run-dir run".split()
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
         cwd=tmp_path,
@@ -60,17 +62,21 @@ def test_without_a_terminal_a_line_a_minute(tmp_path):
     )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     lines = [line for line in done.stdout.splitlines() if "cycle 1: train, epoch " in line]
-    assert len(lines) > 1 and " of 150, loss " in lines[-1] and " left" in lines[-1]
+    assert len(lines) > 1 and " of 40, loss " in lines[-1] and " left" in lines[-1]
     assert lines[-1] in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_time_left():
-    with EpochProgressBar(range(10, 20), "cycle 3: train") as shown:
-        assert shown.progress_text() == "cycle 3: train, epoch 11 of 20"
-        for epoch in shown:
+    with EpochProgressBar(range(10, 20), "cycle 3: train") as bar:
+        assert bar.progress_text() == "cycle 3: train, epoch 11 of 20"
+        for epoch in bar:
             if epoch == 14:
-                shown.start_time -= 80
-                assert shown.progress_text().startswith("cycle 3: train, epoch 15 of 20, about 2.")
-        assert shown.progress_text().endswith("epoch 20 of 20, about 0 s left")
-    said = [format_duration(seconds) for seconds in (0, 89, 90, 5399, 5400, 7200)]
-    assert said == ["0 s", "89 s", "1.5 min", "90.0 min", "1.5 h", "2.0 h"]
+                bar.start_time -= 80
+                assert bar.progress_text().startswith("cycle 3: train, epoch 15 of 20, about 2.")
+        assert bar.progress_text().endswith("epoch 20 of 20, about 0 s left")
+    durations = [format_duration(seconds) for seconds in (0, 89, 90, 5399, 5400, 7200)]
+    assert durations == ["0 s", "89 s", "1.5 min", "90.0 min", "1.5 h", "2.0 h"]
+
+
+def test_one_line():
+    assert to_one_line("a\n  b\tα \x1b[2J") == r"a b α \x1b[2J"

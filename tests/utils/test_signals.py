@@ -1,104 +1,125 @@
 """Signals that ask a run to stop, sent to real processes."""
 
+import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.commands.test_main_al import MAIN, assert_same_run
-from tests.waiting import below, wait_for
+from tests.commands.test_main_al import MAIN, assert_same_run, run_main
+from tests.waiting import files_below, wait_for
 from utils.signals import StoppedBySignal, defer_signals, raise_on_signal
 
-LONG = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 400, "--device", "cpu")
-PRE = ("--add-unsupervised-pretraining", "--pretraining-epochs", 12)
-STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
+LONG = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 60, "--device", "cpu")
+PRETRAINING = ("--add-unsupervised-pretraining", "--pretraining-epochs", 8)
+EXIT_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
+
+# main_al.py that reports its progress often, and takes a snapshot after every epoch.
+REPORTING_MAIN = """
+import sys
+from utils import console, signals
+signals.exit_on_signal("main_al.py")
+from experiment import checkpoint
+from main_al import main
+checkpoint.MIN_SNAPSHOT_SECONDS, checkpoint.MAX_SNAPSHOT_TIME_SHARE = 0.0, 1.0
+console.PROGRESS_SECONDS = 0.02
+sys.exit(main(sys.argv[1:]))
+"""
 
 
-def begin(*words, **more):
-    words = [sys.executable, MAIN, *words]
+def start(*words: Any, code: str = "", **settings: Any) -> subprocess.Popen:
+    """Start main_al.py, or other code, with these options."""
+    program = ["-c", code] if code else [MAIN]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(list(map(str, words)), preexec_fn=hear, **pipes, **more)
+    command = [str(word) for word in (sys.executable, *program, *words)]
+    return subprocess.Popen(command, preexec_fn=reset_handlers, **pipes, **settings)
 
 
-def hear() -> None:
-    """Let no signal be ignored, as all are in what a shell has started in the background."""
-    for number in STATUS:
+def reset_handlers() -> None:
+    """Ignore no signal, as processes do that a shell has started in the background."""
+    for number in EXIT_STATUS:
         signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
-def heard():
+def default_handlers():
     """The same for this process."""
-    before = {number: signal.getsignal(number) for number in STATUS}
-    hear()
+    before = {number: signal.getsignal(number) for number in EXIT_STATUS}
+    reset_handlers()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-def stopped(process, number):
-    """Send the signal; -> what the process said last."""
+def stop(process: subprocess.Popen, number: int) -> None:
+    """Send the signal; the process must end because of it, with one line."""
     process.send_signal(number)
-    sent = time.monotonic()
-    _, told = process.communicate(timeout=60)
-    assert time.monotonic() - sent < 10
-    assert process.returncode == STATUS[number], told
-    name = signal.Signals(number).name
-    assert told == f"main_al.py: stopped by {name}; the same command goes on\n"
+    _, line = process.communicate(timeout=300)
+    assert process.returncode == EXIT_STATUS[number], line
+    assert line.startswith(f"main_al.py: stopped by {signal.Signals(number).name}")
+    assert "resume" in line and line.count("\n") == 1
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    process = begin(*LONG, "--run-dir", folder)
-    assert process.wait() == 0
-    return folder
+def read_until(process: subprocess.Popen, pattern: str) -> re.Match:
+    """The next line of standard output that matches."""
+    for line in process.stdout:
+        if match := re.search(pattern, line):
+            return match
+    raise AssertionError(f"the process has ended: {process.communicate()}")
 
 
-def test_a_run_is_stopped_by_each_and_goes_on(tmp_path, whole):
-    """Without a checkpoint of its own within a cycle: what is kept is what the signal saves."""
+def test_a_run_is_stopped_by_each_signal_and_resumes(tmp_path):
+    """Without checkpoints within a cycle, so that only the signals save what is done."""
+    run_main(*LONG, "--run-dir", tmp_path / "uninterrupted")
     folder = tmp_path / "run"
     words = (*LONG, "--checkpoint-epochs", 0, "--run-dir", folder)
-    for number in STATUS:
-        process = begin(*words)
+    resumed_at = []
+    for number in EXIT_STATUS:
+        process = start(*words, code=REPORTING_MAIN, cwd=MAIN.parent)
         if (folder / "checkpoint.pt").exists():
-            assert any("going on from cycle" in line for line in process.stdout)
-        else:
-            wait_for((folder / "checkpoint.pt").exists, process)
-        time.sleep(1.2 if number == signal.SIGINT else 0.1)  # long enough for something to be kept
-        stopped(process, number)
-    done = begin(*words)
-    told, _ = done.communicate()
-    assert done.returncode == 0 and "going on from cycle" in told
-    assert_same_run(folder, whole)
+            match = read_until(process, r"resuming at cycle (\d+), epoch (\d+)")
+            resumed_at.append((int(match[1]), int(match[2])))
+        read_until(process, r"train, epoch \d+ of 60, loss")  # after at least one epoch
+        stop(process, number)
+    run_main(*words)
+    assert (1, 0) < resumed_at[0] < resumed_at[1]
+    assert_same_run(folder, tmp_path / "uninterrupted")
 
 
-@pytest.mark.parametrize("number", STATUS)
-def test_during_the_imports(number, tmp_path):
-    process = begin(*LONG, cwd=tmp_path)
-    mapped = Path(f"/proc/{process.pid}/maps")
-    wait_for(lambda: "libtorch" in mapped.read_text(), process)  # seconds before they are over
-    stopped(process, number)
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("number", EXIT_STATUS)
+def test_a_signal_during_the_imports(number, tmp_path):
+    """A module that is imported after torch waits for the signal."""
+    modules, folder = tmp_path / "modules", tmp_path / "empty"
+    modules.mkdir()
+    folder.mkdir()
+    is_importing = modules / "importing"
+    code = f"import time\nopen({str(is_importing)!r}, 'w')\ntime.sleep(600)\n"
+    (modules / "faiss.py").write_text(code)
+    process = start(*LONG, cwd=folder, env={**os.environ, "PYTHONPATH": str(modules)})
+    wait_for(is_importing.exists, process)
+    assert "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
+    stop(process, number)
+    assert not list(folder.iterdir())
 
 
-def test_while_pretraining(tmp_path):
-    words = (*LONG[:4], "--epochs", 1, *PRE, "--checkpoint-epochs", 3, "--out", tmp_path)
-    process = begin(*words)
-    wait_for(lambda: below(tmp_path / "pretrained", "checkpoint.pt"), process)
-    stopped(process, signal.SIGTERM)
-    again = begin(*words)
-    told, _ = again.communicate()
-    assert again.returncode == 0 and "from epoch 0" not in told
+def test_a_signal_while_pretraining(tmp_path, capsys):
+    words = (*LONG[:4], "--epochs", 1, *PRETRAINING, "--checkpoint-epochs", 3, "--out", tmp_path)
+    process = start(*words)
+    wait_for(lambda: files_below(tmp_path / "pretrained", "checkpoint.pt"), process)
+    stop(process, signal.SIGTERM)
+    run_main(*words)
+    (first_epoch,) = re.findall(r"pre-training .*from epoch (\d+)", capsys.readouterr().out)
+    assert int(first_epoch) > 1
 
 
-def test_what_is_ignored_stays_ignored(tmp_path):
+def test_ignored_signals_stay_ignored(tmp_path):
     """nohup: the terminal may be closed."""
-    words = ("nohup", sys.executable, MAIN, *LONG, "--epochs", 60, "--run-dir", tmp_path / "run")
+    words = ("nohup", sys.executable, MAIN, *LONG, "--epochs", 30, "--run-dir", tmp_path / "run")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(list(map(str, words)), **quiet)
     wait_for((tmp_path / "run" / "checkpoint.pt").exists, process)
@@ -106,7 +127,7 @@ def test_what_is_ignored_stays_ignored(tmp_path):
     assert process.wait() == 0
 
 
-def test_a_write_is_finished_first(heard):
+def test_a_write_is_finished_first(default_handlers):
     done = []
     with pytest.raises(StoppedBySignal) as caught, raise_on_signal(), defer_signals():
         with defer_signals():

@@ -47,7 +47,7 @@ def test_each_product_is_made_once(monkeypatch):
     pairs, compare = [], symmetric_neighbors._BlockSearch.compare_blocks
     monkeypatch.setattr(
         symmetric_neighbors._BlockSearch,
-        "compare",
+        "compare_blocks",
         lambda self, *pair: pairs.append(frozenset(pair)) or compare(self, *pair),
     )
     for n, blocks in ((350, 5), (400, 6)):
