@@ -42,7 +42,7 @@ from utils.errors import SystemRefusal
 QUICK = DownloadLimits(
     timeout_seconds=0.5, stall_seconds=0.5, min_bytes=64, max_rounds=3, pause_seconds=0.001
 )
-SCENARIOS, THREADS = 200, 16  # most threads wait
+SCENARIOS, THREADS = 200, 40  # most threads wait
 
 
 def md5(content: bytes) -> str:
