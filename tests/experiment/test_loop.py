@@ -1,11 +1,12 @@
-"""What the loop is for, seen by recording parts in the registries' rows.
+"""The loop of main_al.py, observed by recording components in every registry.
 
-Which images a cycle trains on, with which labels, what it starts from, what it evaluates and with
-what, what the method is given.
+Which images a cycle trains on and with which labels, from which weights it starts, what it
+evaluates, and which inputs the acquisition method gets.
 """
 
 import csv
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,32 +17,45 @@ import main_al
 from al_methods import METHODS
 from al_methods.spec import Method
 from data import DATASETS
-from data.spec import DatasetSpec, check_images
+from data.batches import BatchOptions, batches_of_used_images
+from data.images import check_images
+from data.spec import DatasetSpec
 from models import ARCHS, Arch
 from semisup import ALGORITHMS
 from semisup.spec import Algorithm
 from training.losses import WeightedLoss
 from unsup import PRETRAINERS, feature_quality
 from unsup.spec import Pretrainer
+from utils.options.option import OptionGroup, option
 
 TRAIN, TEST, CLASSES = 60, 12, 4
 TRUTH = np.random.default_rng(0).permutation(TRAIN) % CLASSES
-PICKS = [[7, 3, 50, 21], [8, 59, 0, 33]]  # replaced, where a split has them, by others
+PICKS = [[7, 3, 50, 21], [8, 59, 0, 33]]  # those already labeled are replaced by others
+
+
+@dataclass(frozen=True)
+class RecordedOptions(OptionGroup):
+    section = "recorded"
+    add_recorded: bool = option(False, "Train with the algorithm that records.")
+
+
+def recorded_batches(targets, pool, rng, *, batch: BatchOptions, recorded: RecordedOptions):
+    return batches_of_used_images(targets, pool, rng, batch=batch)
 
 
 class Recorder:
-    """What the parts below were given, in order."""
+    """The inputs of the components below, in order."""
 
     def __init__(self):
         self.passes, self.losses, self.picks, self.gradients = [], [], [], []
 
     def training(self, cycle: int) -> list[dict]:
-        """The passes of a cycle's training: the picks mark where a cycle ends."""
+        """The forward passes of the training of a cycle; a pick marks the end of a cycle."""
         return [p for p in self.passes if p["training"] and p["cycle"] == cycle]
 
 
 def load(root: str):
-    """Every image is grey all over, its number its shade: test images come after all others."""
+    """Image i has the grey value i in all pixels; the test images come after all others."""
     shades = np.arange(TRAIN + TEST)[:, None, None, None] * np.ones((1, 1, 8, 8))
     labels = np.concatenate([TRUTH, np.arange(TEST) % CLASSES])
     return check_images(shades[:TRAIN], labels[:TRAIN]), check_images(
@@ -55,7 +69,7 @@ def indices(images: torch.Tensor) -> list[int]:
 
 @pytest.fixture
 def record(monkeypatch):
-    """The rows, each with a recording part, all named "recorded"."""
+    """An entry named "recorded" in every registry; returns what they record."""
     record = Recorder()
 
     class Backbone(nn.Module):
@@ -65,27 +79,32 @@ def record(monkeypatch):
 
         def forward(self, images):
             weight = self.layer.weight.detach().clone()
-            seen = {"training": self.training, "images": indices(images), "weight": weight}
-            record.passes.append(seen | {"cycle": len(record.picks)})
+            record.passes.append(
+                {
+                    "cycle": len(record.picks),
+                    "training": self.training,
+                    "images": indices(images),
+                    "weight": weight,
+                }
+            )
             return self.layer(images[:, :, 0, 0])
 
     class Loss(WeightedLoss):
-        def forward(self, network, views):
-            for view in views:
-                shown = zip(indices(view.images), view.targets.tolist(), strict=True)
-                record.losses.append((len(record.picks), dict(shown)))
-            loss = super().forward(network, views)
+        def forward(self, network, batches):
+            for batch in batches:
+                targets = zip(indices(batch.images), batch.targets.tolist(), strict=True)
+                record.losses.append((len(record.picks), dict(targets)))
+            loss = super().forward(network, batches)
             weight = network.backbone.layer.weight
             (gradient,) = torch.autograd.grad(loss, weight, retain_graph=True)
             record.gradients.append((len(record.picks), gradient))
             return loss
 
     def pick(*, features, probs, labels, budget, rng):
-        given = {"features": features, "probs": probs, "labels": labels.copy()}
-        record.picks.append(given)
-        free = np.flatnonzero(labels < 0)
-        wanted = [i for i in PICKS[len(record.picks) - 1] if i in free]
-        return np.array([*wanted, *[i for i in free if i not in wanted]][:budget])
+        record.picks.append({"features": features, "probs": probs, "labels": labels.copy()})
+        unlabeled = np.flatnonzero(labels < 0)
+        first = [i for i in PICKS[len(record.picks) - 1] if i in unlabeled]
+        return np.array([*first, *[i for i in unlabeled if i not in first]][:budget])
 
     def pretrain(model, images, **options):
         with torch.no_grad():
@@ -100,13 +119,13 @@ def record(monkeypatch):
     monkeypatch.setitem(ARCHS, "recorded", Arch(Backbone, feature_dim=3))
     monkeypatch.setitem(METHODS, "recorded", Method(pick, needs=("probs", "features")))
     monkeypatch.setitem(
-        ALGORITHMS, "recorded", Algorithm(title="recorded", summary="record", make_loss=Loss)
+        ALGORITHMS, "recorded", Algorithm(make_loss=Loss, epoch_batches=recorded_batches)
     )
     monkeypatch.setitem(PRETRAINERS, "recorded", Pretrainer(pretrain, columns=("epoch",)))
     monkeypatch.setattr(
         feature_quality,
         "measure_feature_quality",
-        lambda *given: feature_quality.FeatureQuality(1.0, 1.0),
+        lambda *inputs: feature_quality.FeatureQuality(1.0, 1.0),
     )
     return record
 
@@ -118,24 +137,25 @@ WORDS = (
 
 
 def run(tmp_path, *more):
+    """The last checkpoint of a run."""
     words = [*WORDS.split(), "--out", str(tmp_path), *more]
     assert main_al.main(words) == 0
     checkpoint = next(tmp_path.rglob("split0/checkpoint.pt"))
     return torch.load(checkpoint, weights_only=True)
 
 
-def revealed(record, last) -> list[set[int]]:
+def labeled_images(checkpoint) -> list[set[int]]:
     """The images whose labels are known in each cycle."""
-    order = last["state"]["pool"]["order"].tolist()
+    order = checkpoint["state"]["pool"]["labeled_order"].tolist()
     return [set(order[: 4 * (cycle + 1)]) for cycle in range(3)]
 
 
-def test_a_cycle_trains_on_what_is_revealed_and_with_its_labels(record, tmp_path):
-    known = revealed(record, run(tmp_path))
+def test_a_cycle_trains_on_the_labeled_images_with_their_labels(record, tmp_path):
+    known = labeled_images(run(tmp_path))
     assert [len(images) for images in known] == [4, 8, 12]
     for cycle in range(3):
-        seen = [image for p in record.training(cycle) for image in p["images"]]
-        assert sorted(seen) == sorted([*known[cycle]] * 2)  # two epochs, each image once in each
+        trained = [image for p in record.training(cycle) for image in p["images"]]
+        assert sorted(trained) == sorted([*known[cycle]] * 2)  # once in each of two epochs
         for c, targets in record.losses:
             if c == cycle:
                 assert targets == {image: TRUTH[image] for image in targets}
@@ -143,49 +163,51 @@ def test_a_cycle_trains_on_what_is_revealed_and_with_its_labels(record, tmp_path
     assert sorted(last) == sorted([*known[2]] * 2)
 
 
-def test_the_method_is_given_what_the_network_says_now(record, tmp_path):
-    known = revealed(record, run(tmp_path))
+def test_the_method_gets_outputs_of_the_current_network(record, tmp_path):
+    known = labeled_images(run(tmp_path))
     assert len(record.picks) == 2  # none after the last cycle
-    for cycle, given in enumerate(record.picks):
+    for cycle, inputs in enumerate(record.picks):
         expected = np.full(TRAIN, -1)
         expected[[*known[cycle]]] = TRUTH[[*known[cycle]]]
-        np.testing.assert_array_equal(given["labels"], expected)
+        np.testing.assert_array_equal(inputs["labels"], expected)
         new = known[cycle + 1] - known[cycle]
-        assert new >= set(PICKS[cycle]) - known[cycle]  # what was picked is what comes next
+        assert new >= set(PICKS[cycle]) - known[cycle]  # the picks are labeled next
         # Features of all training images in order, with the weights that the evaluation had.
         passes = [p for p in record.passes if not p["training"] and p["cycle"] == cycle]
-        judged, extracted = passes[-2:]
-        assert judged["images"] == list(range(TRAIN, TRAIN + TEST))
+        evaluated, extracted = passes[-2:]
+        assert evaluated["images"] == list(range(TRAIN, TRAIN + TEST))
         assert extracted["images"] == list(range(TRAIN))
-        assert torch.equal(judged["weight"], extracted["weight"])
-        assert given["features"].shape == (TRAIN, 3) and given["probs"].shape == (TRAIN, CLASSES)
-        slope = (given["features"][1] - given["features"][0]) * 255
+        assert torch.equal(evaluated["weight"], extracted["weight"])
+        assert inputs["features"].shape == (TRAIN, 3) and inputs["probs"].shape == (TRAIN, CLASSES)
+        slope = (inputs["features"][1] - inputs["features"][0]) * 255
         torch.testing.assert_close(slope, extracted["weight"][:, 0], atol=1e-4, rtol=1e-4)
 
 
-def test_what_is_evaluated_are_the_last_weights(record, tmp_path):
+def test_the_last_weights_are_evaluated(record, tmp_path):
     last = run(tmp_path)
-    judged = [p for p in record.passes if p["images"] == list(range(TRAIN, TRAIN + TEST))]
-    assert [p["cycle"] for p in judged] == [0, 1, 2] and not any(p["training"] for p in judged)
-    assert torch.equal(judged[-1]["weight"], last["model"]["backbone.layer.weight"])
-    for cycle, p in enumerate(judged):  # after the last step, not before it
+    evaluated = [p for p in record.passes if p["images"] == list(range(TRAIN, TRAIN + TEST))]
+    assert [p["cycle"] for p in evaluated] == [0, 1, 2] and not any(
+        p["training"] for p in evaluated
+    )
+    assert torch.equal(evaluated[-1]["weight"], last["model"]["backbone.layer.weight"])
+    for cycle, p in enumerate(evaluated):  # after the last step, not before it
         assert not torch.equal(p["weight"], record.training(cycle)[-1]["weight"])
 
 
-def test_averaged_weights_are_what_is_evaluated_and_extracted(record, tmp_path):
+def test_averaged_weights_are_evaluated_and_give_the_features(record, tmp_path):
     last = run(tmp_path, "--ema", "0.5")
-    judged = [p for p in record.passes if p["images"] == list(range(TRAIN, TRAIN + TEST))]
+    evaluated = [p for p in record.passes if p["images"] == list(range(TRAIN, TRAIN + TEST))]
     extracted = [p for p in record.passes if p["images"] == list(range(TRAIN))]
-    for p, q in zip(judged, extracted, strict=False):
+    for p, q in zip(evaluated, extracted, strict=False):
         assert torch.equal(p["weight"], q["weight"])
     averaged = last["averaged"]["module.backbone.layer.weight"]
-    assert torch.equal(judged[-1]["weight"], averaged)
+    assert torch.equal(evaluated[-1]["weight"], averaged)
     assert not torch.equal(averaged, last["model"]["backbone.layer.weight"])
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
 @pytest.mark.parametrize("finetuning", [False, True])
-def test_what_a_cycle_starts_from(record, tmp_path, pretrained, finetuning):
+def test_the_weights_a_cycle_starts_from(record, tmp_path, pretrained, finetuning):
     words = ["--finetuning"] if finetuning else []
     words += ["--add-unsupervised-pretraining", "--pretraining-method", "recorded"] * pretrained
     run(tmp_path, *words)
@@ -200,40 +222,40 @@ def test_what_a_cycle_starts_from(record, tmp_path, pretrained, finetuning):
         assert len({tuple(start.flatten().tolist()) for start in [*starts, *ends]}) == 6
 
 
-@pytest.mark.parametrize("rather", [False, True])
-def test_features_of_before_any_label(record, tmp_path, monkeypatch, rather, capsys):
-    """Given in every cycle, computed in the first alone; refused where there is no pre-training,
-    unless the method does with the network's own."""
-    given, name = [], "features" if rather else "pretrained_features"
+@pytest.mark.parametrize("substitute", [False, True])
+def test_pretrained_features(record, tmp_path, monkeypatch, substitute, capsys):
+    """The same in every cycle, computed only once. Without pre-training they are refused, unless
+    the method can also use the features of the network."""
+    inputs, name = [], "features" if substitute else "pretrained_features"
 
-    def pick(*, labels, budget, rng, **needed):
-        given.append(needed[name])
+    def pick(*, labels, budget, rng, **needs):
+        inputs.append(needs[name])
         return np.flatnonzero(labels < 0)[:budget]
 
-    better = {"features": "pretrained_features"} if rather else {}
-    monkeypatch.setitem(METHODS, "recorded", Method(pick, needs=(name,), substitutes=better))
+    substitutes = {"features": "pretrained_features"} if substitute else {}
+    monkeypatch.setitem(METHODS, "recorded", Method(pick, needs=(name,), substitutes=substitutes))
     run(tmp_path, "--add-unsupervised-pretraining", "--pretraining-method", "recorded")
-    assert len(given) == 2 and torch.equal(*given)
+    assert len(inputs) == 2 and torch.equal(*inputs)
     shades = torch.arange(TRAIN)[:, None] / 255
-    torch.testing.assert_close(given[0] - given[0][:1], 0.5 * shades.expand(-1, 3))
-    whole = [p for p in record.passes if p["images"] == list(range(TRAIN))]
-    assert len(whole) == 1 and not whole[0]["training"]
-    if rather:
-        run(tmp_path / "labels alone")
-        assert len(given) == 4 and not torch.equal(*given[2:])
+    torch.testing.assert_close(inputs[0] - inputs[0][:1], 0.5 * shades.expand(-1, 3))
+    passes = [p for p in record.passes if p["images"] == list(range(TRAIN))]
+    assert len(passes) == 1 and not passes[0]["training"]
+    if substitute:
+        run(tmp_path / "supervised")
+        assert len(inputs) == 4 and not torch.equal(*inputs[2:])
         return
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
-        run(tmp_path / "labels alone")
-    told = capsys.readouterr().err
-    assert stopped.value.code == 2 and told.count("\n") == 1
-    assert "recorded" in told and "--add-unsupervised-pretraining" in told
-    assert not (tmp_path / "labels alone").exists()
+        run(tmp_path / "supervised")
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and error.count("\n") == 1
+    assert "recorded" in error and "--add-unsupervised-pretraining" in error
+    assert not (tmp_path / "supervised").exists()
 
 
 @pytest.mark.parametrize("finetuning", [False, True])
 def test_no_momentum_is_carried_into_the_next_cycle(record, tmp_path, finetuning):
-    """The first step of a cycle is that of a fresh optimizer: (1 + momentum) lr times gradient."""
+    """The first step is that of a fresh optimizer: (1 + momentum) times lr times gradient."""
     run(tmp_path, "--weight-decay", "0", *["--finetuning"] * finetuning)
     for cycle in range(3):
         before, after = (p["weight"] for p in record.training(cycle)[:2])
@@ -241,41 +263,41 @@ def test_no_momentum_is_carried_into_the_next_cycle(record, tmp_path, finetuning
         torch.testing.assert_close(after, before - 0.05 * 1.9 * gradient)
 
 
-def test_acquired_csv_says_what_was_picked_after_which_cycle(record, tmp_path):
-    known = revealed(record, run(tmp_path))
+def test_acquired_csv_lists_the_picks_of_each_cycle(record, tmp_path):
+    known = labeled_images(run(tmp_path))
     with open(next(tmp_path.rglob("acquired.csv")), newline="") as file:
         rows = [tuple(map(int, row.values())) for row in csv.DictReader(file)]
     assert [row[:2] for row in rows] == [(c, o) for c in (0, 1) for o in range(4)]
     for cycle in (0, 1):
-        found = {index for c, _, index, _ in rows if c == cycle}
-        assert found == known[cycle + 1] - known[cycle]
+        picks = {index for c, _, index, _ in rows if c == cycle}
+        assert picks == known[cycle + 1] - known[cycle]
     assert all(label == TRUTH[index] for _, _, index, label in rows)
 
 
 @pytest.mark.parametrize("training", ["--add-lp --lp-k 5", "--add-ceal --ceal-th 1"])
 @pytest.mark.parametrize("method", ["recorded", "coreset", "jlp", "uncertainty_entropy"])
-def test_hidden_labels_reach_nothing(record, tmp_path, monkeypatch, method, training):
-    """Other labels of the images that are never asked for: the picks, the weights and the accuracy
-    stay; only the share of right pseudo-labels may change."""
+def test_hidden_labels_have_no_influence(record, tmp_path, monkeypatch, method, training):
+    """With other labels of images that are never queried, picks, weights and accuracy stay the
+    same; only the accuracy of the pseudo-labels changes."""
     words = ["--add-recorded", "false", *training.split(), "--al-method", method]
 
-    def once(name):
+    def run_again(name):
         record.__init__()
-        last = run(tmp_path / name, *words)
-        return last, [dict(row) for row in last["rows"]["results"]]
+        checkpoint = run(tmp_path / name, *words)
+        return checkpoint, [dict(row) for row in checkpoint["rows"]["results"]]
 
-    last, results = once("a")
-    known = last["state"]["pool"]["order"].numpy()
+    last, results = run_again("a")
+    known = last["state"]["pool"]["labeled_order"].numpy()
     hidden = np.setdiff1d(np.arange(TRAIN), known)
     train, test = load("")
     labels = train.labels.copy()
     labels[hidden] = (labels[hidden] + 1) % CLASSES
     other = lambda root: (check_images(train.pixels, labels), test)  # noqa: E731
-    # The split balances over all labels, so it is held fast by its file.
+    # The split depends on all labels; its file keeps it the same.
     monkeypatch.setitem(DATASETS, "recorded", dataclasses.replace(DATASETS["recorded"], load=other))
-    again, changed = once("b")
-    np.testing.assert_array_equal(again["state"]["pool"]["order"].numpy(), known)
+    again, changed = run_again("b")
+    np.testing.assert_array_equal(again["state"]["pool"]["labeled_order"].numpy(), known)
     assert all(torch.equal(last["model"][n], again["model"][n]) for n in last["model"])
-    right = [row.pop("pseudo_accuracy") for row in results]
-    assert right != [row.pop("pseudo_accuracy") for row in changed]
+    accuracies = [row.pop("pseudo_accuracy") for row in results]
+    assert accuracies != [row.pop("pseudo_accuracy") for row in changed]
     assert results == changed

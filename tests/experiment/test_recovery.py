@@ -1,7 +1,8 @@
-"""A run folder that was damaged, edited or left half-written goes on, or says in a line why not."""
+"""A damaged, edited or half-written run folder is resumed, or refused in one line."""
 
 import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import main_al
+from data.state import from_dict
 from experiment import checkpoint
 from experiment.checkpoint import (
     Checkpoints,
@@ -18,7 +20,7 @@ from experiment.checkpoint import (
     save_checkpoint,
 )
 from experiment.environment import describe_environment, environment_changes
-from tests.commands.test_main_al import MAIN, SHORT, assert_same_run
+from tests.commands.test_main_al import SHORT, assert_same_run
 from utils.errors import SystemRefusal, UserError
 from utils.files import write_atomically
 from utils.signals import StoppedBySignal
@@ -27,8 +29,8 @@ WORDS = [*map(str, SHORT), "--al-method", "coreset", "--device", "cpu", "--check
 TABLES = ("results.csv", "acquired.csv", "timing.csv")
 
 
-def flip(path, bit=None):
-    """Turn a bit over, in the middle unless told."""
+def flip_bit(path, bit=None):
+    """Flip one bit of a file, by default in the middle."""
     content = bytearray(path.read_bytes())
     bit = 4 * len(content) if bit is None else bit
     content[bit // 8] ^= 1 << bit % 8
@@ -37,7 +39,7 @@ def flip(path, bit=None):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run; -> its folder, which tests copy."""
+    """The folder of a finished run, which tests copy."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     assert main_al.main([*WORDS, "--run-dir", str(folder)]) == 0
     return folder
@@ -45,24 +47,26 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path, capfd):
-    """A copy of a finished run, and what makes it go on; -> folder, (standard output, error)."""
+    """A copy of a finished run, and a function that starts it again in this process.
+
+    The function takes the expected exit status and further options; it returns the output."""
     folder = tmp_path / "run"
     folder.mkdir()
     for path in finished.glob("[!.]*"):
         (folder / path.name).write_bytes(path.read_bytes())
 
-    def again(status=0):
+    def again(status=0, *options):
         capfd.readouterr()
-        assert main_al.main([*WORDS, "--run-dir", str(folder)]) == status
+        assert main_al.main([*WORDS, "--run-dir", str(folder), *options]) == status
         return capfd.readouterr()
 
-    again()  # the copies' times are new
+    again()  # the times of the copies are new
     return folder, again
 
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("content", [None, "", "cycle\n7\n"])
-def test_a_table_that_was_deleted_or_edited_is_written_again(run, name, content):
+def test_a_deleted_or_edited_table_is_written_again(run, name, content):
     folder, again = run
     path = folder / name
     before = path.read_bytes()
@@ -71,65 +75,63 @@ def test_a_table_that_was_deleted_or_edited_is_written_again(run, name, content)
     assert path.read_bytes() == before
 
 
-def test_leftovers_of_killed_writes_are_swept(run):
+def test_leftovers_of_killed_writes_are_removed(run):
     folder, again = run
-    swept = [".checkpoint.pt.a1b2c3d_", ".results.csv.abcdefgh", ".config.json.12345678"]
-    swept += [".queries.html.abcdefgh", ".classes.txt.abcdefgh"]
-    kept = [".mine", ".checkpoint.pt", ".notes.txt.abcdefgh", "checkpoint.pt.abcdefgh"]
-    for name in (*swept, *kept):
+    leftovers = [".checkpoint.pt.a1b2c3d_", ".results.csv.abcdefgh", ".config.json.12345678"]
+    leftovers += [".queries.html.abcdefgh", ".classes.txt.abcdefgh"]
+    others = [".mine", ".checkpoint.pt", ".notes.txt.abcdefgh", "checkpoint.pt.abcdefgh"]
+    for name in (*leftovers, *others):
         (folder / name).write_text("torn")
-    (folder / "timing.csv").unlink()  # or the run would be over without a look into it
+    (folder / "timing.csv").unlink()  # otherwise the folder would not even be opened
     again()
     names = {path.name for path in folder.iterdir()}
-    assert not names & set(swept) and names >= set(kept)
+    assert not names & set(leftovers) and names >= set(others)
 
 
-def test_the_older_checkpoint_is_used_when_the_newer_is_damaged(run, finished):
+def test_the_previous_checkpoint_is_used_if_the_last_is_damaged(run, finished):
     folder, again = run
-    flip(folder / "checkpoint.pt")
-    told = again()
-    line = "checkpoint.pt is damaged: going on from the checkpoint before it"
-    assert (told.out + told.err).count(
-        line
-    ) == 1  # where an earlier test's log would say it, or not
-    assert "Finished." in told.out and "Finished before" in again().out
+    flip_bit(folder / "checkpoint.pt")
+    output = again()
+    # On either stream: the log may not be open yet.
+    assert (output.out + output.err).count("checkpoint.pt is damaged: resuming") == 1
+    assert "Finished." in output.out and "Finished before" in again().out
     assert_same_run(folder, finished)
-    for name in ("checkpoint.pt", "checkpoint.before.pt"):  # two good ones again
+    for name in ("checkpoint.pt", "checkpoint.before.pt"):  # both are intact again
         load_checkpoint(folder / name)
 
 
-def test_no_whole_checkpoint_is_an_error_of_one_line(run):
+def test_no_intact_checkpoint_is_an_error_of_one_line(run):
     folder, again = run
     for name in ("checkpoint.pt", "checkpoint.before.pt"):
-        flip(folder / name)
-    told = again(2)
-    assert "there is no whole one: delete it to start anew" in told.err
-    assert told.err.count("\n") == 1 and str(folder / "checkpoint.pt") in told.err
+        flip_bit(folder / name)
+    error = again(2).err
+    assert "damaged" in error and "delete it" in error
+    assert error.count("\n") == 1 and str(folder / "checkpoint.pt") in error
 
 
-def test_a_checkpoint_of_another_kind(run):
-    """Sealed, and yet none of ours: torch's own words would advise to load it without a check."""
+def test_a_file_with_checksum_that_is_not_a_checkpoint(run):
+    """torch's own message would advise loading it without a check."""
     folder, again = run
     save_checkpoint(folder / "checkpoint.pt", [json.JSONDecodeError])  # a type that is not allowed
-    told = again(2)
-    assert "is whole but no checkpoint" in told.err and told.err.count("\n") == 1
-    assert "weights_only" not in told.err
+    error = again(2).err
+    assert "not a checkpoint" in error and error.count("\n") == 1
+    assert "weights_only" not in error
 
 
-@pytest.mark.parametrize("state", [["a list"], {"a type": json.JSONDecodeError}])
-def test_only_dicts_of_plain_types_are_loaded(tmp_path, state):
-    save_checkpoint(tmp_path / "checkpoint.pt", state)
-    with pytest.raises(UserError, match="is whole but no checkpoint"):
+@pytest.mark.parametrize("content", [["a list"], {"a type": json.JSONDecodeError}])
+def test_only_dicts_of_plain_types_are_loaded(tmp_path, content):
+    save_checkpoint(tmp_path / "checkpoint.pt", content)
+    with pytest.raises(UserError, match="not a checkpoint"):
         load_checkpoint(tmp_path / "checkpoint.pt")
 
 
-def test_what_reads_like_a_seal_is_none(tmp_path):
+def test_content_may_look_like_a_checksum(tmp_path):
     state = {"text": (checkpoint.CHECKSUM_MARK * 2).decode()}
     save_checkpoint(tmp_path / "checkpoint.pt", state)
     assert load_checkpoint(tmp_path / "checkpoint.pt") == state
 
 
-def test_what_cannot_be_read_or_removed_is_named(tmp_path):
+def test_unreadable_and_undeletable_files_are_named(tmp_path):
     path = tmp_path / "checkpoint.pt"
     path.mkdir()
     with pytest.raises(SystemRefusal, match=f"{path} cannot be read"):
@@ -144,50 +146,50 @@ def checkpoints(tmp_path):
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_two_good_checkpoints_at_every_moment(links, checkpoints, monkeypatch):
-    """Also between the renames, where a kill on a file system without hard links leaves the newest
-    with a leftover's name; with them there is always one of its own name."""
+def test_two_intact_checkpoints_at_every_moment(links, checkpoints, monkeypatch):
+    """Also between the renames. With hard links the proper name always exists; without them a kill
+    can leave the newest checkpoint under the name of a leftover."""
     path, folder = checkpoints.path, checkpoints.path.parent
-    held, replace = [], os.replace
+    observations, replace = [], os.replace
 
-    def whole():
-        found = []
-        for place in folder.iterdir():
+    def intact_checkpoints():
+        numbers = []
+        for file in folder.iterdir():
             try:
-                found.append(load_checkpoint(place)["number"])
+                numbers.append(load_checkpoint(file)["number"])
             except UserError:
-                continue  # one that is being written
-        return sorted(found)
+                continue  # it is being written
+        return sorted(numbers)
 
-    def look(*words):
-        held.append((path.exists(), *whole()))
-        replace(*words)
-        held.append((path.exists(), *whole()))
+    def observed_replace(*paths):
+        observations.append((path.exists(), *intact_checkpoints()))
+        replace(*paths)
+        observations.append((path.exists(), *intact_checkpoints()))
 
-    def no_link(*_):
+    def refuse_link(*_):
         raise PermissionError(1, "Operation not permitted")
 
     checkpoints.save_next({"number": 1})
     checkpoints.save_next({"number": 2})
-    monkeypatch.setattr(os, "replace", look)
+    monkeypatch.setattr(os, "replace", observed_replace)
     if not links:
-        monkeypatch.setattr(os, "link", no_link)
+        monkeypatch.setattr(os, "link", refuse_link)
     checkpoints.save_next({"number": 3})
     with_links = [(True, 1, 2, 2, 3), (True, 1, 2, 3), (True, 1, 2, 3), (True, 2, 3)]
-    without = [(True, 1, 2, 3), (False, 2, 3), (False, 2, 3), (True, 2, 3)]
-    assert held == (with_links if links else without)
+    without_links = [(True, 1, 2, 3), (False, 2, 3), (False, 2, 3), (True, 2, 3)]
+    assert observations == (with_links if links else without_links)
     assert load_checkpoint(previous_checkpoint_path(path)) == {"number": 2}
     monkeypatch.undo()
-    for numbers, content in ((1, 3), (0, 3), (0, 2)):  # as it is; killed in between; older alone
-        if not numbers:
+    for renamed, content in ((False, 3), (True, 3), (True, 2)):
+        if renamed:  # as after a kill between the renames
             path.rename(folder / f".checkpoint.pt.abcdefg{content}")
         if content == 2:
-            flip(folder / ".checkpoint.pt.abcdefg2")
+            flip_bit(folder / ".checkpoint.pt.abcdefg2")
         assert checkpoints.load_latest() == {"number": content}
         assert load_checkpoint(path) == {"number": content}
 
 
-def test_a_leftover_that_cannot_be_put_in_its_place_is_named(checkpoints, monkeypatch):
+def test_a_leftover_that_cannot_be_renamed_is_named(checkpoints, monkeypatch):
     checkpoints.save_next({"number": 1})
     checkpoints.path.rename(checkpoints.path.parent / ".checkpoint.pt.abc")
     monkeypatch.setattr(Path, "replace", lambda *_: os.stat("/nowhere"))
@@ -198,49 +200,52 @@ def test_a_leftover_that_cannot_be_put_in_its_place_is_named(checkpoints, monkey
 def test_a_flipped_bit_anywhere_is_noticed(checkpoints, caplog):
     checkpoints.save_next({"number": 1})
     checkpoints.save_next({"number": 2})
-    good = checkpoints.path.read_bytes()
-    for bit in range(0, 8 * len(good), 997):  # the seal too
-        checkpoints.path.write_bytes(good)
-        flip(checkpoints.path, bit)
+    intact = checkpoints.path.read_bytes()
+    for bit in range(0, 8 * len(intact), 997):  # of the checksum too
+        checkpoints.path.write_bytes(intact)
+        flip_bit(checkpoints.path, bit)
         with pytest.raises(CorruptCheckpoint):
             load_checkpoint(checkpoints.path)
 
 
-def test_what_is_kept_is_saved_where_a_signal_stops(checkpoints):
+def test_a_signal_saves_the_last_snapshot(checkpoints):
     state = {"number": [0]}
-    with pytest.raises(StoppedBySignal), Checkpoints(checkpoints.path, lambda state: None) as held:
-        held.save_next(state)
+    with (
+        pytest.raises(StoppedBySignal),
+        Checkpoints(checkpoints.path, lambda state: None) as opened,
+    ):
+        opened.save_next(state)
         for state["number"][0] in (1, 2):
-            held.take_snapshot(lambda: state, force=True)
-        state["number"][0] = 3  # half a step further: not kept
+            opened.take_snapshot(lambda: state, force=True)
+        state["number"][0] = 3  # changed after the snapshot
         raise StoppedBySignal(15)
     assert load_checkpoint(checkpoints.path) == {"number": [2]}
     assert load_checkpoint(previous_checkpoint_path(checkpoints.path)) == {"number": [0]}
 
 
-def test_what_is_kept_is_for_a_signal_alone(checkpoints):
-    """An error may come of the very state."""
-    with pytest.raises(ValueError), Checkpoints(checkpoints.path, lambda state: None) as held:
-        held.take_snapshot(lambda: {"number": 1}, force=True)
+def test_an_error_saves_no_snapshot(checkpoints):
+    """The state itself may be the cause of the error."""
+    with pytest.raises(ValueError), Checkpoints(checkpoints.path, lambda state: None) as opened:
+        opened.take_snapshot(lambda: {"number": 1}, force=True)
         raise ValueError
     with pytest.raises(StoppedBySignal), Checkpoints(checkpoints.path, lambda state: None):
         raise StoppedBySignal(15)
     assert not checkpoints.path.exists()
 
 
-def test_a_state_is_saved_where_a_signal_stops_its_saving(checkpoints):
-    stops = [StoppedBySignal(15)]
+def test_a_signal_while_saving_saves_again(checkpoints):
+    signals = [StoppedBySignal(15)]
 
-    def before(state):
-        if stops:
-            raise stops.pop()
+    def before_save(state):
+        if signals:
+            raise signals.pop()
 
-    with pytest.raises(StoppedBySignal), Checkpoints(checkpoints.path, before) as held:
-        held.save_next({"number": 1})
+    with pytest.raises(StoppedBySignal), Checkpoints(checkpoints.path, before_save) as opened:
+        opened.save_next({"number": 1})
     assert load_checkpoint(checkpoints.path) == {"number": 1}
 
 
-def test_nothing_is_kept_within_a_second_of_a_save_or_the_start(checkpoints):
+def test_no_snapshot_within_a_second_of_a_save_or_the_start(checkpoints):
     checkpoints.take_snapshot(pytest.fail)
     checkpoints.save_next({"number": 1})
     checkpoints.take_snapshot(pytest.fail)
@@ -250,72 +255,129 @@ def test_nothing_is_kept_within_a_second_of_a_save_or_the_start(checkpoints):
     checkpoints.take_snapshot(pytest.fail)
 
 
-def test_keeping_costs_a_hundredth_at_most(checkpoints, monkeypatch):
-    """A copy that takes half a second is made a second after the start, then 50 s after each."""
+def test_snapshots_take_at_most_a_hundredth_of_the_time(checkpoints, monkeypatch):
+    """A copy that takes half a second is made one second after the start, then 50 s after each."""
     now, ends = [1000.0], []
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    held = Checkpoints(checkpoints.path, lambda state: None)
+    slow_checkpoints = Checkpoints(checkpoints.path, lambda state: None)
 
-    def slow():
+    def slow_copy():
         now[0] += 0.5
         ends.append(now[0])
         return {}
 
     while now[0] < 1103:
-        held.take_snapshot(slow)
+        slow_checkpoints.take_snapshot(slow_copy)
         now[0] += 0.25
     assert ends == [1001.5, 1052.0, 1102.5]
 
 
 def test_when_a_checkpoint_is_due(checkpoints, monkeypatch):
-    """Every so many epochs if given; else seldomer where it takes too much of the time."""
+    """After every interval if given; otherwise less often if saving takes too long."""
     due = checkpoints.is_due
     assert all(due(n, 1) for n in range(1, 4))
     assert [n for n in range(1, 9) if due(n, 4)] == [4, 8] and not any(due(n, 0) for n in range(99))
-    assert [n for n in range(1, 80) if due(n, None)] == [25, 50, 75]  # what it costs is not known
+    assert [n for n in range(1, 80) if due(n, None)] == [25, 50, 75]  # not saved yet
     now = [1000.0]
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
     checkpoints.before_save = lambda state: now.append(now.pop() + 0.5)
     checkpoints.save_next({})
     assert due(5, 5) and not due(25, None)
-    for after, expected in ((24.75, False), (25, True)):  # 50 times what it took
+    for after, expected in ((24.75, False), (25, True)):  # 50 times the duration of saving
         now[0] = 1000.5 + after
         assert due(25, None) == expected and not due(26, None)
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomically(path, b"old")
 
-    def no(*_):
+    def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", no)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(UserError, match=r"file cannot be written: No space left .* left\)"):
         write_atomically(path, b"new")
-    assert [place.name for place in tmp_path.iterdir()] == ["file"] and path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["file"] and path.read_bytes() == b"old"
 
 
-def test_going_on_elsewhere_is_told(command, tmp_path):
-    """Another number of threads; every start is kept."""
-    told = []
-    for cycles, threads in ((1, 1), (2, 2)):
-        words = [*WORDS, "--al-nb-cycles", cycles, "--run-dir", "run"]
-        done = command("python", MAIN, *words, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
-        assert done.returncode == 0, done.stderr
-        told.append(done.stdout)
-    starts = json.loads((tmp_path / "run" / "environment.json").read_text())["starts"]
-    assert [start["threads"] for start in starts] == [1, 2]
-    line = "going on with threads 2 after 1: the last digits may differ from here on"
-    assert told[1].count(line) == 1 and line in (tmp_path / "run" / "log.txt").read_text()
+def test_resuming_in_another_environment_is_reported(run, tmp_path):
+    """Every start is recorded; a difference that can change last digits is one warning."""
+    folder, again = run
+    path = folder / "environment.json"
+    environments = json.loads(path.read_text())
+    starts = len(environments["starts"])
+    threads = environments["starts"][-1]["threads"]
+    assert threads == torch.get_num_threads()
+    environments["starts"][-1]["threads"] = threads + 1
+    path.write_text(json.dumps(environments))
+    output = again(0, "--al-nb-cycles", "3").out
+    line = f"threads {threads} after {threads + 1}"
+    assert output.count(line) == 1 and line in (folder / "log.txt").read_text()
+    assert "resuming" in output
+    recorded = json.loads(path.read_text())["starts"]
+    assert [start["threads"] for start in recorded[starts - 1 :]] == [threads + 1, threads]
 
 
-def test_in_what_two_machines_differ():
+def test_environment_changes():
     here = describe_environment(torch.device("cpu"))
     assert environment_changes(here, {**here, "time": "later", "command": ["x"]}) == ""
     other = {**here, "device": "cuda:0", "versions": {**here["versions"], "torch": "1.0"}}
-    told = environment_changes(here, other)
-    assert "device cuda:0 after cpu" in told and "torch 1.0 after " in told
+    changes = environment_changes(here, other)
+    assert "device cuda:0 after cpu" in changes and "torch 1.0 after " in changes
     assert "git revision" in environment_changes(
         {**here, "git_revision": "a"}, {**here, "git_revision": "b"}
     )
+
+
+EARLIER_STATE = {  # as versions before 1.0 wrote it: the second cycle of six images, in training
+    "pool": {"labels": torch.tensor([-1, 2, 0, -1, -1, 1]), "order": torch.tensor([5, 1, 2])},
+    "asked": None,
+    "cycle": 1,
+    "epoch": 4,
+    "steps": 12,
+    "loss": 0.5,
+    "judged": False,
+    "targets": {
+        "labels": torch.tensor([1, 2, 0, -1, -1, 1]),
+        "weights": torch.tensor([0.5, 1, 1, 0, 0, 1]),
+        "class_weights": torch.ones(3),
+        "scores": torch.full((6, 3), 0.25),
+        "odds": torch.tensor([0.5, 0, 0, 0, 0, 0]),
+    },
+    "carried": {"predicted": torch.tensor([-1, 2, 0, 1, -1, 1])},
+}
+
+
+def test_states_of_earlier_versions_can_be_read():
+    """Fields had other names in them."""
+    state = from_dict(EARLIER_STATE)
+    assert (state.cycle, state.epoch, state.steps, state.loss) == (1, 4, 12, 0.5)
+    assert state.queried is None and state.evaluated is False
+    assert state.pool.labels.tolist() == [-1, 2, 0, -1, -1, 1]
+    assert state.pool.labeled_order.tolist() == [5, 1, 2]
+    assert state.targets.labels.tolist() == [1, 2, 0, -1, -1, 1]
+    assert state.targets.weights.tolist() == [0.5, 1, 1, 0, 0, 1]
+    assert state.targets.soft_labels.tolist() == [[0.25] * 3] * 6
+    assert state.targets.sampling_weights.tolist() == [0.5, 0, 0, 0, 0, 0]
+    assert state.carry_over["predicted"].tolist() == [-1, 2, 0, 1, -1, 1]
+    waiting = from_dict(EARLIER_STATE | {"asked": torch.tensor([4, 0]), "targets": None})
+    assert waiting.queried.tolist() == [4, 0] and waiting.targets is None
+
+
+def test_a_run_of_an_earlier_version_is_resumed(run, finished, tmp_path):
+    """With its checkpoint rewritten as before 1.0, a run ends with the same bytes."""
+    folder, again = run
+    whole = tmp_path / "whole"
+    shutil.copytree(folder, whole)
+    assert main_al.main([*WORDS, "--al-nb-cycles", "3", "--run-dir", str(whole)]) == 0
+    checkpoint = load_checkpoint(folder / "checkpoint.pt")
+    state = checkpoint["state"]
+    for old, new in (("asked", "queried"), ("judged", "evaluated"), ("carried", "carry_over")):
+        state[old] = state.pop(new)
+    state["pool"]["order"] = state["pool"].pop("labeled_order")
+    state["targets"]["scores"] = state["targets"].pop("soft_labels")
+    state["targets"]["odds"] = state["targets"].pop("sampling_weights")
+    save_checkpoint(folder / "checkpoint.pt", checkpoint)
+    assert "resuming at cycle 2" in again(0, "--al-nb-cycles", "3").out
+    assert_same_run(folder, whole)

@@ -1,5 +1,5 @@
-"""What the system refuses: one line with the path, what is wrong and the space left, status 1; the
-same command goes on when there is room again."""
+"""What the operating system refuses: one line with path, reason and free space, and status 1. The
+same command resumes once there is room again."""
 
 import resource
 import subprocess
@@ -17,7 +17,7 @@ FILES = ("checkpoint.pt", "results.csv", "timing.csv", "environment.json", "log.
 
 @pytest.fixture
 def run(capfd, tmp_path, monkeypatch):
-    """The command, in this process; -> status, what it says on standard error."""
+    """Run the command in this process; returns exit status and standard error."""
     monkeypatch.chdir(tmp_path)
 
     def start(*words, main=main_al.main):
@@ -27,16 +27,17 @@ def run(capfd, tmp_path, monkeypatch):
     return start
 
 
-def refused(done, path, why):
-    """A command's one line, with the path and why."""
-    status, told = done
-    assert status == 1 and told.count("\n") == 1, told
-    assert f"{path}" in told and why in told and (" left)" in told or "cannot be read: " in told)
+def assert_refused(result, path, reason):
+    """result: exit status and standard error, which must be one line with path and reason."""
+    status, error = result
+    assert status == 1 and error.count("\n") == 1, error
+    assert f"{path}" in error and reason in error, error
+    assert " left)" in error or "cannot be read: " in error, error
 
 
 @contextmanager
 def tiny_disk(path, size):
-    """A file system of so many bytes."""
+    """A file system of this many bytes."""
     path.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -56,11 +57,11 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("size", [16384, 49152, 180224, 327680])
 def test_a_full_disk(size, run, tmp_path, whole):
-    """Too small for a lease's folder and tables, for a log, for one checkpoint, for two."""
+    """Too small for lease and tables, for the log, for one checkpoint, for two."""
     disk = tmp_path / "disk"
     with tiny_disk(disk, size):
         words = (*WORDS, "--run-dir", disk / "run")
-        refused(run(*words), disk / "run", "No space left on device (")
+        assert_refused(run(*words), disk / "run", "No space left on device (")
         names = {path.name for path in (disk / "run").iterdir()} if (disk / "run").exists() else ()
         assert not [name for name in names if name.startswith(".") and name != ".lease"]
         subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
@@ -74,7 +75,7 @@ def test_a_limit_of_file_size(limit, command, run, tmp_path, whole):
     words = (*WORDS, "--run-dir", tmp_path / "run")
     set_limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
     done = command("python", MAIN, *words, preexec_fn=set_limit)
-    refused((done.returncode, done.stderr), tmp_path / "run", "File too large (")
+    assert_refused((done.returncode, done.stderr), tmp_path / "run", "File too large (")
     assert run(*words) == (0, "")
     assert_same_run(tmp_path / "run", whole)
 
@@ -83,14 +84,14 @@ def test_a_limit_of_file_size(limit, command, run, tmp_path, whole):
 def test_a_folder_where_a_file_should_be(name, run, tmp_path):
     (tmp_path / "run" / name).mkdir(parents=True)
     words = (*WORDS, "--run-dir", "run")
-    deed = "read" if name == "checkpoint.pt" else "written"
-    refused(run(*words), f"run/{name} cannot be {deed}", "Is a directory")
+    action = "read" if name == "checkpoint.pt" else "written"
+    assert_refused(run(*words), f"run/{name} cannot be {action}", "Is a directory")
     (tmp_path / "run" / name).rmdir()
     assert run(*words)[0] == 0
 
 
 @pytest.mark.parametrize(
-    "words, path, why",
+    "words, path, reason",
     [
         (["--out", "/dev/null"], "/dev/null", "Not a directory"),
         (["--out", "file"], "file", "Not a directory"),
@@ -101,9 +102,9 @@ def test_a_folder_where_a_file_should_be(name, run, tmp_path):
         (["--out", "n" * 300], "nnn", "File name too long"),
     ],
 )
-def test_nothing_is_written_before_a_refusal(words, path, why, run, tmp_path):
+def test_nothing_is_written_before_a_refusal(words, path, reason, run, tmp_path):
     (tmp_path / "file").write_text("")
-    refused(run(*WORDS, *words), path, why)
+    assert_refused(run(*WORDS, *words), path, reason)
     assert [place.name for place in tmp_path.iterdir()] == ["file"]
 
 
@@ -111,19 +112,19 @@ def test_nothing_is_written_before_a_refusal(words, path, why, run, tmp_path):
 def test_a_split_that_cannot_be_written(root, run, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AL_LABELS_ROOT", root)
-    refused(run(*WORDS), root, "set AL_LABELS_ROOT")
+    assert_refused(run(*WORDS), root, "AL_LABELS_ROOT")
     assert [place.name for place in tmp_path.iterdir()] == ["file"]
     words = ("--dataset", "digits", "--nr-splits", 1, "--split-size", 10)
-    refused(run(*words, main=generate_splits.main), root, "cannot be written")
+    assert_refused(run(*words, main=generate_splits.main), root, "cannot be written")
 
 
 def test_an_immutable_folder(run, tmp_path):
     (tmp_path / "run").mkdir()
-    seal = ["chattr", "+i", str(tmp_path / "run")]
-    if subprocess.run(seal, capture_output=True, check=False).returncode:
+    make_immutable = ["chattr", "+i", str(tmp_path / "run")]
+    if subprocess.run(make_immutable, capture_output=True, check=False).returncode:
         pytest.skip("the file system has no immutable folders")
     try:
-        refused(run(*WORDS, "--run-dir", "run"), "run", "Operation not permitted")
+        assert_refused(run(*WORDS, "--run-dir", "run"), "run", "Operation not permitted")
     finally:
         subprocess.run(["chattr", "-i", str(tmp_path / "run")], check=True)
     assert not list((tmp_path / "run").iterdir())
@@ -131,15 +132,12 @@ def test_an_immutable_folder(run, tmp_path):
 
 def test_a_full_disk_in_the_cache_of_pretraining(run, tmp_path):
     disk = tmp_path / "disk"
-    # What fills the disk after the first of its checkpoints.
-    pre = ("--add-unsupervised-pretraining", "--pretraining-method", "deepcluster")
-    pre += ("--pretraining-epochs", 3, "--arch", "small_cnn")
-    words = (*WORDS, *pre, "--run-dir", "run", "--out", disk)
+    # They fill the disk after the first checkpoint.
+    pretraining = ("--add-unsupervised-pretraining", "--pretraining-method", "deepcluster")
+    pretraining += ("--pretraining-epochs", 3, "--arch", "small_cnn")
+    words = (*WORDS, *pretraining, "--run-dir", "run", "--out", disk)
     with tiny_disk(disk, 700000):
-        refused(run(*words), disk / "pretrained", "No space left on device (")
+        assert_refused(run(*words), disk / "pretrained", "No space left on device (")
         subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
         assert run(*words)[0] == 0
-    assert (
-        "pre-training on all images without their labels, from epoch 1"
-        in (tmp_path / "run" / "log.txt").read_text()
-    )
+    assert "from epoch 1" in (tmp_path / "run" / "log.txt").read_text()
