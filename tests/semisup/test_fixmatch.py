@@ -7,27 +7,34 @@ import numpy as np
 import pytest
 import torch
 
+from data.batches import BatchOptions
 from data.pool import Pool, targets_from_labels
-from semisup.fixmatch import FixMatchLoss, SelfAdaptiveThreshold, epoch_batches, initial_targets
+from semisup.fixmatch import (
+    FixMatchLoss,
+    FixMatchOptions,
+    SelfAdaptiveThreshold,
+    epoch_batches,
+    initial_targets,
+)
 from tests.commands.test_main_al import kill_and_resume
 from training.losses import Batch, WeightedLoss
 
 CLASSES, KNOWN, UNKNOWN = 4, 5, 9
 
 
-class Reading:
-    """A network whose logits are its images; notes what it is given."""
+class RecordingNetwork:
+    """A network whose logits are its images; records its inputs."""
 
     def __init__(self):
-        self.seen = []
+        self.inputs = []
 
     def __call__(self, images):
-        self.seen.append(images)
+        self.inputs.append(images)
         return images, images
 
 
-def views(seed=0, spread=3.0) -> tuple[Batch, Batch, Batch]:
-    """Labeled, weak, strong.  Labels and weights of unlabeled images are what must not be read."""
+def make_views(seed=0, spread=3.0) -> tuple[Batch, Batch, Batch]:
+    """Labeled, weak, strong.  The targets and weights of unlabeled images must not be read."""
     rng = np.random.default_rng(seed)
 
     def batch(count, targets, weights):
@@ -46,55 +53,56 @@ def softmax(logits) -> list[float]:
 
 
 @pytest.mark.parametrize("threshold, weight", [(0.9, 1.0), (0.6, 2.5), (1e-6, 1.0), (1.0, 1.0)])
-def test_the_loss_against_a_loop(threshold, weight):
-    labeled, weak, strong = views()
+def test_loss_equals_a_loop(threshold, weight):
+    labeled, weak, strong = make_views()
     supervised, unsupervised, used = 0.0, 0.0, 0
     for logits, label, w in zip(*labeled, strict=True):
         supervised -= float(w) * math.log(softmax(logits)[label]) / KNOWN
-    for seen, hidden in zip(weak.images, strong.images, strict=True):
-        probs = softmax(seen)
+    for weak_logits, strong_logits in zip(weak.images, strong.images, strict=True):
+        probs = softmax(weak_logits)
         if max(probs) >= threshold:
             used += 1
-            unsupervised -= math.log(softmax(hidden)[probs.index(max(probs))]) / UNKNOWN
+            unsupervised -= math.log(softmax(strong_logits)[probs.index(max(probs))]) / UNKNOWN
     assert used == {0.9: 2, 0.6: 7, 1e-6: 9, 1.0: 0}[threshold]
     loss = FixMatchLoss(CLASSES, threshold=threshold, weight=weight)
-    value = loss(Reading(), (labeled, weak, strong))
+    value = loss(RecordingNetwork(), (labeled, weak, strong))
     assert value.item() == pytest.approx(supervised + weight * unsupervised, rel=1e-5)
 
 
-def test_one_forward_pass_of_all_views():
-    """In one batch norm; the target carries no gradient, nor does what is not sure enough."""
-    network, (labeled, weak, strong) = Reading(), views()
+def test_all_views_pass_the_network_together():
+    """So that they share batch normalisation.  Neither weak views nor images without a confident
+    prediction have a gradient."""
+    network, (labeled, weak, strong) = RecordingNetwork(), make_views()
     loss = FixMatchLoss(CLASSES, threshold=0.6)
     loss(network, (labeled, weak, strong)).backward()
-    (seen,) = network.seen
-    assert torch.equal(seen, torch.cat([labeled.images, weak.images, strong.images]))
+    (images,) = network.inputs
+    assert torch.equal(images, torch.cat([labeled.images, weak.images, strong.images]))
     assert labeled.images.grad.abs().sum(1).all() and not weak.images.grad.any()
-    _, sure = loss.pseudo_labels(weak.images)
-    assert torch.equal(strong.images.grad.abs().sum(1) > 0, sure)
+    _, is_confident = loss.pseudo_labels(weak.images)
+    assert torch.equal(strong.images.grad.abs().sum(1) > 0, is_confident)
 
 
-def test_a_prediction_at_the_threshold_is_used():
+def test_prediction_at_the_threshold_is_used():
     logits = torch.tensor([[2.0, 0, 0, 0]])
-    at = float(logits.softmax(dim=1).max())
-    above = float(np.nextafter(np.float32(at), np.float32(1)))
-    for threshold, used in ((at, True), (above, False)):
-        classes, sure = FixMatchLoss(CLASSES, threshold=threshold).pseudo_labels(logits)
-        assert sure.tolist() == [used] and classes.tolist() == [0]
+    confidence = float(logits.softmax(dim=1).max())
+    above = float(np.nextafter(np.float32(confidence), np.float32(1)))
+    for threshold, used in ((confidence, True), (above, False)):
+        classes, is_used = FixMatchLoss(CLASSES, threshold=threshold).pseudo_labels(logits)
+        assert is_used.tolist() == [used] and classes.tolist() == [0]
 
 
-def test_without_unlabeled_images_it_is_the_loss_of_the_labels():
-    labeled = views()[:1]
-    plain = WeightedLoss(CLASSES)(Reading(), labeled)
+def test_without_unlabeled_images_the_loss_is_the_supervised_one():
+    labeled = make_views()[:1]
+    plain = WeightedLoss(CLASSES)(RecordingNetwork(), labeled)
     adaptive = FixMatchLoss(CLASSES, adaptive=True)
     before = copy.deepcopy(adaptive.state_dict())
-    assert torch.equal(adaptive(Reading(), labeled), plain)
+    assert torch.equal(adaptive(RecordingNetwork(), labeled), plain)
     assert all(torch.equal(before[name], now) for name, now in adaptive.state_dict().items())
 
 
-def test_thresholds_are_the_recursion():
-    """FreeMatch's over several steps, by hand, the step's own predictions included; gone on with
-    from its state in the middle."""
+def test_thresholds_follow_the_recursion():
+    """FreeMatch's recursion over several steps, each including its own predictions; the loss is
+    restored from its state after some steps."""
     loss, rng = FixMatchLoss(CLASSES, adaptive=True), np.random.default_rng(1)
     sureness, classes = 1 / CLASSES, np.full(CLASSES, 1 / CLASSES)
     for step in range(6):
@@ -103,9 +111,9 @@ def test_thresholds_are_the_recursion():
         sureness = 0.999 * sureness + 0.001 * probs.max(axis=1).mean()
         classes = 0.999 * classes + 0.001 * probs.mean(axis=0)
         limits = sureness * classes / classes.max()
-        found, sure = loss.pseudo_labels(logits.float())
-        np.testing.assert_array_equal(found, probs.argmax(axis=1))
-        np.testing.assert_array_equal(sure, probs.max(axis=1) >= limits[probs.argmax(axis=1)])
+        predicted, is_used = loss.pseudo_labels(logits.float())
+        np.testing.assert_array_equal(predicted, probs.argmax(axis=1))
+        np.testing.assert_array_equal(is_used, probs.max(axis=1) >= limits[probs.argmax(axis=1)])
         state = loss.state_dict()
         np.testing.assert_allclose(state["thresholds.sureness"], sureness, rtol=1e-6)
         np.testing.assert_allclose(state["thresholds.classes"], classes, rtol=1e-6)
@@ -114,14 +122,14 @@ def test_thresholds_are_the_recursion():
             loss.load_state_dict(copy.deepcopy(state))
 
 
-def test_a_class_that_comes_seldom_has_a_lower_threshold():
+def test_rare_classes_have_lower_thresholds():
     adaptive = SelfAdaptiveThreshold(3)
     probs = torch.tensor([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.5, 0.3, 0.2]])
     for _ in range(8000):
         limits = adaptive(probs)
     shares = probs.mean(dim=0)
     torch.testing.assert_close(limits, 0.7 * shares / shares[0], rtol=1e-3, atol=0)
-    assert not FixMatchLoss(3).state_dict()  # a fixed threshold has nothing to remember
+    assert not FixMatchLoss(3).state_dict()  # a fixed threshold has no state
 
 
 def pool_of(known: int, images: int) -> Pool:
@@ -129,15 +137,21 @@ def pool_of(known: int, images: int) -> Pool:
     return Pool.make_unlabeled(images).reveal_labels(order, np.arange(known) % 3)
 
 
-def drawn(pool, **options) -> list:
-    return epoch_batches(targets_from_labels(pool, 3), pool, np.random.default_rng(0), **options)
+def batches_of(pool, batch_size, mu, steps=0) -> list:
+    return epoch_batches(
+        targets_from_labels(pool, 3),
+        pool,
+        np.random.default_rng(0),
+        batch=BatchOptions(batch_size=batch_size, steps_per_epoch=steps),
+        fixmatch=FixMatchOptions(mu=mu),
+    )
 
 
 @pytest.mark.parametrize("known", [3, 10, 60])
-def test_a_pass_over_the_unlabeled_images(known):
-    """Each once, shown twice in the same order; labeled ones cycled, whether few or many."""
+def test_epoch_is_one_pass_over_the_unlabeled_images(known):
+    """Each image once, in two views; the labeled images are cycled, whether few or many."""
     pool = pool_of(known, 203)
-    batches = drawn(pool, batch_size=8, mu=3)
+    batches = batches_of(pool, batch_size=8, mu=3)
     free = np.flatnonzero(pool.labels < 0)
     assert len(batches) == -(-len(free) // 24)
     assert all(len(labeled) == 8 and weak is strong for labeled, weak, strong in batches)
@@ -147,34 +161,34 @@ def test_a_pass_over_the_unlabeled_images(known):
     labeled = np.concatenate([labeled for labeled, *_ in batches])
     counts = np.bincount(labeled, minlength=203)
     assert not counts[free].any()
-    assert np.ptp(counts[pool.labeled_indices]) <= 1  # none a second time before all have come
+    assert np.ptp(counts[pool.labeled_indices]) <= 1  # none is repeated before all have been used
 
 
-def test_as_many_steps_as_are_asked_for():
+def test_number_of_steps_can_be_given():
     pool = pool_of(10, 50)
-    batches = drawn(pool, batch_size=4, mu=3, steps=7)
+    batches = batches_of(pool, batch_size=4, mu=3, steps=7)
     assert [tuple(map(len, parts)) for parts in batches] == [(4, 12, 12)] * 7
     counts = np.bincount(np.concatenate([weak for _, weak, _ in batches]), minlength=50)
     assert set(counts[pool.labels < 0]) == {2, 3}
-    (batch,) = drawn(pool, batch_size=32, mu=7)  # never larger than what there is
+    (batch,) = batches_of(pool, batch_size=32, mu=7)  # no more than all unlabeled images
     assert tuple(map(len, batch)) == (32, 40, 40)
 
 
 @pytest.mark.parametrize("steps, sizes", [(0, [7, 7, 6]), (5, [8] * 5)])
-def test_where_no_image_is_unlabeled(steps, sizes):
-    batches = drawn(pool_of(20, 20), batch_size=8, mu=7, steps=steps)
+def test_batches_without_unlabeled_images(steps, sizes):
+    batches = batches_of(pool_of(20, 20), batch_size=8, mu=7, steps=steps)
     assert [len(labeled) for (labeled,) in batches] == sizes
 
 
-def test_targets_are_the_labels_alone():
+def test_initial_targets_are_the_known_labels():
     pool = pool_of(10, 50)
     targets = initial_targets(pool, 3, {})
     np.testing.assert_array_equal(targets.labels, pool.labels)
     np.testing.assert_array_equal(targets.weights, pool.labels >= 0)
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
-    """In the middle of a cycle, with averaged weights and thresholds that remember."""
+def test_killed_run_resumes_with_the_same_results(tmp_path, capsys):
+    """Killed within a cycle, with averaged weights and adaptive thresholds."""
     words = "--add-fixmatch --self-adaptive-threshold --al-budget 20 --al-nb-cycles 2 --epochs 16"
     words += " --steps-per-epoch 4 --mu 2 --checkpoint-epochs 2 --device cpu"
-    kill_and_resume(tmp_path, words.split(), lambda s: s["cycle"] == 1 and s["epoch"] >= 4)
+    kill_and_resume(tmp_path, capsys, words.split(), lambda s: s["cycle"] == 1 and s["epoch"] >= 4)
