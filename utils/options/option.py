@@ -251,12 +251,12 @@ def _attributes_read_in(module: ModuleType) -> frozenset[str]:
 
     Not counted: the methods that dataclasses generate, and `check` and `check_data`, which look at
     an option without making use of it."""
-    own = (one for one in vars(module).values() if _defined_in(one) == module.__name__)
+    own = (one for one in vars(module).values() if _module_name(one) == module.__name__)
     functions = (function for value in own for function in _functions_in(value))
     return frozenset().union(*(_names_used(function.__code__) for function in functions))
 
 
-def _defined_in(value: Any) -> str | None:
+def _module_name(value: Any) -> str | None:
     return getattr(value, "__module__", None)
 
 
