@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # one pip at a time
-.PHONY: help run study tables test types lint format docs findings stress mutants bench growth clean
+.PHONY: help run study tables test types lint format docs findings stress mutants bench growth gpu clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ run: $(VENV)/.group-reports $(VENV)/.group-sweeps  ## ten labels of small digits
 	$(PY) sweep.py scripts/ten_labels.yaml
 	$(PY) report.py ten_labels --out ten_labels/report
 
-study: $(VENV)/.group-study  ## the README's study: 450 runs, about two hours
+study: $(VENV)/.group-study  ## the study of docs/study.md: 450 runs, about two hours
 	test -d downloads/mnist5k || $(PY) scripts/mnist_as_folder.py downloads/mnist5k
 	$(PY) sweep.py scripts/studies/study_digits.yaml
 	$(PY) sweep.py scripts/studies/study_mnist.yaml
@@ -64,6 +64,10 @@ bench: $(VENV)/.group-bench  ## speed against reference implementations and scik
 growth: $(VENV)/.group-bench  ## how time and memory grow with the number of images
 	@mkdir -p bench
 	$(PY) -m tests.benchmarks.growth --csv bench/growth.csv
+
+gpu: $(VENV)/.group-tests  ## check and time what runs on a GPU
+	@mkdir -p bench
+	$(PY) -m tests.gpu --csv bench/gpu.csv
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) mutants .mypy_cache .pytest_cache .ruff_cache
