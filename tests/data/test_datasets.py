@@ -9,17 +9,23 @@ import torch
 from data import DATASETS, splits
 from data.active_dataset import load_active_dataset
 from data.augment import ImageStore, channel_statistics, make_shift_windows, translate_images
-from data.batches import BatchLoader, batches_of_used_images, cycle_indices, make_shuffled_batches
+from data.batches import (
+    BatchLoader,
+    BatchOptions,
+    batches_of_used_images,
+    cycle_indices,
+    make_shuffled_batches,
+)
 from data.pool import Pool, Targets, targets_from_labels
 from data.state import State
-from tests.archives import SIZES, WRITERS, _colour, _pictures
+from tests.archives import SIZES, WRITERS, colour_images, grey_images
 from tests.benchmarks.harness import Peak
 from utils.arrays import as_read_only
 from utils.errors import UserError
 
 
 @pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if not spec.is_custom])
-def test_contract(name, archives):
+def test_every_data_set_keeps_the_contract(name, archives):
     spec = DATASETS[name]
     for images in spec.load(str(archives)):
         n = len(images.labels)
@@ -30,13 +36,13 @@ def test_contract(name, archives):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_readers_give_back_what_was_written(name, archives):
+def test_readers_read_what_was_written(name, archives):
     for part, images in zip(SIZES, DATASETS[name].load(str(archives)), strict=True):
         if "mnist" in name:
-            pixels, labels = _pictures(part, size=28)
+            pixels, labels = grey_images(part, size=28)
             pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2)))[:, None]
         else:
-            pixels, labels = _colour(part)
+            pixels, labels = colour_images(part)
         np.testing.assert_array_equal(images.pixels, pixels)
         np.testing.assert_array_equal(images.labels, labels)
 
@@ -53,7 +59,7 @@ def test_missing_and_damaged_files(name, tmp_path, archives):
         DATASETS[name].load(str(tmp_path))
 
 
-def test_digits_are_always_the_same_1797():
+def test_digits_have_fixed_parts():
     train, test = DATASETS["digits"].load("")
     assert (len(train.labels), len(test.labels)) == (1437, 360)
     assert np.abs(np.bincount(test.labels) - 36).max() <= 1
@@ -70,12 +76,12 @@ def test_balanced_splits(size):
     assert counts.max() - counts.min() <= 1
     np.testing.assert_array_equal(split, splits.draw_balanced_split(labels, size, 3))
     assert (split != splits.draw_balanced_split(labels, size, 4)).any()
-    with pytest.raises(UserError, match="at most 200 fit"):
+    with pytest.raises(UserError, match="size is 200"):
         splits.draw_balanced_split(labels, 201, 0)
 
 
-def test_a_split_is_the_same_for_good():
-    """The indices of one split, as a record: a change here changes every published number."""
+def test_a_split_never_changes():
+    """The indices of one split: a change here changes every published number."""
     labels = np.arange(40) % 4
     assert splits.draw_balanced_split(labels, 6, 0).tolist() == [6, 11, 21, 22, 23, 24]
 
@@ -89,7 +95,7 @@ def test_split_files(home):
     np.testing.assert_array_equal(split, splits.draw_balanced_split(labels, 8, 7))
     assert path.read_text().splitlines()[0] == f"{split[0]} {labels[split[0]]}"
     path.write_text("1 1\n")
-    with pytest.raises(UserError, match="other contents"):
+    with pytest.raises(UserError, match=r"07\.txt exists with different"):
         splits.write_split(path, labels, 8, 7)
     assert path.read_text() == "1 1\n"
 
@@ -103,7 +109,7 @@ def test_pool():
         ([4], "outside"),
         ([-1], "outside"),
         ([1, 1], "twice"),
-        ([2], "already"),
+        ([2], "already has"),
     ):
         with pytest.raises(ValueError, match=problem):
             pool.reveal_labels(np.array(picks), np.zeros(len(picks), int))
@@ -117,7 +123,7 @@ def test_pool():
     assert targets.weights.tolist() == [1, 0, 1, 0] and targets.class_weights.tolist() == [1] * 4
 
 
-def test_translation_is_a_loop_over_pixels():
+def test_translation_against_a_loop_over_pixels():
     images = torch.arange(2 * 3 * 5 * 6, dtype=torch.uint8).reshape(2, 3, 5, 6)
     shifts = np.array([[2, -1], [-2, 2], [0, 1]])
     picked = np.array([1, 0, 1])
@@ -142,20 +148,20 @@ def test_image_batches():
     torch.testing.assert_close(plain.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(plain.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-2, rtol=0)
     many = np.zeros(3000, dtype=int)
-    drawn = images.weak_batch(many, np.random.default_rng(0))
-    kinds = collections.Counter(tuple(image.flatten().tolist()) for image in drawn)
-    assert len(kinds) == 25 * 2  # every shift, mirrored or not
-    assert min(kinds.values()) > 25  # of 60 expected
+    batch = images.weak_batch(many, np.random.default_rng(0))
+    counts = collections.Counter(tuple(image.flatten().tolist()) for image in batch)
+    assert len(counts) == 25 * 2  # every shift, flipped or not
+    assert min(counts.values()) > 25  # 60 expected
     expected = {
-        tuple(view.flatten().tolist())
+        tuple(variant.flatten().tolist())
         for y in range(5)
         for x in range(5)
         for image in [images.normalise(images.windows[0:1, y, x])]
-        for view in (image, image.flip(3))
+        for variant in (image, image.flip(3))
     }
-    assert set(kinds) == expected
-    still = ImageStore(pixels, mean, std)
-    assert torch.equal(still.weak_batch(np.arange(50), np.random.default_rng(0)), plain)
+    assert set(counts) == expected
+    unshifted = ImageStore(pixels, mean, std)
+    assert torch.equal(unshifted.weak_batch(np.arange(50), np.random.default_rng(0)), plain)
 
 
 @pytest.mark.parametrize(
@@ -176,32 +182,32 @@ def test_fixed_steps(count, steps):
     assert uses.max() - uses.min() <= 1
 
 
-def test_cycled_goes_round():
-    drawn = cycle_indices(np.arange(7), 17, np.random.default_rng(0))
-    assert sorted(drawn[:7]) == sorted(drawn[7:14]) == list(range(7)) and len(set(drawn[14:])) == 3
+def test_cycle_indices_uses_all_before_any_again():
+    order = cycle_indices(np.arange(7), 17, np.random.default_rng(0))
+    assert sorted(order[:7]) == sorted(order[7:14]) == list(range(7)) and len(set(order[14:])) == 3
 
 
-def test_training_batches_align():
-    """Each image's one pixel is its index: labels and weights must follow it."""
+def test_targets_and_weights_belong_to_their_images():
+    """Each image's only pixel is its index."""
     pixels = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1)
     images = ImageStore(pixels, [0.0], [1.0])
     labels = np.arange(20) % 3
     weights = np.linspace(0, 1, 20, dtype=np.float32)
     class_weights = np.array([1, 10, 100], dtype=np.float32)
     rng = np.random.default_rng(0)
-    streams = make_shuffled_batches(np.arange(20), 6, rng)
-    hard = BatchLoader(images, Targets(labels, weights, class_weights), streams, rng)
-    scores = np.eye(20, dtype=np.float32)
-    soft = BatchLoader(images, Targets(labels, weights, class_weights, scores), streams, rng)
-    assert len(hard) == len(streams) == 4
+    epoch_batches = make_shuffled_batches(np.arange(20), 6, rng)
+    hard = BatchLoader(images, Targets(labels, weights, class_weights), epoch_batches, rng)
+    soft_targets = Targets(labels, weights, class_weights, np.eye(20, dtype=np.float32))
+    soft = BatchLoader(images, soft_targets, epoch_batches, rng)
+    assert len(hard) == len(epoch_batches) == 4
     for ((x, y, w),), ((_, z, _),) in zip(hard, soft, strict=True):
         index = (x.flatten() * 255).round().long()
         assert torch.equal(y, index % 3) and torch.equal(z.argmax(dim=1), index)
         torch.testing.assert_close(w, (index / 19) * torch.tensor([1.0, 10, 100])[index % 3])
 
 
-def test_weights_of_what_is_not_used_are_zero():
-    """A label of -1 is no class: the last one's weight must not get into the batch."""
+def test_weights_of_unused_images_are_zero():
+    """A label of -1 is not a class: the weight of the last class must not be used."""
     images = ImageStore(torch.zeros(3, 1, 1, 1, dtype=torch.uint8), [0.0], [1.0])
     class_weights = np.array([2, np.inf], dtype=np.float32)
     targets = Targets(np.array([0, -1, -1]), np.array([1, 0, 0], np.float32), class_weights)
@@ -210,66 +216,67 @@ def test_weights_of_what_is_not_used_are_zero():
     assert batch.weights.tolist() == [2, 0, 0]
 
 
-def test_views_and_parts_of_a_batch():
-    """Two views of the same images; a view of other images than the first; a part of all images."""
+def test_augmentations_and_subsets_of_a_batch():
+    """Two augmentations of the same images, or of different images; a subset of all images."""
     pixels = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1)
     images = ImageStore(pixels, [0.0], [1.0]).subset(np.arange(5, 20)).subset(np.arange(10))
     targets = targets_from_labels(Pool(np.arange(10) % 3 - 1, np.arange(3)), 2)
-    streams = [np.array([4, 2]), (np.array([1, 7, 3]), np.array([9]))]
+    epoch_batches = [np.array([4, 2]), (np.array([1, 7, 3]), np.array([9]))]
     rng = np.random.default_rng(0)
-    both, apart = BatchLoader(images, targets, streams, rng, ("weak", "plain"))
-    shades = [(view.images.flatten() * 255).round().long().tolist() for view in (*both, *apart)]
+    both, apart = BatchLoader(images, targets, epoch_batches, rng, ("weak", "plain"))
+    shades = [(batch.images.flatten() * 255).round().long().tolist() for batch in (*both, *apart)]
     assert shades == [[9, 7], [9, 7], [6, 12, 8], [14]]
     assert apart[0].targets.tolist() == [0, 0, -1] and apart[1].weights.tolist() == [0]
     assert (images.plain_batch(slice(0, 2)) * 255).flatten().round().tolist() == [5, 6]
     assert images.pixels.flatten().tolist() == list(range(5, 15)) and len(images) == 10
 
 
-def test_what_is_frozen_cannot_be_written_to():
-    mine = np.array([0, -1, 2])
-    pool = Pool(mine, np.array([0, 2]))
+def test_arrays_of_a_state_are_read_only():
+    labels = np.array([0, -1, 2])
+    pool = Pool(labels, np.array([0, 2]))
     targets = targets_from_labels(pool, 3)
     state = State(pool, queried=np.array([1]), targets=targets, carry_over={"x": np.zeros(2)})
-    held = [pool.labels, pool.labeled_order, targets.labels, targets.weights, targets.class_weights]
-    for array in [*held, state.queried, state.carry_over["x"], state.pool.labels]:
+    arrays = [pool.labels, pool.labeled_order, targets.labels, targets.weights]
+    arrays += [targets.class_weights, state.queried, state.carry_over["x"], state.pool.labels]
+    for array in arrays:
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
-    mine[1] = 1
-    assert pool.labels.tolist() == [0, -1, 2]  # not even by who made it
-    again = state.reveal_labels(np.array([1]))
-    assert again.pool.labels.tolist() == [0, 1, 2] and state.pool.labels.tolist() == [0, -1, 2]
-    assert again.queried is None and again.pool.labeled_order.tolist() == [0, 2, 1]
+    labels[1] = 1
+    assert pool.labels.tolist() == [0, -1, 2]  # the pool has a copy
+    later = state.reveal_labels(np.array([1]))
+    assert later.pool.labels.tolist() == [0, 1, 2] and state.pool.labels.tolist() == [0, -1, 2]
+    assert later.queried is None and later.pool.labeled_order.tolist() == [0, 2, 1]
+    with pytest.raises(ValueError, match="without a query"):
+        later.reveal_labels(np.array([1]))
 
 
-def test_a_pass_in_batches_of_32():
-    """As `batch_size` and `steps` are where they are not given."""
+def test_batch_options():
+    """By default one pass in batches of at most 32."""
     pool = Pool(np.arange(65) % 3, np.arange(65))
-    batches = batches_of_used_images(targets_from_labels(pool, 3), pool, np.random.default_rng(0))
-    assert [len(batch) for batch in batches] == [22, 22, 21]
-    assert (
-        len(
-            batches_of_used_images(
-                targets_from_labels(pool, 3), pool, np.random.default_rng(0), steps=5
-            )
-        )
-        == 5
-    )
+    targets = targets_from_labels(pool, 3)
+    for options, sizes in (
+        (BatchOptions(), [22, 22, 21]),
+        (BatchOptions(steps_per_epoch=5), [32] * 5),
+        (BatchOptions(batch_size=50), [33, 32]),
+    ):
+        batches = batches_of_used_images(targets, pool, np.random.default_rng(0), batch=options)
+        assert [len(batch) for batch in batches] == sizes
 
 
-def test_a_copy_is_made_where_somebody_could_write():
-    mine = np.arange(3)
-    view, whole = mine[:], as_read_only(mine)
+def test_as_read_only_copies_where_the_data_could_be_written():
+    owner = np.arange(3)
+    view, whole = owner[:], as_read_only(owner)
     view.flags.writeable = False
     assert as_read_only(whole) is whole
-    part, lent = whole[1:], np.frombuffer(bytearray(8), dtype=np.int64)
+    part, buffer = whole[1:], np.frombuffer(bytearray(8), dtype=np.int64)
     assert as_read_only(part) is part
-    lent.flags.writeable = False
-    for array in (mine, view, lent):  # the last one's bytes are not numpy's
+    buffer.flags.writeable = False
+    for array in (owner, view, buffer):  # numpy does not own the bytes of the last one
         copy = as_read_only(array)
         assert copy is not array and not copy.flags.writeable and (copy == array).all()
 
 
-def test_states_follow_each_other():
+def test_sequence_of_states():
     state = State.initial(np.array([2, 0], dtype=np.int32), 4)
     assert state.queried.dtype == np.int64
     state = state.reveal_labels(np.array([1, 0]))
@@ -283,28 +290,28 @@ def test_states_follow_each_other():
     assert later.pool.labels.tolist() == [0, -1, 1, -1]
 
 
-def test_statistics_of_many_images_take_no_memory():
+def test_statistics_of_many_images_need_little_memory():
     pixels = torch.randint(256, (20_000, 3, 32, 32), dtype=torch.uint8)  # 59 MiB
     with Peak() as peak:
         mean, std = channel_statistics(pixels)
-    assert peak.added < 150  # as float64 they would be 470
+    assert peak.added < 150  # the images as float64 would be 470
     values = pixels[:, 1].numpy() / 255
     assert mean[1] == pytest.approx(values.mean(), abs=1e-12)
     assert std[1] == pytest.approx(values.std(), abs=1e-12)
 
 
-def test_validation_set_leaves_training(home):
+def test_validation_set_is_not_in_the_training_set(home):
     spec = DATASETS["digits"]
     options = {"split": 77, "size": 20, "rng": np.random.default_rng(0), "device": "cpu"}
-    problem = load_active_dataset(spec, "", name="digits", validation=True, **options)
+    dataset = load_active_dataset(spec, "", name="digits", validation=True, **options)
     train, _ = spec.load("")
-    images, labels = problem.eval_sets["val_"]
+    images, labels = dataset.eval_sets["val_"]
     assert len(images) == 500 and np.bincount(labels).tolist() == [50] * 10
-    assert len(problem.images) == len(problem.dataset_indices) == 1437 - 500
-    assert torch.equal(problem.images.pixels, train.pixels[problem.dataset_indices])
-    np.testing.assert_array_equal(problem.oracle.labels, train.labels[problem.dataset_indices])
+    assert len(dataset.images) == len(dataset.dataset_indices) == 1437 - 500
+    assert torch.equal(dataset.images.pixels, train.pixels[dataset.dataset_indices])
+    np.testing.assert_array_equal(dataset.oracle.labels, train.labels[dataset.dataset_indices])
     split = splits.draw_balanced_split(train.labels, 20, 77)
-    assert not splits.split_path("digits", 20, 77).exists()  # written with the run, not before it
-    np.testing.assert_array_equal(problem.dataset_indices[problem.initial_indices], split)
+    assert not splits.split_path("digits", 20, 77).exists()  # a run writes it when it starts
+    np.testing.assert_array_equal(dataset.dataset_indices[dataset.initial_indices], split)
     with pytest.raises(UserError, match="--use-val-set needs 50 images of class"):
         splits.draw_validation_set(np.arange(100) % 2, np.arange(10), 50, options["rng"])
