@@ -18,7 +18,7 @@ from data.image_decoding import decode_image
 from models import create_model
 from scripts import digits_as_folder
 from tests.commands.test_main_al import rows
-from tests.labeling.test_oracle import answer
+from tests.labeling.sessions import answer
 
 WORDS = "--initial random --al-budget 40 --epochs 8 --ema 0.8 --device cpu --oracle file"
 
