@@ -1,6 +1,6 @@
-"""A real browser for the tests of pages: chromium without a window, on files of this machine.
+"""A real browser for tests of HTML pages: chromium without a window, on local files.
 
-Where there is none, or no selenium, the tests that ask for one are skipped and say so."""
+Without chromium or selenium the tests that need it are skipped, with the reason."""
 
 import json
 import shutil
@@ -15,11 +15,11 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     programs = [shutil.which(name) for name in ("chromium", "google-chrome")]
     browser, driver = next(filter(None, programs), None), shutil.which("chromedriver")
     if not browser or not driver:
-        pytest.skip("no chromium and chromedriver on this machine")
+        pytest.skip("chromium or chromedriver is not installed")
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
@@ -32,32 +32,34 @@ def chromium(tmp_path_factory):
 
 @pytest.fixture
 def page(chromium, request):
-    """Opens a page; at the end nothing may have failed in it, or gone out of it but to the SCHEMES
-    of the test's module.  What it saves goes beside it."""
-    chromium.get("about:blank")  # the page of a new tab asks for much
+    """A function that opens a page.  Files that the page saves are written beside it.
+
+    Afterwards the page must have logged no error, and requested only addresses of the SCHEMES in
+    the test's module."""
+    chromium.get("about:blank")  # the page of a new tab makes requests of its own
     chromium.get_log("browser")
     chromium.get_log("performance")
     opened = []
 
     def open_page(path, size=(1280, 800)):
-        facts = {"width": size[0], "height": size[1], "deviceScaleFactor": 1}
-        facts |= {"mobile": size[0] < 500}
-        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", facts)
-        saved = {"behavior": "allow", "downloadPath": str(path.parent)}
-        chromium.execute_cdp_cmd("Browser.setDownloadBehavior", saved)
+        screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 1}
+        screen |= {"mobile": size[0] < 500}
+        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        downloads = {"behavior": "allow", "downloadPath": str(path.parent)}
+        chromium.execute_cdp_cmd("Browser.setDownloadBehavior", downloads)
         chromium.get(path.as_uri())
         opened.append(path.as_uri())
         return chromium
 
     yield open_page
     assert chromium.get_log("browser") == []
-    asked = []
+    requested = []
     for entry in chromium.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] != "Network.requestWillBeSent":
             continue
         if not message["params"]["documentURL"].startswith("chrome://"):  # the browser's own tab
-            asked.append(message["params"]["request"]["url"])
+            requested.append(message["params"]["request"]["url"])
     allowed = getattr(request.module, "SCHEMES", {"file", "data"})
-    assert {url.split(":")[0] for url in asked} <= allowed, asked
-    assert set(opened) <= set(asked)  # it is a log of what is asked for
+    assert {url.split(":")[0] for url in requested} <= allowed, requested
+    assert set(opened) <= set(requested)  # the log does contain requests

@@ -1,5 +1,5 @@
-"""Fixtures: golden files, a home of their own for split files, the commands as subprocesses,
-a browser."""
+"""Fixtures: golden files, a temporary folder for split files, small data sets, the commands as
+subprocesses, a browser."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True, scope="session")
 def home(tmp_path_factory):
-    """Missing splits are made here, not in the checkout."""
+    """The folder of split files that tests create; not in the checkout."""
     folder = tmp_path_factory.mktemp("labels")
     os.environ["AL_LABELS_ROOT"] = str(folder)
     return folder
@@ -33,7 +33,7 @@ def golden():
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory):
-    """A data root with all data sets, small, and a folder of images."""
+    """A data root with small versions of all data sets and a folder of images."""
     root = tmp_path_factory.mktemp("downloads")
     for write in WRITERS.values():
         write(root)
@@ -43,10 +43,10 @@ def archives(tmp_path_factory):
 
 @pytest.fixture
 def command(tmp_path):
-    """Run a command of the project in a fresh folder; -> CompletedProcess, text."""
+    """Run a command in a new folder; "python" is this interpreter.  -> CompletedProcess, text."""
 
-    def run(*words, cwd=tmp_path, **more):
+    def run(*words, cwd=tmp_path, **settings):
         words = [sys.executable if word == "python" else str(word) for word in words]
-        return subprocess.run(words, cwd=cwd, capture_output=True, text=True, **more)
+        return subprocess.run(words, cwd=cwd, capture_output=True, text=True, **settings)
 
     return run

@@ -1,4 +1,4 @@
-"""The outputs of the released code, met as closely as a converged solve can."""
+"""The outputs of the authors' code, matched as closely as a converged linear solve can."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import torch
 from al_methods import select
 from data.augment import make_shift_windows, translate_images
 from models import create_model
-from training.lr_schedule import learning_rate
+from training.lr_schedule import ScheduleOptions, learning_rate
 
 NAMES = ("easy_10class", "hard_10class", "hundred_class")
 
@@ -16,25 +16,25 @@ NAMES = ("easy_10class", "hard_10class", "hundred_class")
 @pytest.mark.parametrize("name", NAMES)
 def test_acquisition(golden, name):
     file = golden(name)
-    given = {
+    inputs = {
         "features": file["features"],
         "probs": scipy.special.softmax(file["logits"], axis=1),
         "labels": file["labels"],
         "budget": int(file["budget"]),
         "rng": np.random.default_rng(0),
     }
-    np.testing.assert_array_equal(select("coreset", **given), file["coreset_picks"])
-    entropy = np.sort(select("uncertainty_entropy", **given))
+    np.testing.assert_array_equal(select("coreset", **inputs), file["coreset_picks"])
+    entropy = np.sort(select("uncertainty_entropy", **inputs))
     np.testing.assert_array_equal(entropy, file["entropy_picks_as_a_set"])
-    common = np.intersect1d(select("jlp", **given), file["jlp_picks"])
-    assert len(common) >= 0.99 * given["budget"]
+    common = np.intersect1d(select("jlp", **inputs), file["jlp_picks"])
+    assert len(common) >= 0.99 * inputs["budget"]
 
 
 @pytest.mark.parametrize(
     "arch, layers, size", [("cifar_cnn", 10, 3125908), ("resnet18", 21, 11181642)]
 )
 def test_network_outputs(golden, arch, layers, size):
-    """3,125,908 is the golden readme's 3,127,208 less its second head of 1,300."""
+    """3,125,908 parameters: the 3,127,208 of the golden files' readme without its second head."""
     file, model = golden("nets_augment_lr"), create_model(arch, 10).eval()
     assert sum(parameter.numel() for parameter in model.parameters()) == size
     modules = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
@@ -51,7 +51,7 @@ def test_network_outputs(golden, arch, layers, size):
 
 
 def set_weight(module, j):
-    """The readme's formula; assigning goes through the weight normalisation where there is one."""
+    """The formula of the golden files' readme.  Assigning passes through weight normalisation."""
     shape = module.weight.shape
     i = torch.arange(module.weight.numel(), dtype=torch.float64)
     weight = torch.cos(0.37 * i + j) * np.sqrt(2 / module.weight[0].numel())
@@ -69,5 +69,6 @@ def test_translation(golden):
 
 def test_learning_rate(golden):
     file = golden("nets_augment_lr")
-    rates = [learning_rate(epoch, lr=0.2, rampdown=210) for epoch in file["lr_epochs"]]
+    schedule = ScheduleOptions(lr=0.2, lr_rampdown_epochs=210)
+    rates = [learning_rate(epoch, schedule) for epoch in file["lr_epochs"]]
     np.testing.assert_allclose(rates, file["lr_values"], rtol=0, atol=1e-9)
