@@ -1,4 +1,4 @@
-"""Unsupervised pre-training: one a file, one row each in PRETRAINERS, and their cache."""
+"""Unsupervised pre-training: one method per file, one entry each in PRETRAINERS."""
 
 from dataclasses import dataclass
 
@@ -40,24 +40,26 @@ class PretrainingOptions(OptionGroup):
     def check(self, options: OptionValues) -> None:
         if self.learn_unsupervised_pretraining and not self.add_unsupervised_pretraining:
             raise UserError(
-                "--learn-unsupervised-pretraining has no effect here: it needs "
+                "--learn-unsupervised-pretraining has no effect here; it needs "
                 "--add-unsupervised-pretraining True"
             )
 
 
 def require_pretraining(options: OptionValues, requester: str) -> None:
-    """Raises UserError where `who` needs pre-training and the run has none."""
+    """Raises UserError where the run has no pre-training, which `requester` needs.
+
+    requester: a flag, for the message."""
     if not options.add_unsupervised_pretraining:
         raise UserError(
-            f"{requester} needs the features of a network that has seen no label yet: add "
+            f"{requester} needs features from unsupervised pre-training: add "
             "--add-unsupervised-pretraining"
         )
 
 
 def pretrainer_name(options: OptionValues) -> str | None:
-    """The key of the pre-training that the options choose; None for none."""
-    wanted = options.add_unsupervised_pretraining or options.learn_unsupervised_pretraining
-    return options.pretraining_method if wanted else None
+    """The key of the pre-training that the options select; None for none."""
+    is_on = options.add_unsupervised_pretraining or options.learn_unsupervised_pretraining
+    return options.pretraining_method if is_on else None
 
 
 REGISTRY = Registry(

@@ -1,9 +1,9 @@
 """DeepCluster: pre-training on all images by predicting their cluster.
 
 Source: Caron, Bojanowski, Joulin & Douze, "Deep clustering for unsupervised learning of visual
-features", ECCV 2018, section 3; as a start for active learning: Siméoni et al., ICPR 2020,
-section 3.  Each epoch: features -> unit length -> k-means -> a fresh head -> one epoch of training
-on the cluster ids, sampled uniformly over the clusters.  The backbone is what is kept.
+features", ECCV 2018, section 3; before active learning: Siméoni et al., ICPR 2020, section 3.  Each
+epoch: features -> unit length -> k-means -> a new head -> one epoch of training on the cluster
+numbers, with images sampled uniformly over the clusters.  Only the backbone is kept.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ import torch
 from data.augment import ImageStore
 from data.batches import BatchLoader
 from data.pool import Targets
+from models.network import Network
 from training.epoch import train_epoch
 from training.learner import create_optimizer
 from training.losses import WeightedLoss
@@ -30,7 +31,7 @@ from utils.options.converters import non_negative_integer
 from utils.options.option import OptionGroup, OptionValues, option
 from utils.seeding import derive_seed, rng_for
 
-MOMENTUM, WEIGHT_DECAY = 0.9, 1e-5  # as DeepCluster has them
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-5  # of the paper
 CLUSTERS_PER_CLASS = 5
 
 
@@ -48,78 +49,87 @@ class DeepClusterOptions(OptionGroup):
     )
 
     def check_data(self, options: OptionValues, dataset: Any) -> None:
-        images, clusters = len(dataset.all_images), self.number(dataset.num_classes)
+        images, clusters = len(dataset.all_images), self.num_clusters(dataset.num_classes)
         if clusters > images:
             raise UserError(
                 f"--pretraining-clusters {clusters} is more than the {images} training images of "
-                f"--dataset {options.dataset}: give a smaller number"
+                f"--dataset {options.dataset}: use a smaller number"
             )
 
-    def number(self, num_classes: int) -> int:
-        """How many clusters there are for so many classes."""
+    def num_clusters(self, num_classes: int) -> int:
+        """The number of clusters for a number of classes."""
         return self.pretraining_clusters or CLUSTERS_PER_CLASS * num_classes
 
 
 def pretrain(
-    model,
+    model: Network,
     images: ImageStore,
     *,
     num_classes: int,
     seed: int,
     loop: PretrainingLoopOptions,
     deepcluster: DeepClusterOptions,
-    resume: dict | None = None,
-    after_epoch: Callable[[int, dict], None] = lambda done, state: None,
+    resume: dict[str, Any] | None = None,
+    after_epoch: Callable[[int, dict[str, Any]], None] = lambda done, state: None,
     amp: bool = False,
-) -> list[dict]:
-    """Train `model`'s backbone in place; -> one row per epoch: epoch, loss, nmi.
+) -> list[dict[str, Any]]:
+    """Train `model.backbone` in place; returns one row per epoch, with epoch, loss and nmi.
 
-    resume: a state that `after_epoch` received; nmi: normalised mutual information between the
-    clusters of this epoch and of the previous one, None for the first.  No label is used: the
-    targets are cluster ids."""
-    clusters, lr = deepcluster.number(num_classes), loop.pretraining_lr
+    nmi: the normalised mutual information between the clusters of this epoch and of the previous
+    one, None for the first epoch.  resume: a state that `after_epoch` received; after_epoch: called
+    with the number of finished epochs and the state.  No label is used: the targets are cluster
+    numbers.  Raises NotFinite where the training diverges."""
+    clusters, lr = deepcluster.num_clusters(num_classes), loop.pretraining_lr
     epochs, batch_size = loop.pretraining_epochs, loop.pretraining_batch_size
     optimizer = create_optimizer(
         model.backbone, lr=lr, momentum=MOMENTUM, nesterov=False, weight_decay=WEIGHT_DECAY
     )
-    rows, assigned = [], None
+    rows: list[dict[str, Any]] = []
+    assigned: np.ndarray | None = None
     if resume:
         model.backbone.load_state_dict(resume["backbone"])
         optimizer.load_state_dict(resume["optimizer"])
         rows, assigned = list(resume["rows"]), resume["assigned"].numpy()
     loss = WeightedLoss(clusters)
-    with EpochProgressBar(range(len(rows), epochs), "pre-training") as shown:
-        for epoch in shown:
+    with EpochProgressBar(range(len(rows), epochs), "pre-training") as progress:
+        for epoch in progress:
             before = assigned
             features = extract_outputs(model, images, amp=amp, **divergence_context(epoch))[0]
-            kmeans = derive_seed(seed, "kmeans", 0, epoch)
-            assigned = assign_clusters(l2_normalize(as_numpy(features)), clusters, kmeans)
+            kmeans_seed = derive_seed(seed, "kmeans", 0, epoch)
+            assigned = assign_clusters(l2_normalize(as_numpy(features)), clusters, kmeans_seed)
             torch.manual_seed(derive_seed(seed, "head", 0, epoch))
             replace_cluster_head(model, clusters, optimizer)
             batches = make_batches(images, assigned, clusters, batch_size, seed, epoch)
             torch.manual_seed(derive_seed(seed, "dropout", 0, epoch))
-            more = {"amp": amp, **divergence_context(epoch)}
-            mean = train_epoch(model, optimizer, batches, loss, lr_schedule=lambda done: lr, **more)
-            rows.append({"epoch": epoch, "loss": mean, "nmi": cluster_nmi(before, assigned)})
-            shown.set_postfix_str(format_progress(rows[-1]))
+            mean_loss = train_epoch(
+                model,
+                optimizer,
+                batches,
+                loss,
+                lr_schedule=lambda fraction: lr,
+                amp=amp,
+                **divergence_context(epoch),
+            )
+            rows.append({"epoch": epoch, "loss": mean_loss, "nmi": cluster_nmi(before, assigned)})
+            progress.set_postfix_str(format_progress(rows[-1]))
             after_epoch(epoch + 1, make_checkpoint(model, optimizer, rows, assigned))
-    extract_outputs(
-        model, images, amp=amp, **divergence_context(epochs - 1)
-    )  # no weights that give no numbers
+    # Raises NotFinite, so that weights that do not work are not saved.
+    extract_outputs(model, images, amp=amp, **divergence_context(epochs - 1))
     return rows
 
 
 def make_batches(
-    images, assigned: np.ndarray, clusters: int, batch_size: int, seed: int, epoch: int
-):
-    """The batches of an epoch, with the clusters that were assigned (N,) as classes."""
-    streams = sample_cluster_batches(assigned, batch_size, rng_for(seed, "clusters", 0, epoch))
-    rng = rng_for(seed, "augment", 0, epoch)
-    return BatchLoader(images, cluster_targets(assigned, clusters), streams, rng)
+    images: ImageStore, assigned: np.ndarray, clusters: int, batch_size: int, seed: int, epoch: int
+) -> BatchLoader:
+    """The batches of an epoch, with the clusters `assigned` (N,) as classes."""
+    cluster_rng = rng_for(seed, "clusters", 0, epoch)
+    epoch_batches = sample_cluster_batches(assigned, batch_size, cluster_rng)
+    targets, augment_rng = cluster_targets(assigned, clusters), rng_for(seed, "augment", 0, epoch)
+    return BatchLoader(images, targets, epoch_batches, augment_rng)
 
 
-def replace_cluster_head(model, clusters: int, optimizer) -> None:
-    """A head for this epoch's clusters; the optimizer forgets the last one's."""
+def replace_cluster_head(model: Network, clusters: int, optimizer: torch.optim.Optimizer) -> None:
+    """Replace the head by a new one for the clusters of this epoch, in the optimizer too."""
     model.replace_head(clusters)
     for group in optimizer.param_groups[1:]:
         for parameter in group["params"]:
@@ -129,13 +139,18 @@ def replace_cluster_head(model, clusters: int, optimizer) -> None:
 
 
 def cluster_targets(assigned: np.ndarray, clusters: int) -> Targets:
-    """Every image's cluster as its class, all of weight one.  assigned: (N,)"""
+    """The cluster of each image as its class, all with weight one.  assigned: (N,)."""
     weights = np.ones(len(assigned), np.float32)
     return Targets(assigned, weights, np.ones(clusters, np.float32))
 
 
-def make_checkpoint(model, optimizer, rows: list[dict], assigned: np.ndarray) -> dict:
-    """What `pretrain` needs to go on: tensors and plain types."""
+def make_checkpoint(
+    model: Network,
+    optimizer: torch.optim.Optimizer,
+    rows: list[dict[str, Any]],
+    assigned: np.ndarray,
+) -> dict[str, Any]:
+    """The state that `pretrain` needs to resume: tensors and plain types."""
     return {
         "backbone": model.backbone.state_dict(),
         "optimizer": backbone_optimizer_state(optimizer),
@@ -144,38 +159,40 @@ def make_checkpoint(model, optimizer, rows: list[dict], assigned: np.ndarray) ->
     }
 
 
-def format_progress(row: dict) -> str:
-    """An epoch as the progress bar shows it."""
-    agreed = "" if row["nmi"] is None else f", NMI {row['nmi']:.3f}"
-    return f"loss {row['loss']:.3f}{agreed}"
+def format_progress(row: dict[str, Any]) -> str:
+    """The row of an epoch for the progress bar."""
+    nmi = "" if row["nmi"] is None else f", NMI {row['nmi']:.3f}"
+    return f"loss {row['loss']:.3f}{nmi}"
 
 
-def sample_cluster_batches(assigned: np.ndarray, batch_size: int, rng) -> list[np.ndarray]:
-    """N draws, uniform over the clusters and then over a cluster's images, in batches.
+def sample_cluster_batches(
+    assigned: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """N images, each drawn uniformly from a cluster that is drawn uniformly, in batches.
 
-    assigned: (N,) -> index arrays of at most `batch_size`."""
+    assigned: (N,), the clusters -> index arrays of at most `batch_size` images."""
     count = len(assigned)
     order = np.argsort(assigned, kind="stable")
     sizes = np.bincount(assigned)
     starts = np.cumsum(sizes) - sizes
-    drawn = rng.integers(len(sizes), size=count)
-    images = order[starts[drawn] + rng.integers(sizes[drawn])]
+    clusters = rng.integers(len(sizes), size=count)
+    images = order[starts[clusters] + rng.integers(sizes[clusters])]
     return np.array_split(images, -(-count // batch_size))
 
 
 def cluster_nmi(before: np.ndarray | None, after: np.ndarray) -> float | None:
-    """Normalised mutual information of two assignments (N,), in [0, 1]."""
+    """Normalised mutual information of two assignments (N,), in [0, 1]; None without the first."""
     from sklearn.metrics import normalized_mutual_info_score
 
     return None if before is None else float(normalized_mutual_info_score(before, after))
 
 
-def backbone_optimizer_state(optimizer) -> dict:
-    """The optimizer's state less that of the head, which the next epoch replaces."""
+def backbone_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The optimizer's state without that of the head, which the next epoch replaces."""
     state = optimizer.state_dict()
     group = state["param_groups"][0]
-    kept = {key: value for key, value in state["state"].items() if key in group["params"]}
-    return {"state": kept, "param_groups": [group]}
+    states = {key: value for key, value in state["state"].items() if key in group["params"]}
+    return {"state": states, "param_groups": [group]}
 
 
 PRETRAINER = Pretrainer(

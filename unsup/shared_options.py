@@ -1,11 +1,12 @@
-"""Options that more than one pre-training reads."""
+"""Options that all pre-training methods read."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from utils.options.converters import MAX_COUNT, make_number_type, positive_float, positive_integer
 from utils.options.option import OptionGroup, option
 
-DIVERGENCE_ADVICE = "use a smaller --pretraining-lr"  # where the numbers are not finite any more
+DIVERGENCE_ADVICE = "use a smaller --pretraining-lr"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,6 @@ class PretrainingLoopOptions(OptionGroup):
     )
 
 
-def divergence_context(epoch: int) -> dict:
-    """What an error says where the numbers are not finite any more."""
+def divergence_context(epoch: int) -> dict[str, Any]:
+    """Place and advice for the message of NotFinite, as keyword arguments.  epoch: from 0."""
     return {"location": f"pre-training, epoch {epoch + 1}", "advice": DIVERGENCE_ADVICE}

@@ -1,17 +1,18 @@
-"""SimCLR: pre-training on all images by recognising an image in two views of it.
+"""SimCLR: pre-training on all images by recognising an image in two augmented views.
 
 Source: Chen, Kornblith, Norouzi & Hinton, "A simple framework for contrastive learning of visual
 representations", ICML 2020, section 2, algorithm 1.  Each step: two strong views of every image of
-a batch -> backbone -> projection -> NT-Xent loss.  The projection is thrown away; the backbone is
-what is kept.  AdamW and half a cosine in place of LARS, which is for batches of thousands.
+a batch -> backbone -> projection -> NT-Xent loss.  The backbone is kept and the projection
+discarded.  AdamW with a cosine schedule replaces LARS, which is meant for batches of thousands.
 
-The views are data.strong_augment's.  Whether they leave an image its class is not known without labels;
-what they can be seen to spoil is logged and warned of (unsup.feature_quality).
+The views are those of data.strong_augment.  Whether they preserve the class of an image cannot be
+known without labels; unsup.feature_quality warns where the features did not improve.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,9 @@ from torch import nn
 from data.augment import ImageStore
 from data.batches import BatchLoader, make_shuffled_batches
 from data.pool import Targets
+from models.network import Network
 from training.epoch import train_epoch
+from training.losses import Batch
 from training.network_outputs import extract_outputs
 from unsup.shared_options import PretrainingLoopOptions, divergence_context
 from unsup.spec import Pretrainer
@@ -32,12 +35,12 @@ from utils.options.option import OptionGroup, OptionValues, option
 from utils.seeding import derive_seed, rng_for
 
 WEIGHT_DECAY = 1e-4
-PROJECTION_DIM = 64  # outputs of the projection
-MAX_LEARNING_RATE = 1e30  # its steps are some times the rate, in float32
+PROJECTION_DIM = 64
+MAX_LEARNING_RATE = 1e30  # AdamW multiplies it by small factors, in float32
 
 
 class ProjectionNetwork(nn.Module):
-    """backbone -> projection: images (B, c, H, W) -> (B, PROJECTION) of unit length."""
+    """backbone -> projection: images (B, c, H, W) -> (B, PROJECTION_DIM) of unit length."""
 
     def __init__(self, backbone: nn.Module, dim: int):
         super().__init__()
@@ -51,15 +54,15 @@ class ProjectionNetwork(nn.Module):
 
 
 class ContrastiveLoss(nn.Module):
-    """NT-Xent, equation 1: each of 2 B views has to tell its partner from all others, by the cosine
-    divided by the temperature."""
+    """NT-Xent, equation 1: each of the 2 B views must identify its partner among all others, by the
+    cosine similarity divided by the temperature."""
 
     def __init__(self, temperature: float):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, network: nn.Module, views: tuple) -> torch.Tensor:
-        """views: two Batches of the same images, of which at least two."""
+    def forward(self, network: nn.Module, views: tuple[Batch, ...]) -> torch.Tensor:
+        """The loss; views: two Batches of the same images, at least two images."""
         z = network(torch.cat([view.images for view in views])).float()  # (2 B, d)
         logits = (z @ z.T / self.temperature).fill_diagonal_(-torch.inf)
         partner = torch.arange(len(z), device=z.device).roll(len(z) // 2)
@@ -85,50 +88,59 @@ class SimclrOptions(OptionGroup):
 
 
 def pretrain(
-    model,
+    model: Network,
     images: ImageStore,
     *,
     seed: int,
     num_classes: int = 0,
     loop: PretrainingLoopOptions,
     simclr: SimclrOptions,
-    resume: dict | None = None,
-    after_epoch: Callable[[int, dict], None] = lambda done, state: None,
+    resume: dict[str, Any] | None = None,
+    after_epoch: Callable[[int, dict[str, Any]], None] = lambda done, state: None,
     amp: bool = False,
-) -> list[dict]:
-    """Train `model`'s backbone in place; -> one row per epoch: epoch, loss.
+) -> list[dict[str, Any]]:
+    """Train `model.backbone` in place; returns one row per epoch, with epoch and loss.
 
-    resume: a state that `after_epoch` received; num_classes is ignored: no label is used."""
+    num_classes: ignored.  resume: a state that `after_epoch` received; after_epoch: called with the
+    number of finished epochs and the state.  Raises NotFinite where the training diverges."""
     epochs, lr = loop.pretraining_epochs, loop.pretraining_lr
     torch.manual_seed(derive_seed(seed, "projection"))
     network = ProjectionNetwork(model.backbone, model.feature_dim).to(images.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr, weight_decay=WEIGHT_DECAY)
-    rows = []
+    rows: list[dict[str, Any]] = []
     if resume:
         network.load_state_dict(resume["network"])
         optimizer.load_state_dict(resume["optimizer"])
         rows = list(resume["rows"])
     loss, everything = ContrastiveLoss(simclr.pretraining_temperature), np.arange(len(images))
-    nothing = Targets(np.zeros_like(everything), np.ones(len(images), np.float32), np.ones(1))
-    with EpochProgressBar(range(len(rows), epochs), "pre-training") as shown:
-        for epoch in shown:
-            streams = make_shuffled_batches(
+    # The loss reads no targets.
+    targets = Targets(np.zeros_like(everything), np.ones(len(images), np.float32), np.ones(1))
+    with EpochProgressBar(range(len(rows), epochs), "pre-training") as progress:
+        for epoch in progress:
+            epoch_batches = make_shuffled_batches(
                 everything, loop.pretraining_batch_size, rng_for(seed, "views of", 0, epoch)
             )
             rng = rng_for(seed, "augment", 0, epoch)
-            batches = BatchLoader(images, nothing, streams, rng, ("strong", "strong"))
+            batches = BatchLoader(images, targets, epoch_batches, rng, ("strong", "strong"))
             torch.manual_seed(derive_seed(seed, "dropout", 0, epoch))
 
-            def rate(done: float, epoch: int = epoch) -> float:
-                return lr * (1 + math.cos(math.pi * (epoch + done) / epochs)) / 2
+            def lr_schedule(fraction: float, epoch: int = epoch) -> float:
+                return lr * (1 + math.cos(math.pi * (epoch + fraction) / epochs)) / 2
 
-            more = {"lr_schedule": rate, "amp": amp, **divergence_context(epoch)}
-            mean = train_epoch(network, optimizer, batches, loss, **more)
-            rows.append({"epoch": epoch, "loss": mean})
-            shown.set_postfix_str(f"loss {mean:.3f}")
+            mean_loss = train_epoch(
+                network,
+                optimizer,
+                batches,
+                loss,
+                lr_schedule=lr_schedule,
+                amp=amp,
+                **divergence_context(epoch),
+            )
+            rows.append({"epoch": epoch, "loss": mean_loss})
+            progress.set_postfix_str(f"loss {mean_loss:.3f}")
             states = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
             after_epoch(epoch + 1, {**states, "rows": rows})
-    # Weights that give no numbers are not kept.
+    # Raises NotFinite, so that weights that do not work are not saved.
     extract_outputs(model, images, amp=amp, **divergence_context(epochs - 1))
     return rows
 

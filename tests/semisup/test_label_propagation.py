@@ -400,7 +400,9 @@ def test_memory_of_an_epoch_is_checked_in_advance(monkeypatch, limit, fits):
     options = OptionValues({"batch_size": 30, "steps_per_epoch": 0, "dataset": "toy"})
     group = LpOptions(labeled_batch_size=10)
     with (
-        nullcontext() if fits else pytest.raises(UserError, match=r"--labeled-batch-size 10.*memory")
+        nullcontext()
+        if fits
+        else pytest.raises(UserError, match=r"--labeled-batch-size 10.*memory")
     ):
         group.check_data(options, SimpleNamespace(images=range(97)))
 

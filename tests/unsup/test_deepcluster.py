@@ -1,10 +1,10 @@
-"""DeepCluster: clusters without a hole, labels never read, a cache that gives back what it got."""
+"""DeepCluster: no empty clusters, no labels; and the cache of pre-trained weights."""
 
 import dataclasses
 import inspect
+import io
 import multiprocessing
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -19,17 +19,31 @@ from experiment.pretrained_cache import load_or_pretrain_backbone
 from models import ARCHS, create_model
 from training.network_outputs import extract_outputs
 from unsup import PRETRAINERS, deepcluster
-from unsup.deepcluster import pretrain, sample_cluster_batches
+from unsup.deepcluster import DeepClusterOptions, pretrain, sample_cluster_batches
+from unsup.shared_options import PretrainingLoopOptions
 from utils.errors import UserError
 from utils.kmeans import assign_clusters
 
-SETTINGS = {"clusters": 20, "epochs": 4, "lr": 0.05, "batch_size": 64, "seed": 1, "num_classes": 10}
-ROW = PRETRAINERS["deepcluster"]
+PRETRAINER = PRETRAINERS["deepcluster"]
+SETTINGS = {"clusters": 20, "epochs": 4, "lr": 0.05, "batch_size": 64}
 
 
-def who(data="0123", **options):
-    """The identity of weights."""
-    return make_identity({"dataset": "digits", "arch": "small_cnn", **SETTINGS, **options}, data)
+def arguments(seed=1, num_classes=10, **settings):
+    """The keyword arguments of `pretrain`, from SETTINGS with changes."""
+    values = SETTINGS | settings
+    loop = PretrainingLoopOptions(
+        pretraining_epochs=values["epochs"],
+        pretraining_lr=values["lr"],
+        pretraining_batch_size=values["batch_size"],
+    )
+    group = DeepClusterOptions(pretraining_clusters=values["clusters"])
+    return {"loop": loop, "deepcluster": group, "seed": seed, "num_classes": num_classes}
+
+
+def identity_of(data="0123", **settings):
+    """The identity of weights, with some settings changed."""
+    options = {"dataset": "digits", "arch": "small_cnn", **SETTINGS, **settings}
+    return make_identity(options, data)
 
 
 def digits(count=300):
@@ -38,51 +52,52 @@ def digits(count=300):
     return images, train.labels[:count]
 
 
-def network(arch="small_cnn", size=8, **more):
+def network(arch="small_cnn", size=8, **settings):
     torch.manual_seed(0)
-    return create_model(arch, 10, 1, size, **more)
+    return create_model(arch, 10, 1, size, **settings)
 
 
 def test_sampling_is_uniform_over_the_clusters():
     assigned = np.array([0] * 900 + [1] * 90 + [2] * 10)
-    streams = sample_cluster_batches(assigned, 64, np.random.default_rng(0))
-    assert max(map(len, streams)) <= 64
-    counts = np.bincount(assigned[np.concatenate(streams)])
-    assert counts.sum() == 1000 and np.abs(counts - 1000 / 3).max() < 60  # four standard errors
+    batches = sample_cluster_batches(assigned, 64, np.random.default_rng(0))
+    assert max(map(len, batches)) <= 64
+    counts = np.bincount(assigned[np.concatenate(batches)])
+    assert counts.sum() == 1000 and np.abs(counts - 1000 / 3).max() < 60  # 4 standard errors
 
 
-def test_the_clusters_come_to_agree_with_the_hidden_classes(monkeypatch):
-    """The classes are hidden: pretrain has no parameter for them; here they only judge."""
+def test_clusters_approach_the_hidden_classes(monkeypatch):
+    """`pretrain` has no parameter for labels; the classes only evaluate the result."""
     images, hidden = digits(1437)
     assert "labels" not in inspect.signature(pretrain).parameters
-    found = []
-    monkeypatch.setattr(
-        deepcluster, "assign_clusters", lambda *a: found.append(assign_clusters(*a)) or found[-1]
-    )
-    options = SETTINGS | {"clusters": 50, "epochs": 20, "lr": 1.0, "batch_size": 32}
-    rows = pretrain(network(), images, **options)
-    nmi = [normalized_mutual_info_score(hidden, assigned) for assigned in found]
+    clusterings = []
+
+    def record_clusters(*args):
+        clusterings.append(assign_clusters(*args))
+        return clusterings[-1]
+
+    monkeypatch.setattr(deepcluster, "assign_clusters", record_clusters)
+    rows = pretrain(network(), images, **arguments(clusters=50, epochs=20, lr=1.0, batch_size=32))
+    nmi = [normalized_mutual_info_score(hidden, assigned) for assigned in clusterings]
     assert np.mean(nmi[-5:]) > np.mean(nmi[:2]) + 0.05, nmi
-    assert all(np.bincount(assigned, minlength=50).min() >= 1 for assigned in found)
+    assert all(np.bincount(assigned, minlength=50).min() >= 1 for assigned in clusterings)
     assert [row["epoch"] for row in rows] == list(range(20)) and rows[0]["nmi"] is None
-    expected = normalized_mutual_info_score(found[3], found[4])
+    expected = normalized_mutual_info_score(clusterings[3], clusterings[4])
     assert rows[4]["nmi"] == pytest.approx(expected) and rows[-1]["nmi"] > rows[1]["nmi"]
 
 
-@pytest.mark.parametrize("arch", [name for name, row in ARCHS.items() if not row.takes_features])
+@pytest.mark.parametrize("arch", [name for name, arch in ARCHS.items() if not arch.takes_features])
 @pytest.mark.parametrize("sobel", [False, True])
-def test_every_network(arch, sobel):
+def test_every_network_can_be_pretrained(arch, sobel):
     pixels = digits(40)[0].pixels.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     images = ImageStore(pixels, [0.5], [0.5], 1)
     model = network(arch, 16, sobel=sobel)
     before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
-    options = SETTINGS | {"clusters": 8, "epochs": 2, "batch_size": 20}
-    rows = pretrain(model, images, **options)
+    rows = pretrain(model, images, **arguments(clusters=8, epochs=2, batch_size=20))
     assert len(rows) == 2 and all(np.isfinite(row["loss"]) for row in rows)
     assert any(not torch.equal(before[n], v) for n, v in model.backbone.state_dict().items())
 
 
-def test_sobel_is_the_gradient():
+def test_sobel_computes_the_gradient():
     ramp = torch.arange(6.0).expand(1, 3, 6, 6)
     gradients = network(sobel=True).backbone[0](ramp)
     assert gradients.shape == (1, 2, 6, 6)
@@ -90,19 +105,21 @@ def test_sobel_is_the_gradient():
     assert (gradients[0, 1, 1:-1, 1:-1] == 0).all()
 
 
-def test_resuming_is_the_same_training():
+def test_resumed_pretraining_is_the_same():
     images, _ = digits()
-    whole, states = network(), []
-    rows = pretrain(whole, images, after_epoch=lambda p, s: states.append(copy_of(s)), **SETTINGS)
-    again = network()
-    assert pretrain(again, images, resume=states[1], **SETTINGS) == rows
-    for name, value in whole.backbone.state_dict().items():
-        assert torch.equal(value, again.backbone.state_dict()[name]), name
+    uninterrupted, states = network(), []
+
+    def keep_state(epochs_done, state):
+        states.append(save_and_load(state))
+
+    rows = pretrain(uninterrupted, images, after_epoch=keep_state, **arguments())
+    resumed = network()
+    assert pretrain(resumed, images, resume=states[1], **arguments()) == rows
+    for name, value in uninterrupted.backbone.state_dict().items():
+        assert torch.equal(value, resumed.backbone.state_dict()[name]), name
 
 
-def copy_of(state):
-    import io
-
+def save_and_load(state):
     buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(0)
@@ -115,102 +132,103 @@ def features_of(backbone, images):
     return extract_outputs(model, images)[0]
 
 
-def cached(root, images, row=ROW, **options):
-    """The backbone of the cache at `root`, with some settings changed."""
-    more = {name: options.pop(name) for name in ("anew", "checkpoint_epochs") if name in options}
-    settings = SETTINGS | options
-    model = network()
-    return load_or_pretrain_backbone(root, model, images, row, who(**options), **more, **settings)
+def load_or_pretrain(root, images, pretrainer=PRETRAINER, cache_options=None, **settings):
+    """The backbone in the cache at `root`, pre-trained on digits with some settings changed."""
+    identity, groups = identity_of(**settings), arguments(**settings)
+    return load_or_pretrain_backbone(
+        root, network(), images, pretrainer, identity, **(cache_options or {}), **groups
+    )
 
 
-def counted(calls, **more):
-    """The row with every call noted."""
+def counting_pretrainer(calls):
+    """The entry, with the keyword arguments of every call appended to `calls`."""
 
-    def call(*words, **options):
-        calls.append(options)
-        return pretrain(*words, **options)
+    def record_and_pretrain(*args, **kwargs):
+        calls.append(kwargs)
+        return pretrain(*args, **kwargs)
 
-    return dataclasses.replace(ROW, pretrain=call, **more)
+    return dataclasses.replace(PRETRAINER, pretrain=record_and_pretrain)
 
 
-def test_the_cache(tmp_path):
+def test_weights_are_cached_by_identity(tmp_path):
     images, _ = digits()
     calls = []
-    row = counted(calls)
-    features = features_of(cached(tmp_path, images), images)
-    again = cached(tmp_path, images, row)
-    assert not calls and torch.equal(features_of(again, images), features)
-    different = cached(tmp_path, images, row, lr=0.01)
+    pretrainer = counting_pretrainer(calls)
+    features = features_of(load_or_pretrain(tmp_path, images), images)
+    cached = load_or_pretrain(tmp_path, images, pretrainer)
+    assert not calls and torch.equal(features_of(cached, images), features)
+    different = load_or_pretrain(tmp_path, images, pretrainer, lr=0.01)
     assert len(calls) == 1 and not torch.equal(features_of(different, images), features)
-    anew = cached(tmp_path, images, row, anew=True)
-    assert len(calls) == 2 and torch.equal(features_of(anew, images), features)
-    names = sorted(path.name for path in pretrained_cache.cache_folder(tmp_path, who()).iterdir())
+    relearned = load_or_pretrain(tmp_path, images, pretrainer, {"relearn": True})
+    assert len(calls) == 2 and torch.equal(features_of(relearned, images), features)
+    folder = pretrained_cache.cache_folder(tmp_path, identity_of())
+    names = sorted(path.name for path in folder.iterdir())
     assert names == [".lease", "config.json", "pretraining.csv", "weights.pt"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
-        cached(tmp_path / "file", images)
+    with pytest.raises(UserError, match=r"file.* cannot be written"):
+        load_or_pretrain(tmp_path / "file", images)
 
 
-def test_the_cache_holds_what_its_identity_says(tmp_path):
-    """Weights learned on other pixels, or copied from another folder, are not handed out."""
+def test_weights_of_another_identity_are_refused(tmp_path):
+    """Weights for other pixels have another folder; weights copied from there are refused."""
     images, _ = digits()
-    cached(tmp_path, images)
-    folder = pretrained_cache.cache_folder(tmp_path, who())
-    assert pretrained_cache.cache_folder(tmp_path, who(data="4567")) != folder
-    other = pretrained_cache.cache_folder(tmp_path, who(lr=0.01))
+    load_or_pretrain(tmp_path, images)
+    folder = pretrained_cache.cache_folder(tmp_path, identity_of())
+    assert pretrained_cache.cache_folder(tmp_path, identity_of(data="4567")) != folder
+    other = pretrained_cache.cache_folder(tmp_path, identity_of(lr=0.01))
     shutil.copytree(folder, other)
-    with pytest.raises(UserError, match=r"weights\.pt was made with lr = 0\.05, not 0\.01"):
-        cached(tmp_path, images, lr=0.01)
+    with pytest.raises(UserError, match=r"weights\.pt .*lr = 0\.05, not 0\.01"):
+        load_or_pretrain(tmp_path, images, lr=0.01)
     (other / "weights.pt").rename(other / "checkpoint.pt")
-    with pytest.raises(UserError, match=r"checkpoint\.pt was made with lr = 0\.05, not 0\.01"):
-        cached(tmp_path, images, lr=0.01)
+    with pytest.raises(UserError, match=r"checkpoint\.pt .*lr = 0\.05, not 0\.01"):
+        load_or_pretrain(tmp_path, images, lr=0.01)
 
 
-def learn(root, queue):
+def pretrain_in_process(root, barrier, queue):
     images, _ = digits()
     calls = []
-
-    def slow(*words, **options):
-        time.sleep(0.5)
-        return counted(calls).pretrain(*words, **options)
-
-    backbone = cached(root, images, dataclasses.replace(ROW, pretrain=slow))
+    barrier.wait(timeout=300)
+    backbone = load_or_pretrain(root, images, counting_pretrainer(calls))
     queue.put((len(calls), float(sum(v.double().sum() for v in backbone.values()))))
 
 
-def test_two_at_once_learn_once(tmp_path):
+def test_two_processes_pretrain_once(tmp_path):
     context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    processes = [context.Process(target=learn, args=(tmp_path, queue)) for _ in range(2)]
+    queue, barrier = context.Queue(), context.Barrier(2)
+    processes = [
+        context.Process(target=pretrain_in_process, args=(tmp_path, barrier, queue))
+        for _ in range(2)
+    ]
     for process in processes:
         process.start()
-    answers = [queue.get(timeout=120) for _ in processes]
+    answers = [queue.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
     assert sorted(count for count, _ in answers) == [0, 1]
     assert answers[0][1] == answers[1][1]
 
 
-def test_a_killed_learning_goes_on(tmp_path):
+def test_killed_pretraining_resumes(tmp_path):
     images, _ = digits()
 
     class Killed(Exception):
         pass
 
-    def killed(*words, after_epoch, **options):
-        def after(done, state):
-            after_epoch(done, state)
-            if done == 3:
+    def pretrain_until_killed(*args, after_epoch, **kwargs):
+        def kill_after_epoch(epochs_done, state):
+            after_epoch(epochs_done, state)
+            if epochs_done == 3:
                 raise Killed
 
-        return pretrain(*words, after_epoch=after, **options)
+        return pretrain(*args, after_epoch=kill_after_epoch, **kwargs)
 
+    pretrainer = dataclasses.replace(PRETRAINER, pretrain=pretrain_until_killed)
     with pytest.raises(Killed):
-        row = dataclasses.replace(ROW, pretrain=killed)
-        cached(tmp_path, images, row, checkpoint_epochs=2)
+        load_or_pretrain(tmp_path, images, pretrainer, {"checkpoint_epochs": 2})
     calls = []
-    backbone = cached(tmp_path, images, counted(calls))
+    backbone = load_or_pretrain(tmp_path, images, counting_pretrainer(calls))
     assert len(calls[0]["resume"]["rows"]) == 2
-    whole = network()
-    pretrain(whole, images, **SETTINGS)
-    assert all(torch.equal(backbone[n], v) for n, v in whole.backbone.state_dict().items())
+    uninterrupted = network()
+    pretrain(uninterrupted, images, **arguments())
+    expected = uninterrupted.backbone.state_dict()
+    assert all(torch.equal(backbone[name], value) for name, value in expected.items())

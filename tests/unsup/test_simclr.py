@@ -1,4 +1,4 @@
-"""SimCLR: the loss against a loop, the classes found without a label, and going on."""
+"""SimCLR: the loss against a loop, features that improve without labels, and resuming."""
 
 import math
 
@@ -8,16 +8,24 @@ import torch
 
 from data.augment import ImageStore, channel_statistics
 from models import ARCHS, create_model
-from tests.unsup.test_deepcluster import copy_of, digits
+from tests.unsup.test_deepcluster import arguments as deepcluster_arguments
+from tests.unsup.test_deepcluster import digits, save_and_load
 from training.losses import Batch
 from training.network_outputs import extract_outputs
 from unsup import deepcluster, feature_quality
 from unsup.feature_quality import FeatureQuality, pretrain_and_measure
-from unsup.simclr import ContrastiveLoss, pretrain
+from unsup.shared_options import PretrainingLoopOptions
+from unsup.simclr import ContrastiveLoss, SimclrOptions, pretrain
 from utils.console import log
 from utils.graph.neighbor_stability import neighbor_agreement
 
-SETTINGS = {"epochs": 4, "lr": 0.002, "batch_size": 64, "temperature": 0.5, "seed": 1}
+
+def arguments(epochs=4, batch_size=64):
+    """Keyword arguments of `pretrain`."""
+    loop = PretrainingLoopOptions(
+        pretraining_epochs=epochs, pretraining_lr=0.002, pretraining_batch_size=batch_size
+    )
+    return {"loop": loop, "simclr": SimclrOptions(pretraining_temperature=0.5), "seed": 1}
 
 
 def network(arch="sized_cnn", size=8, channels=1):
@@ -26,24 +34,24 @@ def network(arch="sized_cnn", size=8, channels=1):
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_the_loss_is_the_formula(temperature):
-    """Equation 1, pair by pair, of what the network makes of either view."""
+def test_loss_follows_the_formula(temperature):
+    """Equation 1, pair by pair, of the network's outputs for both views."""
     torch.manual_seed(0)
     views = torch.randn(2, 5, 1, 2, 2)
     batches = [Batch(view, torch.zeros(5), torch.ones(5)) for view in views]
-    flat = lambda x: torch.nn.functional.normalize(x.flatten(1))  # noqa: E731
-    found = ContrastiveLoss(temperature)(flat, tuple(batches))
-    z = flat(torch.cat(list(views))).double().numpy()
+    encode = lambda x: torch.nn.functional.normalize(x.flatten(1))  # noqa: E731
+    loss = ContrastiveLoss(temperature)(encode, tuple(batches))
+    z = encode(torch.cat(list(views))).double().numpy()
     terms = []
     for i in range(10):
         others = [math.exp(z[i] @ z[j] / temperature) for j in range(10) if j != i]
         terms.append(-math.log(math.exp(z[i] @ z[(i + 5) % 10] / temperature) / sum(others)))
-    assert float(found) == pytest.approx(np.mean(terms), rel=1e-5)
+    assert float(loss) == pytest.approx(np.mean(terms), rel=1e-5)
 
 
-@pytest.mark.parametrize("arch", [name for name, row in ARCHS.items() if not row.takes_features])
+@pytest.mark.parametrize("arch", [name for name, arch in ARCHS.items() if not arch.takes_features])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_network_learns_in_place(arch, channels):
+def test_every_network_is_trained_in_place(arch, channels):
     size = max(8, ARCHS[arch].min_image_size)
     pixels = torch.from_numpy(
         np.random.default_rng(0).integers(0, 256, (24, channels, size, size), dtype=np.uint8)
@@ -51,15 +59,15 @@ def test_every_network_learns_in_place(arch, channels):
     images = ImageStore(pixels, *channel_statistics(pixels), 1, flip=True)
     model = network(arch, size, channels)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    rows = pretrain(model, images, **SETTINGS | {"epochs": 2, "batch_size": 12})
+    rows = pretrain(model, images, **arguments(epochs=2, batch_size=12))
     assert [row["epoch"] for row in rows] == [0, 1]
     after = model.state_dict()
     assert all(torch.equal(before[n], after[n]) for n in before if n.startswith("head"))
     assert any(not torch.equal(before[n], after[n]) for n in before if n.startswith("backbone"))
 
 
-def test_neighbours_come_to_share_their_class():
-    """The classes are hidden: they only judge."""
+def test_neighbours_share_their_class_after_pretraining():
+    """The classes only evaluate the result."""
     images, hidden = digits(600)
     model = network()
 
@@ -68,38 +76,40 @@ def test_neighbours_come_to_share_their_class():
         near = (x @ x.T).fill_diagonal_(-1).topk(5).indices.numpy()
         return (hidden[near] == hidden[:, None]).mean()
 
-    before, looked = purity(), feature_quality.measure_feature_quality(model, images)
-    rows = pretrain(model, images, **SETTINGS | {"epochs": 30})
+    before, quality_before = purity(), feature_quality.measure_feature_quality(model, images)
+    rows = pretrain(model, images, **arguments(epochs=30))
     assert purity() > before + 0.02 and rows[-1]["loss"] < rows[0]["loss"] - 0.3
-    assert (
-        feature_quality.measure_feature_quality(model, images).neighbor_stability
-        > looked.neighbor_stability
-    )
+    quality = feature_quality.measure_feature_quality(model, images)
+    assert quality.neighbor_stability > quality_before.neighbor_stability
 
 
-def test_resuming_is_the_same_training():
+def test_resumed_pretraining_is_the_same():
     images, _ = digits(150)
-    whole, states = network(), []
-    rows = pretrain(whole, images, after_epoch=lambda p, s: states.append(copy_of(s)), **SETTINGS)
-    again = network()
-    assert pretrain(again, images, resume=states[1], **SETTINGS) == rows
-    for name, value in whole.backbone.state_dict().items():
-        assert torch.equal(value, again.backbone.state_dict()[name]), name
+    uninterrupted, states = network(), []
+
+    def keep_state(epochs_done, state):
+        states.append(save_and_load(state))
+
+    rows = pretrain(uninterrupted, images, after_epoch=keep_state, **arguments())
+    resumed = network()
+    assert pretrain(resumed, images, resume=states[1], **arguments()) == rows
+    for name, value in uninterrupted.backbone.state_dict().items():
+        assert torch.equal(value, resumed.backbone.state_dict()[name]), name
 
 
-def test_the_health_of_features_that_are_known(monkeypatch):
-    """Images that no view changes agree wholly; a network that gives one answer has rank one."""
+def test_quality_of_extreme_features(monkeypatch):
+    """Images that augmentation does not change have stability 1; constant features have rank 1."""
     images, _ = digits(200)
     monkeypatch.setattr(
         type(images), "strong_batch", lambda images, indices, rng: images.plain_batch(indices)
     )
 
-    class Same(torch.nn.Module):
+    class IdentityNetwork(torch.nn.Module):
         def forward(self, batch):
             flat = batch.flatten(1)
             return flat, flat
 
-    class One(torch.nn.Module):
+    class ConstantNetwork(torch.nn.Module):
         def __init__(self, value):
             super().__init__()
             self.value = value
@@ -108,23 +118,26 @@ def test_the_health_of_features_that_are_known(monkeypatch):
             flat = torch.full((len(batch), 5), self.value)
             return flat, flat
 
-    found = feature_quality.measure_feature_quality(Same(), images)
-    assert found.neighbor_stability == 1 and 5 < found.effective_rank < 64
+    quality = feature_quality.measure_feature_quality(IdentityNetwork(), images)
+    assert quality.neighbor_stability == 1 and 5 < quality.effective_rank < 64
     for value in (1.0, 0.0):
-        assert feature_quality.measure_feature_quality(One(value), images) == (0, pytest.approx(1))
-
-
-@pytest.mark.parametrize("count, wanted", [(1, 1), (2, 1), (3, 1 / 2), (12, 5 / 11), (23, 10 / 22)])
-def test_the_agreement_of_few_images(count, wanted):
-    """Of features at random a neighbour of k among n others stays with k / n."""
-    images, _ = digits(count)
-    torch.manual_seed(0)
-    found = [neighbor_agreement(lambda b: torch.randn(len(b), 9), images, 0) for _ in range(40)]
-    assert np.mean(found) == pytest.approx(wanted, abs=0.08)
+        quality = feature_quality.measure_feature_quality(ConstantNetwork(value), images)
+        assert quality == (0, pytest.approx(1))
 
 
 @pytest.mark.parametrize(
-    "after, worse",
+    "count, expected", [(1, 1), (2, 1), (3, 1 / 2), (12, 5 / 11), (23, 10 / 22)]
+)
+def test_agreement_of_few_images(count, expected):
+    """With random features, one of k neighbours among n others survives with probability k / n."""
+    images, _ = digits(count)
+    torch.manual_seed(0)
+    values = [neighbor_agreement(lambda b: torch.randn(len(b), 9), images, 0) for _ in range(40)]
+    assert np.mean(values) == pytest.approx(expected, abs=0.08)
+
+
+@pytest.mark.parametrize(
+    "after, is_worse",
     [
         (FeatureQuality(0.5, 9), False),
         (FeatureQuality(0.31, 9), True),
@@ -133,24 +146,27 @@ def test_the_agreement_of_few_images(count, wanted):
         (FeatureQuality(0, 9), True),
     ],
 )
-def test_what_is_no_better_than_before_is_warned_of(caplog, monkeypatch, after, worse):
+def test_warning_where_features_are_no_better(caplog, monkeypatch, after, is_worse):
     monkeypatch.setattr(log, "propagate", True)
     feature_quality.log_feature_quality(FeatureQuality(0.3, 5), after)
-    told = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert bool(told) == worse
+    assert bool(warnings_in(caplog)) == is_worse
 
 
-def test_spoiled_features_are_warned_of(caplog, monkeypatch):
-    """DeepCluster at the paper's rate on unit-length features loses the classes of digits."""
+def warnings_in(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_warning_about_spoiled_features(caplog, monkeypatch):
+    """DeepCluster at the paper's learning rate on unit-length features loses the classes of digits,
+    SimCLR does not."""
     monkeypatch.setattr(log, "propagate", True)
     images, _ = digits(700)
-    settings = {"num_classes": 10, "seed": 0, "epochs": 12, "batch_size": 128}
-    _, seen = pretrain_and_measure(deepcluster.pretrain, network(), images, lr=0.05, **settings)
-    feature_quality.log_feature_quality(*seen)
-    told = {r.getMessage() for r in caplog.records if r.levelname == "WARNING"}
-    assert len(told) == 1 and "--pretraining-method" in told.pop()
+    settings = deepcluster_arguments(seed=0, clusters=0, epochs=12, batch_size=128, lr=0.05)
+    _, qualities = pretrain_and_measure(deepcluster.pretrain, network(), images, **settings)
+    feature_quality.log_feature_quality(*qualities)
+    (warning,) = set(warnings_in(caplog))
+    assert "--pretraining-method" in warning
     caplog.clear()
-    feature_quality.log_feature_quality(
-        *pretrain_and_measure(pretrain, network(), images, **SETTINGS | {"epochs": 12})[1]
-    )
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    _, qualities = pretrain_and_measure(pretrain, network(), images, **arguments(epochs=12))
+    feature_quality.log_feature_quality(*qualities)
+    assert not warnings_in(caplog)
