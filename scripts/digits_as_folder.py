@@ -85,8 +85,8 @@ def _write_images(
             num_seen[label] += part == "train"
             target = folder / "unlabeled" if hide else folder / part / str(label)
             make_folder(target)
-            pixels = np.asarray(images.pixels[i])  # (C, H, W)
-            Image.fromarray(pixels[0]).save(target / f"{part}{count:04d}.png")
+            pixels = np.asarray(images.pixels[i : i + 1])  # (1, C, H, W)
+            Image.fromarray(pixels[0, 0]).save(target / f"{part}{count:04d}.png")
             count += 1
     return count
 

@@ -1,4 +1,4 @@
-"""The images that a finished run's training has seen, told from its files, are those it saw."""
+"""The number of images that a run saw, recomputed from its files, is what its batches held."""
 
 import json
 import math
@@ -13,14 +13,14 @@ from reports.images_seen import count_images_seen
 BASE = "--dataset digits --arch small_cnn --device cpu --al-budget 20 --al-nb-cycles 2 --epochs 3"
 
 
-def run(words: str, folder):
-    """-> config.json and results.csv of a run."""
-    assert main_al.main([*BASE.split(), *words.split(), "--run-dir", str(folder)]) == 0
+def run(options: str, folder):
+    """Executes a run and returns its config.json and results.csv."""
+    assert main_al.main([*BASE.split(), *options.split(), "--run-dir", str(folder)]) == 0
     return json.loads((folder / "config.json").read_text()), pd.read_csv(folder / "results.csv")
 
 
 @pytest.mark.parametrize(
-    "words",
+    "options",
     [
         "",
         "--batch-size 8 --initial-size 10",
@@ -31,24 +31,24 @@ def run(words: str, folder):
         "--add-ceal --ceal-th 0.9 --arch sized_cnn --epochs 40",
     ],
 )
-def test_as_many_as_the_batches_held(words, tmp_path, monkeypatch):
-    held, whole = [], BatchLoader.__iter__
+def test_count_equals_the_images_in_the_batches(options, tmp_path, monkeypatch):
+    batch_sizes, original_iter = [], BatchLoader.__iter__
 
-    def counted(batches):
-        for views in whole(batches):
-            held.append(sum(len(view.images) for view in views))
-            yield views
+    def count_batches(batches):
+        for augmentations in original_iter(batches):
+            batch_sizes.append(sum(len(batch.images) for batch in augmentations))
+            yield augmentations
 
-    monkeypatch.setattr(BatchLoader, "__iter__", counted)
-    config, results = run(words, tmp_path / "run")
-    assert results["pseudo_labels"].max() > 0 or "--add" not in words
-    assert count_images_seen(config, results) == sum(held)
+    monkeypatch.setattr(BatchLoader, "__iter__", count_batches)
+    config, results = run(options, tmp_path / "run")
+    assert results["pseudo_labels"].max() > 0 or "--add" not in options
+    assert count_images_seen(config, results) == sum(batch_sizes)
 
 
-def test_what_cannot_be_told_is_not(tmp_path):
+def test_unknown_count_is_nan(tmp_path):
     config, results = run("--add-fixmatch --al-nb-cycles 1 --epochs 1", tmp_path / "run")
     assert math.isnan(count_images_seen(config, results))
     config, results = run("", tmp_path / "other")
-    for broken in ({"epochs": "many"}, {"dataset": "of another version"}, {"batch_size": None}):
-        assert math.isnan(count_images_seen(config | broken, results))
+    for edited in ({"epochs": "many"}, {"dataset": "of another version"}, {"batch_size": None}):
+        assert math.isnan(count_images_seen(config | edited, results))
     assert math.isnan(count_images_seen(config, results.drop(columns="pseudo_labels")))

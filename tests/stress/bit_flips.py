@@ -1,69 +1,74 @@
-"""Flipped bits in the newer checkpoint: each is noticed, and the older one is gone on from."""
+"""Flipped bits in the newer checkpoint: each is detected, and the older checkpoint is used."""
 
 import logging
 import random
+import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from experiment.checkpoint import Checkpoints, load_checkpoint, previous_checkpoint_path
-from tests.stress.kills import finish, same
+from tests.stress.kills import assert_same_result, run_to_end
 from utils.console import log
 
 
-def flips(number: int, seed: int, runs: int = 5) -> str:
-    """So many flips, one at a time, and so many of them with the whole command after.
+def flip_bits(num_flips: int, seed: int, num_runs: int = 5) -> str:
+    """Flip one bit at a time; for the first num_runs flips the whole command resumes.
 
-    Raises AssertionError where one was not noticed, or a run came back different."""
+    Raises AssertionError if a flip is not detected, or if the result of a run differs."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         kind = "--al-method coreset"
-        for name in ("whole", "killed"):
-            finish(root / name, kind)
+        run_to_end(root / "whole", kind)
+        shutil.copytree(root / "whole", root / "killed")
         checkpoints = Checkpoints(root / "killed" / "run" / "checkpoint.pt", lambda state: None)
-        for turn in range(number):
-            newer, older = (path.read_bytes() for path in paths(checkpoints))
-            before = load_checkpoint(previous_checkpoint_path(checkpoints.path))
-            spoil(checkpoints.path, rng.randrange(8 * len(newer)))
-            if turn < runs:
-                finish(root / "killed", kind)
-                same(root, kind)
-                told = (root / "killed" / "errors").read_text()
-                assert told.count("is damaged: going on from the checkpoint before") == turn + 1
+        paths = checkpoints.path, previous_checkpoint_path(checkpoints.path)
+        for flip in range(num_flips):
+            contents = [path.read_bytes() for path in paths]
+            older = load_checkpoint(paths[1])
+            flip_bit(paths[0], rng.randrange(8 * len(contents[0])))
+            if flip < num_runs:
+                run_to_end(root / "killed", kind)
+                assert_same_result(root, kind)
+                errors = (root / "killed" / "errors").read_text()
+                assert errors.count("is damaged") == flip + 1
             else:
-                with warnings() as told:
-                    assert equal(checkpoints.load_latest(), before), "not the older one"
-                assert len(told) == 1 and "is damaged" in told[0]
-            for path, content in zip(paths(checkpoints), (newer, older), strict=True):
+                with collect_log_messages() as messages:
+                    assert equal(checkpoints.load_latest(), older), "not the older checkpoint"
+                assert len(messages) == 1 and "is damaged" in messages[0]
+            for path, content in zip(paths, contents, strict=True):
                 path.write_bytes(content)
-    return f"{number} flipped bits noticed, {runs} of them by the whole command"
+    return f"{num_flips} flipped bits detected, {num_runs} of them by the whole command"
 
 
 @contextmanager
-def warnings():
-    """What is warned of within, instead of on the terminal."""
-    told, handler = [], logging.Handler()
-    handler.emit = lambda record: told.append(record.getMessage())
+def collect_log_messages() -> Iterator[list[str]]:
+    """Yields a list that receives the messages of the log instead of the terminal."""
+    messages: list[str] = []
+
+    class ListHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    handler = ListHandler()
     log.addHandler(handler)
-    yield told
+    yield messages
     log.removeHandler(handler)
 
 
-def paths(checkpoints: Checkpoints) -> tuple[Path, Path]:
-    return checkpoints.path, previous_checkpoint_path(checkpoints.path)
-
-
-def spoil(path: Path, bit: int) -> None:
+def flip_bit(path: Path, bit: int) -> None:
     content = bytearray(path.read_bytes())
     content[bit // 8] ^= 1 << bit % 8
     path.write_bytes(content)
 
 
-def equal(a, b) -> bool:
-    """Of plain types and tensors."""
+def equal(a: Any, b: Any) -> bool:
+    """Whether two nested structures of tensors and plain types are equal."""
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
     if isinstance(a, dict):

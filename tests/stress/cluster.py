@@ -7,111 +7,118 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tests.commands.test_main_al import assert_same_run
 from tests.conftest import ROOT
 from tests.waiting import current_leases, wait_for
 
-SWEEP, SPLITS = ROOT / "sweep.py", 3
-RUNS = "--split 0-2 --arch small_cnn --al-budget 10 --al-nb-cycles 2 --epochs 300"
-RUNS += " --al-method coreset --checkpoint-epochs 20"
+SWEEP = ROOT / "sweep.py"
+NUM_RUNS = 3
+OPTIONS = "--split 0-2 --arch small_cnn --al-budget 10 --al-nb-cycles 2 --epochs 300"
+OPTIONS += " --al-method coreset --checkpoint-epochs 20"
 
 
 class Cluster:
-    """workers: processes, each with one thread."""
+    """A scheduler and workers; workers: their processes, each with one thread."""
 
-    def __init__(self, folder):
-        self.folder, self.file, self.workers = folder, folder / "scheduler.json", []
-        words = ("--port", 0, "--host", "127.0.0.1", "--no-dashboard", "--no-show")
-        self.scheduler = self._begin("scheduler", *words, "--scheduler-file", self.file)
-        wait_for(self._told, self.scheduler, seconds=60)
-        self.address = self._told()["address"]
+    def __init__(self, folder: Path):
+        self.folder, self.scheduler_file = folder, folder / "scheduler.json"
+        self.workers: list[subprocess.Popen] = []
+        argv = ("--port", 0, "--host", "127.0.0.1", "--no-dashboard", "--no-show")
+        self.scheduler = self._start("scheduler", *argv, "--scheduler-file", self.scheduler_file)
+        wait_for(self._read_scheduler_file, self.scheduler)
+        self.address = self._read_scheduler_file()["address"]
 
-    def _told(self) -> dict | None:
+    def _read_scheduler_file(self) -> dict[str, Any]:
+        """Its content; empty until it is completely written."""
         with suppress(OSError, ValueError):
-            return json.loads(self.file.read_text())
+            return json.loads(self.scheduler_file.read_text())
+        return {}
 
-    def add_worker(self) -> subprocess.Popen:
-        words = ("--no-nanny", "--nthreads", 1, "--no-dashboard", "--host", "127.0.0.1")
-        words += ("--local-directory", self.folder / f"worker{len(self.workers)}")
-        self.workers.append(self._begin("worker", self.address, *words))
-        return self.workers[-1]
+    def add_worker(self) -> None:
+        argv = ("--no-nanny", "--nthreads", 1, "--no-dashboard", "--host", "127.0.0.1")
+        folder = self.folder / f"worker{len(self.workers)}"
+        self.workers.append(self._start("worker", self.address, *argv, "--local-directory", folder))
 
-    def _begin(self, *words) -> subprocess.Popen:
-        with open(self.folder / "dask.txt", "a") as said:
+    def _start(self, *argv: object) -> subprocess.Popen:
+        with open(self.folder / "dask.txt", "a") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "dask", *map(str, words)],
-                stdout=said,
-                stderr=said,
+                [sys.executable, "-m", "dask", *map(str, argv)],
+                stdout=output,
+                stderr=output,
                 cwd=self.folder,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
 
 
 @contextmanager
-def cluster(folder, workers: int):
-    """A cluster for as long as the `with`."""
+def start_cluster(folder: Path, num_workers: int) -> Iterator[Cluster]:
+    """A cluster that is killed at the end of the block."""
     folder.mkdir(parents=True)
-    found = Cluster(folder)
+    cluster = Cluster(folder)
     try:
-        for _ in range(workers):
-            found.add_worker()
-        yield found
+        for _ in range(num_workers):
+            cluster.add_worker()
+        yield cluster
     finally:
-        for process in (*found.workers, found.scheduler):
+        for process in (*cluster.workers, cluster.scheduler):
             process.kill()
             process.wait()
 
 
-def cluster_kills(number: int, seed: int) -> str:
-    """So many sweeps on two workers; one of these is killed, then the driver, at random instants.
+def kill_workers(num_sweeps: int, seed: int) -> str:
+    """Kill one of two workers and then the driver of each sweep, at random moments.
 
-    Raises AssertionError where a run is not the local pool's to the byte, or a process is left."""
+    Raises AssertionError if a run differs from that of the local pool, or if a process is left."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        swept(root / "local").wait()
-        for turn in range(number):
-            survive(root, f"turn{turn}", rng)
+        start_sweep(root / "local").wait()
+        for number in range(num_sweeps):
+            kill_sweep(root, f"sweep{number}", rng)
     return (
-        f"{number} sweeps on two workers, one killed, and then the driver: the local pool's bytes"
+        f"{num_sweeps} sweeps on two workers, with one worker and then the driver killed: all "
+        "bitwise equal to the local pool"
     )
 
 
-def swept(out: Path, *more) -> subprocess.Popen:
-    """sweep.py, begun, with its runs below a folder."""
-    words = [sys.executable, SWEEP, *RUNS.split(), "--out", out, *more]
+def start_sweep(out: Path, *argv: object) -> subprocess.Popen:
+    """Starts sweep.py with its runs below a folder."""
+    command = [sys.executable, SWEEP, *OPTIONS.split(), "--out", out, *argv]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(list(map(str, words)), env=environment)
+    return subprocess.Popen(list(map(str, command)), env=environment)
 
 
-def survive(root: Path, name: str, rng: random.Random) -> None:
-    """One sweep of these; `root`/local holds what is to come out."""
-    out = root / name
-    with cluster(root / f"{name}-dask", workers=2) as dask:
-        driver = swept(out, "--dask", dask.address)
-        wait_for(lambda: len(current_leases(out)) == 2, driver, seconds=180)
+def kill_sweep(root: Path, name: str, rng: random.Random) -> None:
+    """One sweep with kills; root/local has the expected runs."""
+    out, local = root / name, root / "local"
+    with start_cluster(root / f"{name}-dask", num_workers=2) as cluster:
+        driver = start_sweep(out, "--dask", cluster.address)
+        wait_for(lambda: len(current_leases(out)) == 2, driver)
         time.sleep(rng.uniform(0, 2))
-        dask.workers[0].kill()
+        cluster.workers[0].kill()
         time.sleep(rng.uniform(0, 6))
         driver.kill()
         driver.wait()
-        assert swept(out, "--dask", dask.address).wait() == 0
-    wait_for(lambda: not left(out), seconds=180, pause=0.1)
-    for path in (found := sorted((root / "local").rglob("config.json"))):
-        one, other = path.parent, out / path.parent.relative_to(root / "local")
-        assert "finished" in json.loads((other / "config.json").read_text())
-        assert_same_run(one, other)
-    assert len(found) == len(list(out.rglob("results.csv"))) == SPLITS
+        assert start_sweep(out, "--dask", cluster.address).wait() == 0
+    wait_for(lambda: not find_processes(out), pause=0.1)
+    configs = sorted(local.rglob("config.json"))
+    for path in configs:
+        expected, actual = path.parent, out / path.parent.relative_to(local)
+        assert "finished" in json.loads((actual / "config.json").read_text())
+        assert_same_run(expected, actual)
+    assert len(configs) == len(list(out.rglob("results.csv"))) == NUM_RUNS
 
 
-def left(out: Path) -> list[str]:
-    """Processes that have the folder in their words."""
-    found = []
+def find_processes(out: Path) -> list[str]:
+    """Ids of the processes that have the folder among their arguments."""
+    ids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             if str(out).encode() in path.read_bytes().split(b"\0"):
-                found.append(path.parent.name)
-    return found
+                ids.append(path.parent.name)
+    return ids

@@ -1,4 +1,5 @@
-"""Too little room: a small disk, and a limit of file size.  One line, status 1, and on it goes."""
+"""Too little space, by a small disk or by a limit of the file size: one line, status 1, and the run
+resumes when there is room again."""
 
 import os
 import random
@@ -8,74 +9,80 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.stress.kills import COMMON, MAIN, PRE, finish, same
+from tests.stress.kills import COMMON, MAIN, PRE, assert_same_result, run_to_end
 
-LARGEST = 2**20  # bytes: more than the run and its pre-training take
+MAX_DISK_BYTES = 2**20  # more than a run and its pre-training need
+REASONS = {"disk": "No space left on device", "limit": "File too large"}
 
 
-def room(number: int, seed: int) -> str:
-    """So many sizes, half of them a disk's where one can be mounted.
+def fill_disk(num_sizes: int, seed: int) -> str:
+    """Try random sizes; half of them are those of a disk, if one can be mounted.
 
-    Raises AssertionError where a refusal has no line, or a run came back different."""
-    rng, refused = random.Random(seed), {"disk": 0, "limit": 0}
+    Raises AssertionError if a refusal is not one line, or if the result of a run differs."""
+    rng, refusals = random.Random(seed), {"disk": 0, "limit": 0}
     kind = f"{PRE} --al-method coreset"
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        finish(root / "whole", kind)
-        ways = ["limit", "disk"] if mounted(root / "killed", LARGEST) else ["limit"]
-        clear(root / "killed")
-        for turn in range(number):
-            way, size = ways[turn % len(ways)], int(2 ** rng.uniform(8, 20))
+        run_to_end(root / "whole", kind)
+        can_mount = mount_disk(root / "killed", MAX_DISK_BYTES)
+        remove(root / "killed")
+        limits = ["limit", "disk"] if can_mount else ["limit"]
+        for number in range(num_sizes):
+            limit, size = limits[number % len(limits)], int(2 ** rng.uniform(8, 20))
             try:
-                refused[way] += tight(root, kind, way, size)
+                refusals[limit] += run_with_little_space(root, kind, limit, size)
             finally:
-                clear(root / "killed")
-    told = ", ".join(f"{found} by {way}" for way, found in refused.items())
-    return f"{number} sizes, refused {told}: a line each, and the same to the bit afterwards"
+                remove(root / "killed")
+    words = ", ".join(f"{count} by {limit}" for limit, count in refusals.items())
+    return f"{num_sizes} sizes, refused {words}: one line each, and all bitwise equal afterwards"
 
 
-def tight(root: Path, kind: str, way: str, size: int) -> bool:
-    """A run in so many bytes, and then with room enough; -> whether the first was refused."""
-    limit = size if way == "limit" else None
-    if way == "disk":
-        mounted(root / "killed", -(-size // 4096) * 4096)
-    done = attempt(root / "killed", f"{COMMON} {kind} --run-dir run --out out".split(), limit)
+def run_with_little_space(root: Path, kind: str, limit: str, size: int) -> bool:
+    """Run with `size` bytes and then with enough space; returns whether the first was refused.
+
+    limit: "disk" or "limit", the size of a disk or of a file."""
+    if limit == "disk":
+        mount_disk(root / "killed", -(-size // 4096) * 4096)
+    argv = f"{COMMON} {kind} --run-dir run --out out".split()
+    done = run_main(root / "killed", argv, size if limit == "limit" else None)
     if done.returncode:
-        check(done, way)
-    if way == "disk":
+        error = done.stderr
+        assert done.returncode == 1 and error.count("\n") == 1 and REASONS[limit] in error, error
+        assert " left)" in error, error
+    if limit == "disk":
         subprocess.run(["mount", "-o", "remount,size=32m", root / "killed"], check=True)
-    finish(root / "killed", kind)
-    same(root, kind)
+    run_to_end(root / "killed", kind)
+    assert_same_result(root, kind)
     return bool(done.returncode)
 
 
-def mounted(folder: Path, size: int) -> bool:
+def mount_disk(folder: Path, size: int) -> bool:
+    """Mount a disk of this size; returns whether that is possible."""
     folder.mkdir(exist_ok=True)
-    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
-    return not subprocess.run(words, capture_output=True, check=False).returncode
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    return not subprocess.run(command, capture_output=True, check=False).returncode
 
 
-def clear(folder: Path) -> None:
+def remove(folder: Path) -> None:
+    """Unmount and delete the folder."""
     while os.path.ismount(folder):
         subprocess.run(["umount", "-l", folder], check=True)
     subprocess.run(["rm", "-rf", folder], check=True)
 
 
-def attempt(root: Path, words: list[str], limit: int | None):
-    def set_limit():
-        if limit:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+def run_main(
+    root: Path, argv: list[str], max_file_bytes: int | None
+) -> subprocess.CompletedProcess[str]:
+    def limit_file_size() -> None:
+        if max_file_bytes:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
 
     root.mkdir(exist_ok=True)
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "AL_LABELS_ROOT": str(root / "labels")}
-    settings = {"cwd": root, "env": variables, "preexec_fn": set_limit}
     return subprocess.run(
-        [sys.executable, MAIN, *words], capture_output=True, text=True, **settings
+        [sys.executable, MAIN, *argv],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "AL_LABELS_ROOT": str(root / "labels")},
+        preexec_fn=limit_file_size,
     )
-
-
-def check(done, way: str) -> None:
-    why = {"disk": "No space left on device", "limit": "File too large"}[way]
-    told = done.stderr
-    assert done.returncode == 1 and told.count("\n") == 1 and why in told, told
-    assert " left)" in told, told

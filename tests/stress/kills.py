@@ -1,8 +1,8 @@
-"""Runs that are killed at random instants end as those that were not, to the bit.
+"""Runs that are killed at random moments end exactly like runs that are not killed.
 
-Each kind of run is done once in peace and then again and again under SIGKILL, at an instant drawn
-from the whole time that it takes, its imports and its pre-training included; every third kill waits
-for a checkpoint that is being written.  Results, picks and the last weights must be the same.
+Each kind of run is first executed without interruption, and then again and again under SIGKILL, at
+a moment drawn from its whole duration, imports and pre-training included.  Every third kill waits
+until a checkpoint is being written.  Results, picks and the last weights must be bitwise equal.
 """
 
 import os
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,7 +26,7 @@ CEAL = "--add-ceal --ceal-th 0.7"
 LP = "--add-lp --lp-step 2"
 METHODS = ("random", "uncertainty_entropy", "coreset", "jlp")
 KINDS = [
-    *(f"--al-method {method} {more}" for method in METHODS for more in ("", LP, CEAL)),
+    *(f"--al-method {method} {training}" for method in METHODS for training in ("", LP, CEAL)),
     "--finetuning --al-method coreset",
     f"--finetuning {LP}",
     "--use-val-set --al-method coreset",
@@ -42,86 +43,97 @@ KINDS = [
 ]
 
 
-def kills(number: int, seed: int, kinds=KINDS) -> str:
-    """So many kills, spread over these kinds of runs; -> what there was to see.
+def kill_runs(num_kills: int, seed: int, kinds: Sequence[str] = KINDS) -> str:
+    """Kill runs of these kinds, and describe the outcome.
 
-    Raises AssertionError where a run came back different or failed."""
-    shares = [number // len(kinds) + (i < number % len(kinds)) for i in range(len(kinds))]
-    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(os.cpu_count()) as pool:
+    Raises AssertionError if a run fails or its result differs."""
+    shares = [num_kills // len(kinds) + (i < num_kills % len(kinds)) for i, _ in enumerate(kinds)]
+    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(os.cpu_count()) as executor:
 
-        def one(i: int) -> tuple[int, int]:
+        def kill_kind(i: int) -> tuple[int, int]:
             rng = random.Random(f"{seed}, {kinds[i]}")
-            found = killed(Path(root, str(i)), kinds[i], shares[i], rng)
-            print(f"{found[0]} kills, {kinds[i]}", file=sys.stderr, flush=True)
-            return found
+            counts = kill_run(Path(root, str(i)), kinds[i], shares[i], rng)
+            print(f"{counts[0]} kills, {kinds[i]}", file=sys.stderr, flush=True)
+            return counts
 
-        found = list(pool.map(one, [i for i in range(len(kinds)) if shares[i]]))
-    done, within = map(sum, zip(*found, strict=True))
-    return f"{done} kills of {len(found)} runs ({within} within a write): each the same to the bit"
+        counts = list(executor.map(kill_kind, [i for i, share in enumerate(shares) if share]))
+    kills, during_write = map(sum, zip(*counts, strict=True))
+    return f"{kills} kills of {len(counts)} runs ({during_write} during a write), all bitwise equal"
 
 
-def killed(root: Path, kind: str, wanted: int, rng: random.Random) -> tuple[int, int]:
-    """One kind of run, killed so often; -> how many kills, and how many within a write."""
+def kill_run(root: Path, kind: str, num_kills: int, rng: random.Random) -> tuple[int, int]:
+    """Kill one kind of run this often; returns the kills, and those of them during a write."""
     begin = time.monotonic()
-    finish(root / "whole", kind)
-    seconds, some, within = time.monotonic() - begin, 0, 0
-    while some < wanted:
-        process = start(root / "killed", kind)
-        wait(process, root / "killed", rng, seconds)
-        over = process.poll() is not None
+    run_to_end(root / "whole", kind)
+    seconds, kills, during_write = time.monotonic() - begin, 0, 0
+    while kills < num_kills:
+        process = start_run(root / "killed", kind)
+        wait_for_kill(process, root / "killed", rng, seconds)
+        has_ended = process.poll() is not None
         process.kill()
         process.wait()
-        some += not over
-        within += not over and bool(leftovers(root / "killed"))
-        if over:  # it had the luck to get through; once more from the start
+        kills += not has_ended
+        during_write += not has_ended and bool(temporary_checkpoints(root / "killed"))
+        if has_ended:  # before its kill; the next one starts afresh
             assert process.returncode == 0, f"{kind}: {process.returncode}"
-            same(root, kind)
-            (root / "killed").rename(root / f"through{time.monotonic_ns()}")
-    finish(root / "killed", kind)
-    same(root, kind)
-    return some, within
+            assert_same_result(root, kind)
+            (root / "killed").rename(root / f"ended{time.monotonic_ns()}")
+    run_to_end(root / "killed", kind)
+    assert_same_result(root, kind)
+    return kills, during_write
 
 
-def wait(process, root: Path, rng: random.Random, seconds: float) -> None:
-    """Until the instant of the kill."""
+def wait_for_kill(
+    process: subprocess.Popen, root: Path, rng: random.Random, seconds: float
+) -> None:
+    """Wait until the moment at which the process is to be killed."""
     if rng.random() < 2 / 3:
         time.sleep(rng.uniform(0, seconds))
         return
-    after = time.monotonic() + rng.uniform(0, seconds)
-    while process.poll() is None and not (time.monotonic() > after and leftovers(root)):
+    earliest = time.monotonic() + rng.uniform(0, seconds)
+    while process.poll() is None:
+        if time.monotonic() > earliest and temporary_checkpoints(root):
+            return
         time.sleep(0.0002)  # a write takes some milliseconds
 
 
-def leftovers(root: Path) -> list[str]:
-    """Checkpoints that are being written, or were when their writer died."""
-    found = []
+def temporary_checkpoints(root: Path) -> list[str]:
+    """Checkpoints that are being written, or that were when their writer was killed."""
+    names = []
     for folder in (root / "run", *root.glob("out/pretrained/*/*/*")):
         if folder.is_dir():
-            names = os.listdir(folder)
-            found += [name for name in names if name.startswith(".checkpoint.pt.")]
-    return found
+            names += [name for name in os.listdir(folder) if name.startswith(".checkpoint.pt.")]
+    return names
 
 
-def start(root: Path, kind: str) -> subprocess.Popen:
-    words = f"{COMMON} {kind} --run-dir run".split()
-    words += ["--out", "out"] if "pretraining" in kind else []
+def start_run(root: Path, kind: str) -> subprocess.Popen:
+    argv = f"{COMMON} {kind} --run-dir run".split()
+    argv += ["--out", "out"] if "pretraining" in kind else []
     root.mkdir(parents=True, exist_ok=True)
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "AL_LABELS_ROOT": str(root / "labels")}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "AL_LABELS_ROOT": str(root / "labels")}
     with open(root / "errors", "a") as errors:
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": errors}
-        return subprocess.Popen([sys.executable, MAIN, *words], cwd=root, env=variables, **quiet)
+        return subprocess.Popen(
+            [sys.executable, MAIN, *argv],
+            cwd=root,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
 
 
-def finish(root: Path, kind: str) -> None:
-    process = start(root, kind)
+def run_to_end(root: Path, kind: str) -> None:
+    process = start_run(root, kind)
     assert process.wait() == 0, f"{kind}: {(root / 'errors').read_text()}"
 
 
-def same(root: Path, kind: str) -> None:
-    a, b = root / "whole" / "run", root / "killed" / "run"
+def assert_same_result(root: Path, kind: str) -> None:
+    """Compares the run in root/killed with that in root/whole."""
+    whole, killed = root / "whole" / "run", root / "killed" / "run"
     for name in ("results.csv", "acquired.csv"):
-        assert (a / name).read_bytes() == (b / name).read_bytes(), f"{kind}: {name} differs"
-    models = [load_checkpoint(folder / "checkpoint.pt")["model"] for folder in (a, b)]
-    for name, tensor in models[0].items():
-        assert torch.equal(tensor, models[1][name]), f"{kind}: {name} differs"
-    assert not leftovers(root / "killed"), f"{kind}: leftovers"
+        assert (whole / name).read_bytes() == (killed / name).read_bytes(), f"{kind}: {name}"
+    weights, killed_weights = (
+        load_checkpoint(folder / "checkpoint.pt")["model"] for folder in (whole, killed)
+    )
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, killed_weights[name]), f"{kind}: {name} differs"
+    assert not temporary_checkpoints(root / "killed"), f"{kind}: leftover temporary files"

@@ -1,15 +1,15 @@
-"""Processes that fight for one folder and are killed at random moments: never two own it at once.
+"""Processes compete for the lease of one folder and are killed: two never own it at the same time.
 
     python -m tests.stress.lock_contention [--processes 6] [--rounds 100] [--hosts]
 
-Each process gets the lease so many times.  Of four rounds two end well, one with a kill -9 of the
-owner, and in one a kill -9 is on its way from before it asks for the lease.  With --hosts every
-process is on a host of its own, where only time tells that an owner is dead, and owners also fall
-asleep for longer than it takes.
+Each process gets the lease a given number of times.  Of four rounds two end normally, in one the
+owner is killed with SIGKILL, and in one a SIGKILL is already under way when the process asks for
+the lease.  With --hosts each process pretends to be on its own host, so that only time shows that
+an owner is dead, and owners are also suspended for longer than it takes to be declared dead.
 
-Two witnesses: the journal, to whose end (O_APPEND) owners write "begin" and "end": nobody may write
-anything after somebody else's "begin"; and a file that each owner locks (flock): the kernel, which
-knows of no lease, must never refuse it.
+There are two independent checks.  Owners append "begin" and "end" to a journal (O_APPEND): after
+one owner's "begin" no other may write anything.  And each owner locks a file (flock): the kernel,
+which does not know the lease, must never refuse this lock.
 """
 
 import argparse
@@ -29,116 +29,120 @@ from utils.errors import UserError
 from utils.lease import FolderInUse, Lease
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPIRES = 2.0  # seconds, of hosts that are told dead by time
+EXPIRY_SECONDS = 2.0  # of a lease whose owner is on another host
 
 
-def fight(folder: Path, *, processes: int, rounds: int, hosts: bool = False) -> dict:
-    """Let them fight; -> how many rounds began, ended, were killed, and were found lost.
+def compete(folder: Path, *, processes: int, rounds: int, hosts: bool = False) -> dict[str, int]:
+    """Let processes compete, and count the rounds that began, ended, were killed or lost.
 
-    Raises AssertionError where two owned the folder at once, or a process failed."""
+    Raises AssertionError if two processes owned the folder at the same time, or if one failed."""
     folder.mkdir(parents=True)
     (folder / "journal").touch()
-    running = {}
+    running: dict[int, subprocess.Popen] = {}
     try:
-        while not all_done(folder, running, processes, rounds, int(hosts)):
+        while not start_missing_processes(folder, running, processes, rounds, hosts):
             time.sleep(0.01)
     finally:
         for process in running.values():
             process.kill()
-    return count((folder / "journal").read_text().splitlines())
+    return check_journal((folder / "journal").read_text().splitlines())
 
 
-def all_done(folder, running, processes, rounds, hosts) -> bool:
-    """Start who has rounds left and does not run; whether there is none, and nobody runs."""
-    done = True
+def start_missing_processes(
+    folder: Path, running: dict[int, subprocess.Popen], processes: int, rounds: int, hosts: bool
+) -> bool:
+    """Start each process that has rounds left and is not running; returns whether all are done."""
+    all_done = True
     for name in range(processes):
-        before = running.get(name)
-        if before and before.poll() is None:
-            done = False
+        process = running.get(name)
+        if process and process.poll() is None:
+            all_done = False
             continue
-        assert before is None or before.returncode in (0, -signal.SIGKILL), f"{name} failed"
-        begun = (folder / "journal").read_text().count(f"begin {name} ")
-        if begun < rounds:
-            done = False
-            running[name] = start(folder, name, rounds - begun, hosts)
-    return done
+        assert process is None or process.returncode in (0, -signal.SIGKILL), f"{name} failed"
+        rounds_begun = (folder / "journal").read_text().count(f"begin {name} ")
+        if rounds_begun < rounds:
+            all_done = False
+            running[name] = start_process(folder, name, rounds - rounds_begun, hosts)
+    return all_done
 
 
-def start(folder: Path, name: int, rounds: int, hosts: int) -> subprocess.Popen:
-    words = [folder, name, rounds, hosts]
-    code = (
-        "import sys; from tests.stress.lock_contention import take_turns; take_turns(*sys.argv[1:])"
-    )
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, words)], cwd=ROOT)
+def start_process(folder: Path, name: int, rounds: int, hosts: bool) -> subprocess.Popen:
+    module = "tests.stress.lock_contention"
+    code = f"import sys; from {module} import take_turns; take_turns(*sys.argv[1:])"
+    argv = map(str, [folder, name, rounds, int(hosts)])
+    return subprocess.Popen([sys.executable, "-c", code, *argv], cwd=ROOT)
 
 
-def count(lines: list[str]) -> dict:
-    """Check the journal."""
-    found, owner = {"begin": 0, "end": 0, "lost": 0}, None
+def check_journal(lines: list[str]) -> dict[str, int]:
+    """Count the entries; raises AssertionError if an owner wrote while another one had begun."""
+    counts, owner = {"begin": 0, "end": 0, "lost": 0}, None
     for line in lines:
         word, name, process = line.split()
-        found[word] += 1
+        counts[word] += 1
         if word == "begin":
             owner = (name, process)
         elif word == "end":
             assert owner == (name, process), f"{line}, while {owner} owned the folder"
             owner = None
-    found["killed"] = found["begin"] - found["end"] - found["lost"]
-    return found
+    counts["killed"] = counts["begin"] - counts["end"] - counts["lost"]
+    return counts
 
 
 def take_turns(folder: str, name: str, rounds: str, hosts: str) -> None:
-    """One process: rounds of getting, holding and leaving the folder, or of dying in between."""
+    """The program of one process; all arguments are text from its command line."""
     rng = random.Random()
     if hosts == "1":
-        pretend(f"host{name}")
+        pretend_host(f"host{name}")
     for _ in range(int(rounds)):
-        fate = rng.choice(["end", "end", "die", "any moment", *["sleep"] * int(hosts)])
-        if fate == "any moment":
+        fate = rng.choice(["end", "end", "die", "die at any time", *["sleep"] * int(hosts)])
+        if fate == "die at any time":
             threading.Timer(rng.expovariate(200), die).start()
-        one_round(Path(folder), name, fate, rng)
+        take_turn(Path(folder), name, fate, rng)
 
 
-def pretend(host: str) -> None:
-    """Be on another host, which is told dead soon."""
+def pretend_host(host: str) -> None:
+    """Make this process appear to be on another host, where leases expire sooner."""
     lease.host_info = lambda: {"host": host, "boot": host, "pids": 0}
-    lease.EXPIRY_SECONDS, lease.RENEWAL_SECONDS = EXPIRES, EXPIRES / 16
+    lease.EXPIRY_SECONDS, lease.RENEWAL_SECONDS = EXPIRY_SECONDS, EXPIRY_SECONDS / 16
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def one_round(folder: Path, name: str, fate: str, rng: random.Random) -> None:
+def take_turn(folder: Path, name: str, fate: str, rng: random.Random) -> None:
+    """Get the lease, own the folder for some milliseconds, and end as `fate` says."""
+
     def write(word: str) -> None:
         os.write(journal, f"{word} {name} {os.getpid()}\n".encode())
 
     journal = os.open(folder / "journal", os.O_WRONLY | os.O_APPEND)
-    with obtained(folder, rng) as held, open(folder / "witness", "w") as witness:
-        fcntl.flock(witness, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: two at once
+    with acquire(folder, rng) as owned_lease, open(folder / "witness", "w") as witness:
+        fcntl.flock(witness, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: there are two owners
         write("begin")
         time.sleep(rng.expovariate(200))
         if fate == "die":
             die()
         if fate == "sleep":
             fcntl.flock(witness, fcntl.LOCK_UN)
-            sleep_all(EXPIRES * rng.choice([0.6, 0.95, 1.05, 1.5]))
+            suspend(EXPIRY_SECONDS * rng.choice([0.6, 0.95, 1.05, 1.5]))
         try:
-            held.require_held()
+            owned_lease.require_held()
             write("end")
         except UserError:
             write("lost")
     os.close(journal)
 
 
-def sleep_all(seconds: float) -> None:
-    """All threads at once, as in a suspended computer."""
+def suspend(seconds: float) -> None:
+    """Stop all threads of this process at once, as when a computer is suspended."""
     code = f"sleep {seconds}; kill -CONT {os.getpid()}"
     subprocess.Popen(["sh", "-c", code], start_new_session=True)
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def obtained(folder: Path, rng: random.Random) -> Lease:
+def acquire(folder: Path, rng: random.Random) -> Lease:
+    """Try until the lease is free."""
     while True:
         try:
             return Lease(folder, "folder")
@@ -146,17 +150,31 @@ def obtained(folder: Path, rng: random.Random) -> Lease:
             time.sleep(rng.expovariate(200))
 
 
+def compete_on_one_and_six_hosts(rounds: int, seed: int) -> str:
+    """Six processes on one host, and a tenth of the rounds on six hosts.
+
+    The seed has no effect: which process is faster decides."""
+    descriptions = []
+    with tempfile.TemporaryDirectory() as folder:
+        for hosts, number in ((False, rounds), (True, -(-rounds // 10))):
+            path = Path(folder, f"hosts{hosts}")
+            counts = compete(path, processes=6, rounds=number, hosts=hosts)
+            words = ", ".join(f"{number} {word}" for word, number in counts.items())
+            descriptions.append(f"{'six hosts' if hosts else 'one host'}: {words}")
+    return f"six processes, never two owners at once ({'; '.join(descriptions)})"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--processes", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--hosts", action="store_true")
-    words = vars(parser.parse_args())
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--processes", type=int, default=6, help="number of processes")
+    parser.add_argument("--rounds", type=int, default=100, help="rounds per process")
+    parser.add_argument("--hosts", action="store_true", help="each process on its own host")
+    args = parser.parse_args()
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        found = fight(Path(folder, "fight"), **words)
-    told = ", ".join(f"{number} {word}" for word, number in found.items())
-    print(f"never two at once: {told}; {time.monotonic() - begin:.0f} s")
+        counts = compete(Path(folder, "contest"), **vars(args))
+    words = ", ".join(f"{number} {word}" for word, number in counts.items())
+    print(f"never two owners at once: {words}; {time.monotonic() - begin:.0f} s")
 
 
 if __name__ == "__main__":
