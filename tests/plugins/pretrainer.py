@@ -1,40 +1,60 @@
-"""A pre-training: tell by how much an image was darkened."""
+"""A pre-training: predict by how much an image was darkened."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from unsup import shared_options
+from data.augment import ImageStore
+from models.network import Network
+from unsup.shared_options import PretrainingLoopOptions
 from unsup.spec import Pretrainer
 from utils.options.converters import fraction_below_one
-from utils.options.option import Option
+from utils.options.option import OptionGroup, option
 from utils.seeding import rng_for
 
 
+@dataclass(frozen=True)
+class ShadeOptions(OptionGroup):
+    section = "unsupervised pre-training"
+    plugin_darkest: float = option(
+        0.5, "Smallest factor by which pixels are multiplied.", type=fraction_below_one
+    )
+
+
 def pretrain(
-    model, images, *, num_classes, seed, epochs=400, darkest=0.5, resume=None, after_epoch, amp
-) -> list[dict]:
-    """A row an epoch: epoch, loss."""
-    done = list(resume["rows"]) if resume else []
+    model: Network,
+    images: ImageStore,
+    *,
+    num_classes: int,
+    seed: int,
+    loop: PretrainingLoopOptions,
+    shade: ShadeOptions,
+    resume: dict[str, Any] | None = None,
+    after_epoch: Callable[[int, dict[str, Any]], None],
+    amp: bool,
+) -> list[dict[str, Any]]:
+    """Train the model in place; returns one row per epoch, with epoch and loss."""
+    rows = list(resume["rows"]) if resume else []
     model.train()
     if resume:
         model.load_state_dict(resume["model"])
-    optimizer = torch.optim.SGD(model.parameters(), 0.05)
-    for epoch in range(len(done), epochs):
-        rng = rng_for(seed, "guest", 0, epoch)
-        chosen, shade = rng.permutation(len(images))[:64], rng.uniform(darkest, 1, size=64)
-        shade = torch.as_tensor(shade, dtype=torch.float32, device=images.device)
-        logits, _ = model(images.plain_batch(chosen) * shade[:, None, None, None])
-        loss = F.mse_loss(logits[:, 0], shade)
+    optimizer = torch.optim.SGD(model.parameters(), loop.pretraining_lr)
+    for epoch in range(len(rows), loop.pretraining_epochs):
+        rng = rng_for(seed, "plugin", 0, epoch)
+        chosen = rng.permutation(len(images))[: loop.pretraining_batch_size]
+        factors = rng.uniform(shade.plugin_darkest, 1, size=len(chosen))
+        targets = torch.as_tensor(factors, dtype=torch.float32, device=images.device)
+        logits, _ = model(images.plain_batch(chosen) * targets[:, None, None, None])
+        loss = F.mse_loss(logits[:, 0], targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        done.append({"epoch": epoch, "loss": float(loss)})
-        after_epoch(epoch + 1, {"model": model.state_dict(), "rows": done})
-    return done
+        rows.append({"epoch": epoch, "loss": loss.item()})
+        after_epoch(epoch + 1, {"model": model.state_dict(), "rows": rows})
+    return rows
 
 
-ROW = Pretrainer(pretrain, columns=("epoch", "loss"), options=(shared_options.EPOCHS,))
-DARKEST = Option("guest_darkest", 0.5, "least shade", kind=fraction_below_one, keyword="darkest")
-WITH_OPTION = Pretrainer(
-    pretrain, columns=("epoch", "loss"), options=(shared_options.EPOCHS, DARKEST)
-)
+PRETRAINER = Pretrainer(pretrain, columns=("epoch", "loss"))

@@ -160,13 +160,13 @@ def test_warning_about_spoiled_features(caplog, monkeypatch):
     """DeepCluster at the paper's learning rate on unit-length features loses the classes of digits,
     SimCLR does not."""
     monkeypatch.setattr(log, "propagate", True)
-    images, _ = digits(700)
-    settings = deepcluster_arguments(seed=0, clusters=0, epochs=12, batch_size=128, lr=0.05)
+    images, _ = digits(400)
+    settings = deepcluster_arguments(seed=0, clusters=0, epochs=8, batch_size=128, lr=0.05)
     _, qualities = pretrain_and_measure(deepcluster.pretrain, network(), images, **settings)
     feature_quality.log_feature_quality(*qualities)
     (warning,) = set(warnings_in(caplog))
     assert "--pretraining-method" in warning
     caplog.clear()
-    _, qualities = pretrain_and_measure(pretrain, network(), images, **arguments(epochs=12))
+    _, qualities = pretrain_and_measure(pretrain, network(), images, **arguments(epochs=8))
     feature_quality.log_feature_quality(*qualities)
     assert not warnings_in(caplog)
