@@ -25,7 +25,7 @@ from experiment.run_folder import RunFolder
 from models import create_model
 from reports.runs import read_runs_below
 from tests.conftest import ROOT
-from tests.stress.lock_contention import fight
+from tests.stress.lock_contention import compete
 from tests.waiting import wait_for
 from utils import lease as lease_module
 from utils import processes
@@ -38,13 +38,13 @@ OTHER = {"host": "elsewhere", "boot": "b", "pids": 1, "pid": 17, "started": 3, "
 HOLD = """
 import sys
 from pathlib import Path
-from tests.stress.lock_contention import pretend
+from tests.stress.lock_contention import pretend_host
 from utils import lease
 from utils.errors import UserError
 
 folder, host = sys.argv[1:3]
 if host:
-    pretend(host)
+    pretend_host(host)
     lease.EXPIRY_SECONDS, lease.RENEWAL_SECONDS = 1.5, 0.1
 owned = lease.Lease(Path(folder), "folder")
 print("acquired", flush=True)
@@ -525,5 +525,5 @@ def test_a_process_that_lost_the_cache_writes_nothing(tmp_path, epochs):
 
 
 def test_contention(tmp_path):
-    counts = fight(tmp_path / "contest", processes=4, rounds=10)
+    counts = compete(tmp_path / "contest", processes=4, rounds=10)
     assert counts["begin"] == 40 and counts["lost"] == 0

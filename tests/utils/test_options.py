@@ -634,7 +634,10 @@ CHANGES = {
     "mu": (FIXMATCH, "--mu 1"),
     "fixmatch_threshold": (FIXMATCH, "--fixmatch-threshold 0.9"),
     "fixmatch_weight": (FIXMATCH, "--fixmatch-weight 0.5"),
-    "self_adaptive_threshold": ("--add-fixmatch --mu 2 --steps-per-epoch 3", "--self-adaptive-threshold"),
+    "self_adaptive_threshold": (
+        "--add-fixmatch --mu 2 --steps-per-epoch 3",
+        "--self-adaptive-threshold",
+    ),
     "add_unsupervised_pretraining": ("", PRE),
     "pretraining_epochs": (PRE, "--pretraining-epochs 2"),
     "pretraining_lr": (PRE, "--pretraining-lr 0.5"),

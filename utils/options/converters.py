@@ -46,7 +46,7 @@ def make_number_type(
 ) -> Callable[[str], Any]:
     """A converter to int or float within bounds, which its error messages state.
 
-    sanity_limit: a bound that no reasonable value comes near; only a value above it is told
+    sanity_limit: a bound that no reasonable value comes near; messages mention it only beyond it
     (default: MAX_VALUE_BY_TYPE)."""
     limit = MAX_VALUE_BY_TYPE[base_type] if sanity_limit is None else sanity_limit
     noun = "a whole number" if base_type is int else "a number"

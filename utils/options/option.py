@@ -134,14 +134,14 @@ def options_of(group: type[OptionGroup]) -> tuple[Option, ...]:
     for declared in dataclasses.fields(group):
         if _METADATA_KEY not in declared.metadata:
             raise TypeError(f"{group.__name__}.{declared.name}: declare it with option(...)")
-        one: Option = declared.metadata[_METADATA_KEY]
+        nameless: Option = declared.metadata[_METADATA_KEY]
         is_switch = declared.type in (bool, "bool")
         options.append(
             dataclasses.replace(
-                one,
+                nameless,
                 name=declared.name,
-                type=parse_boolean if is_switch else one.type,
-                flags=one.flags or (f"--{declared.name.replace('_', '-')}",),
+                type=parse_boolean if is_switch else nameless.type,
+                flags=nameless.flags or (f"--{declared.name.replace('_', '-')}",),
             )
         )
     return tuple(options)
@@ -158,7 +158,8 @@ class OptionValues:
 
     def of(self, group: type[G]) -> G:
         """The options of one group."""
-        return group(**{one.name: self._values[one.name] for one in options_of(group)})
+        names = [item.name for item in options_of(group)]
+        return group(**{name: self._values[name] for name in names})
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -235,9 +236,9 @@ def unread_options(component: Component) -> list[str]:
 
     The option that selects the component, such as --add-lp, counts as read."""
     functions = [_unwrap_partial(function) for function in component.functions()]
-    modules = {inspect.getmodule(one) for one in (*functions, *component.groups())} - {None}
-    names_read = {name for module in modules for name in _attributes_read_in(module)}
-    names = [one.name for group in component.groups() for one in options_of(group)]
+    modules = {inspect.getmodule(origin) for origin in (*functions, *component.groups())}
+    names_read = {name for module in modules if module for name in _attributes_read_in(module)}
+    names = [item.name for group in component.groups() for item in options_of(group)]
     return [name for name in names if name not in names_read and not name.startswith("add_")]
 
 
@@ -251,8 +252,8 @@ def _attributes_read_in(module: ModuleType) -> frozenset[str]:
 
     Not counted: the methods that dataclasses generate, and `check` and `check_data`, which look at
     an option without making use of it."""
-    own = (one for one in vars(module).values() if _module_name(one) == module.__name__)
-    functions = (function for value in own for function in _functions_in(value))
+    values = [value for value in vars(module).values() if _module_name(value) == module.__name__]
+    functions = (function for value in values for function in _functions_in(value))
     return frozenset().union(*(_names_used(function.__code__) for function in functions))
 
 

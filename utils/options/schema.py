@@ -127,7 +127,7 @@ class OptionSchema:
 
     def options(self) -> list[Option]:
         """Every option, in the order of --help."""
-        return [one for section in options_by_section(self).values() for one in section]
+        return [option for section in options_by_section(self).values() for option in section]
 
     def selections(self, options: OptionValues) -> Iterator[tuple[Registry, str, Component]]:
         """The entries that the options select, each with its registry and key."""
@@ -181,8 +181,8 @@ def add_options(
     schema.require_all_read()
     for section, options in options_by_section(schema).items():
         group = parser.add_argument_group(section)
-        for one in options:
-            add_option(group, one, multiple_values)
+        for option in options:
+            add_option(group, option, multiple_values)
 
 
 def add_option(
@@ -244,7 +244,7 @@ def fill_defaults(schema: OptionSchema, explicit_values: Mapping[str, Any]) -> O
 
     Defaults of a later registry replace those of an earlier one, `defaults_with` both."""
     declared, explicit = schema.options(), dict(explicit_values)
-    own_defaults = {one.name: one.default for one in declared}
+    own_defaults = {option.name: option.default for option in declared}
     better_defaults: dict[str, Any] = {}
     selected: list[tuple[str, Component]] = []
     for registry in schema.registries:
@@ -258,10 +258,11 @@ def fill_defaults(schema: OptionSchema, explicit_values: Mapping[str, Any]) -> O
         for key, defaults in entry.defaults_with.items():
             if key in keys:
                 better_defaults |= defaults
-    values = own_defaults | better_defaults | explicit
-    for one in declared:
-        if one.default_from and one.name not in explicit and one.name not in better_defaults:
-            values[one.name] = one.default_from(OptionValues(values))
+    settled = better_defaults | explicit
+    values = own_defaults | settled
+    for option in declared:
+        if option.default_from and option.name not in settled:
+            values[option.name] = option.default_from(OptionValues(values))
     return OptionValues(values)
 
 
@@ -272,28 +273,30 @@ def refuse_unused_options(
 
     A switch that is off by default may be set to off anywhere."""
     late_only = _options_in_use(schema, options)
-    for one in schema.options():
-        is_off = one.default is False and explicit_values.get(one.name) is False
-        if one.name not in explicit_values or is_off:
+    for option in schema.options():
+        is_off = option.default is False and explicit_values.get(option.name) is False
+        if option.name not in explicit_values or is_off:
             continue
+        is_late = option.after_first_cycle or late_only.get(option.name, False)
         missing = ""
-        if one.name not in late_only:
-            missing = _flags_that_enable(schema, one)
-        elif one.read_if and not one.read_if.holds(options):
-            missing = one.read_if.words
-        elif (late_only[one.name] or one.after_first_cycle) and not schema.repeats.holds(options):
+        if option.name not in late_only:
+            missing = _flags_that_enable(schema, option)
+        elif option.read_if and not option.read_if.holds(options):
+            missing = option.read_if.words
+        elif is_late and not schema.repeats.holds(options):
             missing = schema.repeats.words
         if missing:
-            raise UserError(f"{one.flag} has no effect here; it needs {missing}")
+            raise UserError(f"{option.flag} has no effect here; it needs {missing}")
 
 
 def _options_in_use(schema: OptionSchema, options: OptionValues) -> dict[str, bool]:
     """Name of each option that the run reads -> whether only from the second cycle on."""
-    late_only = {one.name: False for group in schema.groups for one in options_of(group)}
+    late_only = {option.name: False for group in schema.groups for option in options_of(group)}
     for registry, _, entry in schema.selections(options):
         for group in entry.groups():
-            for one in options_of(group):
-                late_only[one.name] = late_only.get(one.name, True) and registry.after_first_cycle
+            for option in options_of(group):
+                is_late = late_only.get(option.name, True) and registry.after_first_cycle
+                late_only[option.name] = is_late
     return late_only
 
 
@@ -323,11 +326,11 @@ def identity_options(
         groups = schema.active_groups(options)
     values = options.as_dict()
     return {
-        one.name: values[one.name]
+        option.name: values[option.name]
         for group in groups
-        for one in options_of(group)
-        if one.identity and (one.read_if is None or one.read_if.holds(options))
-        if one.name in ALWAYS_IN_IDENTITY or values[one.name] != one.default
+        for option in options_of(group)
+        if option.identity and (option.read_if is None or option.read_if.holds(options))
+        if option.name in ALWAYS_IN_IDENTITY or values[option.name] != option.default
     }
 
 
