@@ -64,10 +64,10 @@ class ImageStore:
         """A store of some of these images, by index (n,); no pixel is copied."""
         part = object.__new__(type(self))
         vars(part).update(vars(self))
-        part.subset_indices = self._stored_indices(indices)
+        part.subset_indices = self._absolute_indices(indices)
         return part
 
-    def _stored_indices(self, indices: Any) -> Any:
+    def _absolute_indices(self, indices: Any) -> Any:
         """Indices (B,) or a slice into this store, as ones into all stored images."""
         return indices if self.subset_indices is None else self.subset_indices[indices]
 
@@ -92,12 +92,12 @@ class ImageStore:
 
     def raw_batch(self, indices: BatchIndices) -> torch.Tensor:
         """(B,) indices or a slice -> (B, C, H, W) uint8, the unchanged pixels."""
-        return self.windows[self._stored_indices(indices), self.max_shift, self.max_shift]
+        return self.windows[self._absolute_indices(indices), self.max_shift, self.max_shift]
 
     def weak_batch(self, indices: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         """(B,) indices -> (B, C, H, W) float32, shifted, flipped and normalised."""
         shifts = rng.integers(-self.max_shift, self.max_shift + 1, size=(len(indices), 2))
-        batch = self.translate_batch(self._stored_indices(indices), shifts)
+        batch = self.translate_batch(self._absolute_indices(indices), shifts)
         if self.flip:
             flipped = np.flatnonzero(rng.random(len(indices)) < 0.5)
             rows = torch.as_tensor(flipped, device=batch.device)

@@ -69,10 +69,10 @@ class FeatureStore:
     def subset(self, indices: np.ndarray) -> FeatureStore:
         """A store of some of these vectors, by index (n,); nothing is copied."""
         part = FeatureStore(self.features)
-        part.subset_indices = self._stored_indices(indices)
+        part.subset_indices = self._absolute_indices(indices)
         return part
 
-    def _stored_indices(self, indices: Any) -> Any:
+    def _absolute_indices(self, indices: Any) -> Any:
         """Indices (B,) or a slice into this store, as ones into all stored vectors."""
         return indices if self.subset_indices is None else self.subset_indices[indices]
 
@@ -85,7 +85,7 @@ class FeatureStore:
 
     def plain_batch(self, indices: BatchIndices) -> torch.Tensor:
         """(B,) indices or a slice -> (B, d) float32."""
-        return self.features[self._stored_indices(indices)]
+        return self.features[self._absolute_indices(indices)]
 
     def weak_batch(self, indices: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         """The same as `plain_batch`."""

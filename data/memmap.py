@@ -41,14 +41,14 @@ class MemmapImages:
 
     def subset(self, indices: np.ndarray) -> MemmapImages:
         """Some of these images, by index; nothing is copied."""
-        return MemmapImages(self._file, self._stored_indices(indices))
+        return MemmapImages(self._file, self._absolute_indices(indices))
 
-    def _stored_indices(self, indices: Any) -> Any:
+    def _absolute_indices(self, indices: Any) -> Any:
         return indices if self._subset_indices is None else self._subset_indices[indices]
 
     def __getitem__(self, chosen: BatchIndices) -> torch.Tensor:
         """(B,) indices or a slice -> (B, C, H, W)"""
-        pixels = self._array[self._stored_indices(chosen)]
+        pixels = self._array[self._absolute_indices(chosen)]
         if pixels.base is not None or not pixels.flags.c_contiguous:
             pixels = pixels.copy()
         self._images_read += len(pixels)
@@ -97,7 +97,7 @@ class MemmapImageStore(ImageStore):
         return len(self.memmap_images) if self.subset_indices is None else len(self.subset_indices)
 
     def raw_batch(self, indices: BatchIndices) -> torch.Tensor:
-        return self.memmap_images[self._stored_indices(indices)].to(self.device)
+        return self.memmap_images[self._absolute_indices(indices)].to(self.device)
 
     def translate_batch(self, indices: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
         windows = make_shift_windows(self.memmap_images[indices], self.max_shift)

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 # Names of behaviours.  The file can be downloaded; or it may be later; or it never can be.
-STEADY = ("good", "no_ranges", "unsized", "tail", "chunked", "redirect")
+STEADY = ("good", "no_ranges", "no_length", "tail", "chunks", "redirect")
 PASSING = ("cut", "reset", "500", "503", "short", "silent", "trickle", "garbage", "no_answer")
 NEVER = (
     *("404", "416", "204", "circle", "ftp", "wrong", "wrong_cut", "more", "less", "html"),
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_head(200, len(content))
         self.send(content)
 
-    def unsized(self, content: bytes) -> None:
+    def no_length(self, content: bytes) -> None:
         self.send_head(200, None)
         self.send(content)
 
@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_head(200, None)
         self.send(content + b"and more")
 
-    def chunked(self, content: bytes) -> None:
+    def chunks(self, content: bytes) -> None:
         self.protocol_version = "HTTP/1.1"
         self.send_head(200, None, **{"Transfer-Encoding": "chunked", "Connection": "close"})
         for start in range(0, len(content), 1000):

@@ -19,7 +19,7 @@ from data.batches import (
 from data.pool import Pool, Targets, targets_from_labels
 from data.state import State
 from tests.archives import SIZES, WRITERS, colour_images, grey_images
-from tests.benchmarks.harness import Peak
+from tests.benchmarks.harness import PeakMemory
 from utils.arrays import as_read_only
 from utils.errors import UserError
 
@@ -129,14 +129,14 @@ def test_translation_against_a_loop_over_pixels():
     picked = np.array([1, 0, 1])
     moved = translate_images(make_shift_windows(images, 2), picked, shifts)
 
-    def reflected(i, size):
+    def reflect(i, size):
         i = -i if i < 0 else i
         return 2 * (size - 1) - i if i >= size else i
 
     for b, (image, (dx, dy)) in enumerate(zip(picked, shifts, strict=True)):
         for y in range(5):
             for x in range(6):
-                source = images[image, :, reflected(y - dy, 5), reflected(x - dx, 6)]
+                source = images[image, :, reflect(y - dy, 5), reflect(x - dx, 6)]
                 assert torch.equal(moved[b, :, y, x], source)
 
 
@@ -292,7 +292,7 @@ def test_sequence_of_states():
 
 def test_statistics_of_many_images_need_little_memory():
     pixels = torch.randint(256, (20_000, 3, 32, 32), dtype=torch.uint8)  # 59 MiB
-    with Peak() as peak:
+    with PeakMemory() as peak:
         mean, std = channel_statistics(pixels)
     assert peak.added < 150  # the images as float64 would be 470
     values = pixels[:, 1].numpy() / 255
