@@ -16,7 +16,7 @@ from utils.kmeans import assign_clusters
 LP = {"k": 8, "gamma": 3, "alpha": 0.95}
 
 
-def clustered_features(n=150, d=6, groups=7, seed=0, copies=0):
+def make_clusters(n=150, d=6, groups=7, seed=0, copies=0):
     """Features in groups of unequal size; the last `copies` images duplicate the first ones."""
     rng = np.random.default_rng(seed)
     centers, weights = rng.normal(size=(groups, d)), rng.dirichlet(np.full(groups, 2.0))
@@ -81,7 +81,7 @@ KNOWN = {"no label": (), "some": (3, 70, 71, 149), "more": (3, 4, 5, 6, 70, 71, 
 @pytest.mark.parametrize("how", ["dense", "dense, gains updated at once", "by columns"])
 def test_lp_coverage_is_greedy_facility_location(monkeypatch, how, known):
     """With an estimated diagonal, the coverage is at least 99 % of the reference's."""
-    x = clustered_features()
+    x = make_clusters()
     if "updated" in how:
         monkeypatch.setattr(greedy_coverage, "CANDIDATE_BATCH", 1)
     kernel = diffusion_kernel(x, **LP)
@@ -98,7 +98,7 @@ def test_lp_coverage_is_greedy_facility_location(monkeypatch, how, known):
 
 
 def test_margin_weights_of_one_class_and_of_disconnected_parts():
-    x = clustered_features()
+    x = make_clusters()
     system = lp_coverage.DiffusionSolver(affinity(x, 8), 0.95)
     labels = some_labels(150, [3, 70], classes=2)
     assert set(labels) == {-1, 0} and (lp_coverage.margin_weights(system, labels) == 1).all()
@@ -111,7 +111,7 @@ def test_margin_weights_of_one_class_and_of_disconnected_parts():
 
 def test_lp_coverage_from_few_columns(monkeypatch):
     """Solving a quarter of the columns reaches 98 % of the coverage of the dense algorithm."""
-    x, solved = clustered_features(600, groups=30), []
+    x, solved = make_clusters(600, groups=30), []
     monkeypatch.setattr(lp_coverage, "MAX_DENSE_IMAGES", 10)
     monkeypatch.setattr(lp_coverage, "MAX_SOLVED_ENTRIES", 600 * 100)
     monkeypatch.setattr(lp_coverage, "NUM_PROBE_IMAGES", 20)
@@ -131,7 +131,7 @@ def test_lp_coverage_from_few_columns(monkeypatch):
 
 
 def test_estimated_diagonal():
-    x = clustered_features(400)
+    x = make_clusters(400)
     W = affinity(x, 8)
     K = np.linalg.inv(np.eye(400) - 0.9 * W.toarray().astype(float))
     scale = lp_coverage._estimate_scale(
@@ -152,7 +152,7 @@ def test_lp_coverage_on_disconnected_components(monkeypatch, dense):
 
 
 def test_lp_coverage_logs_its_coverage(caplog):
-    x = clustered_features()
+    x = make_clusters()
     with caplog.at_level("INFO", logger="al.lp_coverage"):
         picks = select("lp_coverage", features=x, labels=some_labels(), budget=9, rng=None, **LP)
     value = diffusion_kernel(x, **LP)[picks].max(axis=0).mean()
@@ -160,7 +160,7 @@ def test_lp_coverage_logs_its_coverage(caplog):
 
 
 def test_lp_coverage_prefers_pretrained_features():
-    x, other = clustered_features(seed=1), clustered_features(seed=2)
+    x, other = make_clusters(seed=1), make_clusters(seed=2)
     arrays = {"labels": some_labels(known=[5]), "budget": 8, "rng": None}
     alone = select("lp_coverage", features=x, **arrays)
     both = select("lp_coverage", features=other, pretrained_features=x, **arrays)
@@ -169,7 +169,7 @@ def test_lp_coverage_prefers_pretrained_features():
 
 def test_lp_coverage_on_both_features():
     """Neither replaces the other, and each is weighted by its own agreement."""
-    x, other = clustered_features(seed=1), clustered_features(seed=2)
+    x, other = make_clusters(seed=1), make_clusters(seed=2)
     arrays = {"labels": some_labels(known=[5]), "budget": 8, "rng": None}
     both = {"view_weights": "agreement", "features_agreement": 0.1}
     both |= {"features": x, "pretrained_features": other, "pretrained_features_agreement": 0.3}
@@ -201,7 +201,7 @@ def test_lazy_greedy_equals_slow_greedy(monkeypatch, width, block):
     updated at once; some images have weight zero."""
     monkeypatch.setattr(greedy_coverage, "MAX_KERNEL_VALUES", block)
     monkeypatch.setattr(greedy_coverage, "CANDIDATE_BATCH", 4)
-    x = clustered_features(copies=10).astype(float)
+    x = make_clusters(copies=10).astype(float)
     kernel = np.exp(-((x[:, None] - x) ** 2).sum(axis=2) / width**2)
     weights = np.random.default_rng(0).random(150) * (np.arange(150) % 5 > 0)
     known, entries = [4, 9], torch.from_numpy(kernel).float()
@@ -231,7 +231,7 @@ COPIES = {"no label": (), "some": (3, 70, 71, 149)}  # 3 and 149 are duplicates
 @pytest.mark.parametrize("known", COPIES.values(), ids=COPIES)
 def test_maxherding_is_greedy_generalised_coverage(monkeypatch, known, budget, batch):
     monkeypatch.setattr(greedy_coverage, "CANDIDATE_BATCH", batch)
-    x, labels = clustered_features(copies=4), some_labels(150, known)
+    x, labels = make_clusters(copies=4), some_labels(150, known)
     picks = select("maxherding", pretrained_features=x, labels=labels, budget=budget, rng=None)
     assert_greedy(np.exp(-(distances(unit_length(x)) ** 2)), known, picks)
 
@@ -239,7 +239,7 @@ def test_maxherding_is_greedy_generalised_coverage(monkeypatch, known, budget, b
 @pytest.mark.parametrize("known", COPIES.values(), ids=COPIES)
 def test_probcover_is_a_greedy_cover_by_balls(known):
     """Once everything is covered, the lowest indices are picked."""
-    x, labels = clustered_features(copies=4), some_labels(150, known)
+    x, labels = make_clusters(copies=4), some_labels(150, known)
     arrays = {"pretrained_features": x, "labels": labels, "rng": None}
     picks = select("probcover", **arrays, budget=100, coverage_radius=0.4)
     kernel = (distances(unit_length(x)) < 0.4).astype(float)
@@ -248,7 +248,7 @@ def test_probcover_is_a_greedy_cover_by_balls(known):
 
 
 def test_probcover_uses_the_largest_pure_radius(monkeypatch):
-    x = clustered_features(200)
+    x = make_clusters(200)
     assigned = assign_clusters(unit_length(x).astype(np.float32), 5, probcover.KMEANS_SEED)
     apart, same = distances(unit_length(x)), assigned[:, None] == assigned
 
@@ -279,7 +279,7 @@ def test_probcover_uses_the_largest_pure_radius(monkeypatch):
 def test_members_of_balls(monkeypatch, tile):
     """With clusters, the counts are the same as without."""
     monkeypatch.setattr(probcover, "MAX_TILE_PRODUCTS", tile)
-    x = torch.from_numpy(unit_length(clustered_features(copies=4)))
+    x = torch.from_numpy(unit_length(make_clusters(copies=4)))
     assigned = torch.from_numpy(assign_clusters(x.numpy().astype(np.float32), 4, 0))
     apart = distances(x.numpy())
     other = np.where(assigned.numpy()[:, None] == assigned.numpy(), np.inf, apart).min(axis=1)
@@ -345,7 +345,7 @@ def typiclust_reference(x, labels, budget):
 def test_typiclust_picks_the_most_typical(monkeypatch, known, max_clusters, budget):
     """As many clusters as labels; fewer, so that they are revisited and used up; only one."""
     monkeypatch.setattr(typiclust, "MAX_CLUSTERS", max_clusters)
-    x, labels = clustered_features(), some_labels(150, known)
+    x, labels = make_clusters(), some_labels(150, known)
     picks = select("typiclust", pretrained_features=x, labels=labels, budget=budget, rng=None)
     assert picks.tolist() == typiclust_reference(x, labels, budget)
 
@@ -379,7 +379,7 @@ def test_typiclust_seeds_k_means(monkeypatch, rng_seed, seed):
     )
     select(
         "typiclust",
-        pretrained_features=clustered_features(),
+        pretrained_features=make_clusters(),
         labels=np.full(150, -1),
         budget=3,
         rng=rng,
@@ -403,7 +403,7 @@ def test_cluster_members_are_ascending(monkeypatch):
 @pytest.mark.parametrize("copies", [1, 30])
 def test_typicality_in_a_large_cluster(copies, monkeypatch):
     """The same ranking above MAX_KERNEL_VALUES, also with more duplicates than neighbours."""
-    x, own = clustered_features().astype(np.float32), np.arange(0, 150, 3)
+    x, own = make_clusters().astype(np.float32), np.arange(0, 150, 3)
     around = [np.arange(1, 150, 3), np.arange(2, 60, 3)]
     x[own[-copies:]] = x[own[-1]]
     whole = typiclust.rank_by_typicality(x, own, around)
@@ -413,7 +413,7 @@ def test_typicality_in_a_large_cluster(copies, monkeypatch):
 
 
 def test_duplicates_are_equally_typical():
-    x = clustered_features(60)
+    x = make_clusters(60)
     twice = np.concatenate([x, x[:1], x[:1]])
     order = typiclust.rank_by_typicality(twice, np.arange(62), []).tolist()
     assert order.index(60) == order.index(0) + 1 and order.index(61) == order.index(0) + 2
@@ -421,7 +421,7 @@ def test_duplicates_are_equally_typical():
 
 @pytest.mark.parametrize("known", COPIES.values(), ids=COPIES)
 def test_uherding_is_maxherding_where_accuracy_is_chance(known):
-    x, labels = clustered_features(copies=4), some_labels(150, known)
+    x, labels = make_clusters(copies=4), some_labels(150, known)
     probs = np.random.default_rng(1).dirichlet(np.full(3, 0.3), size=150)
     arrays = {"pretrained_features": x, "labels": labels, "budget": 146, "rng": None}
     picks = select("uherding", **arrays, probs=probs)
@@ -435,7 +435,7 @@ def test_uherding_is_maxherding_where_accuracy_is_chance(known):
 def test_uherding_weighs_by_calibrated_margins(wrong):
     """Ten labels: two in the wrong group, or all of one class, so that every nearest neighbour is
     correct.  The reference searches the temperature on a fine grid."""
-    x, known = clustered_features(copies=4), np.arange(40, 50)
+    x, known = make_clusters(copies=4), np.arange(40, 50)
     group = assign_clusters(unit_length(x).astype(np.float32), 2, 0)
     labels = np.full(150, -1)
     labels[known] = group[known] if wrong else 0
@@ -447,13 +447,13 @@ def test_uherding_weighs_by_calibrated_margins(wrong):
     accuracy = (correct + 0.5) / 11
     assert 0.4 < accuracy < 0.9 if wrong else correct == 10
 
-    def sorted_probs(tau):
+    def ascending_probs(tau):
         scaled = np.maximum(probs, np.finfo(np.float32).tiny).astype(float) ** (1 / tau)
         return np.sort(scaled / scaled.sum(axis=1, keepdims=True), axis=1)
 
     taus = np.geomspace(0.03, 30, 6000)
-    tau = min(taus, key=lambda tau: abs(sorted_probs(tau)[labels < 0, -1].mean() - accuracy))
-    weights = 1 - (sorted_probs(tau)[:, -1] - sorted_probs(tau)[:, -2])
+    tau = min(taus, key=lambda tau: abs(ascending_probs(tau)[labels < 0, -1].mean() - accuracy))
+    weights = 1 - (ascending_probs(tau)[:, -1] - ascending_probs(tau)[:, -2])
     arrays = {"pretrained_features": x, "labels": labels, "rng": None, "probs": probs}
     picks = select("uherding", **arrays, budget=30)
     kernel = np.exp(-((apart / among.min()) ** 2))
@@ -480,15 +480,15 @@ def test_memory_of_max_herding_on_two_threads():
     results must not keep their memory from being reused for the next part."""
     script = """
 import numpy as np, torch
-from tests.benchmarks.single_process import peak
+from tests.benchmarks.single_process import peak_mib
 from al_methods import greedy_coverage
 torch.set_num_threads(2)
 greedy_coverage.MAX_KERNEL_VALUES = 2**22
 x = torch.randn(8000, 16, generator=torch.Generator().manual_seed(0))
 kernel = greedy_coverage.make_gaussian_kernel(x, 1.0)
-before = peak(afresh=True)
+before = peak_mib(reset=True)
 greedy_coverage.select_covering_images(kernel, np.full(8000, -1), 5, torch.device("cpu"))
-print(peak() - before)
+print(peak_mib() - before)
 """
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
