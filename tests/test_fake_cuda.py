@@ -34,7 +34,7 @@ from training.losses import WeightedLoss
 from training.network_outputs import OUTPUT_FUNCTIONS, extract_outputs
 from utils.graph import affinity, affinity_graph
 from utils.graph.nearest_neighbors import exact_neighbors
-from utils.options.option import kwargs_for
+from utils.options.option import kwargs_for, options_of
 from utils.options.schema import fill_defaults
 from utils.torch_faiss import faiss, gpu_resources
 
@@ -46,7 +46,9 @@ LOSSES = {
     ),
     "plugin": plugin.ALGORITHM,  # its loss has a buffer and two views
 }
-OPTIONS = fill_defaults(SCHEMA, {"batch_size": 8, "labeled_batch_size": 3})
+OPTIONS = fill_defaults(SCHEMA, {"batch_size": 8, "labeled_batch_size": 3}).replace(
+    **{one.name: one.default for one in options_of(plugin.ConsistencyOptions)}
+)
 
 
 @pytest.fixture
