@@ -51,13 +51,17 @@ class RunFolderOptions(OptionGroup):
     section = "run"
     out: str = option(
         "runs",
-        "Folder for run folders and pre-trained weights.",
+        "Folder for run folders, pre-trained weights and missing split files.",
         type=non_empty_text,
         metavar="FOLDER",
         identity=False,
         read_if=Condition(
-            lambda options: options.run_dir is None or options.add_unsupervised_pretraining,
-            "no --run-dir",
+            lambda options: (
+                options.run_dir is None
+                or options.add_unsupervised_pretraining
+                or options.initial == "balanced"
+            ),
+            "a run without --run-dir, or with --initial balanced",
         ),
     )
     run_dir: str | None = option(
@@ -73,7 +77,7 @@ class RunFolderOptions(OptionGroup):
         type=non_empty_text,
         metavar="NAME",
         identity=False,
-        read_if=Condition(lambda options: options.run_dir is None, "no --run-dir"),
+        read_if=Condition(lambda options: options.run_dir is None, "a run without --run-dir"),
     )
     resume: bool = option(
         True,

@@ -126,6 +126,7 @@ class OptionGroup:
         dataset: data.active_dataset.ActiveDataset."""
 
 
+@functools.cache
 def options_of(group: type[OptionGroup]) -> tuple[Option, ...]:
     """The options that a group declares, in order.
 
