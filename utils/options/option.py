@@ -126,26 +126,31 @@ class OptionGroup:
         dataset: data.active_dataset.ActiveDataset."""
 
 
-@functools.cache
+_OPTIONS_BY_GROUP: dict[type[OptionGroup], tuple[Option, ...]] = {}
+
+
 def options_of(group: type[OptionGroup]) -> tuple[Option, ...]:
     """The options that a group declares, in order.
 
     Raises TypeError for a field that is not declared by `option`."""
-    options = []
-    for declared in dataclasses.fields(group):
-        if _METADATA_KEY not in declared.metadata:
-            raise TypeError(f"{group.__name__}.{declared.name}: declare it with option(...)")
-        nameless: Option = declared.metadata[_METADATA_KEY]
-        is_switch = declared.type in (bool, "bool")
-        options.append(
-            dataclasses.replace(
-                nameless,
-                name=declared.name,
-                type=parse_boolean if is_switch else nameless.type,
-                flags=nameless.flags or (f"--{declared.name.replace('_', '-')}",),
-            )
-        )
-    return tuple(options)
+    if group not in _OPTIONS_BY_GROUP:
+        fields = dataclasses.fields(group)
+        _OPTIONS_BY_GROUP[group] = tuple(_make_option(group, declared) for declared in fields)
+    return _OPTIONS_BY_GROUP[group]
+
+
+def _make_option(group: type[OptionGroup], declared: "dataclasses.Field[Any]") -> Option:
+    """The option of a field, which knows its name and whether it is a bool."""
+    if _METADATA_KEY not in declared.metadata:
+        raise TypeError(f"{group.__name__}.{declared.name}: declare it with option(...)")
+    nameless: Option = declared.metadata[_METADATA_KEY]
+    is_switch = declared.type in (bool, "bool")
+    return dataclasses.replace(
+        nameless,
+        name=declared.name,
+        type=parse_boolean if is_switch else nameless.type,
+        flags=nameless.flags or (f"--{declared.name.replace('_', '-')}",),
+    )
 
 
 class OptionValues:
