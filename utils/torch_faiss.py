@@ -16,6 +16,6 @@ def gpu_resources(device: int) -> Any:
     """faiss.StandardGpuResources (streams and scratch memory) of a GPU, created once per process.
 
     The memory, by default up to 1.5 GiB, is kept until the process ends.  From then on faiss
-    accepts torch tensors.  Never run on a GPU."""
+    accepts torch tensors.  Never run on a GPU: only faiss-cpu was at hand there."""
     importlib.import_module("faiss.contrib.torch_utils")
     return faiss.StandardGpuResources()

@@ -1,8 +1,9 @@
 """The graph of utils.graph.affinity_graph computed on the features' device, as a torch CSR tensor.
 
-Written for GPUs and never run on one; a test runs it on the CPU.
+The tests run it on the CPU, `make gpu` on a GPU.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,7 +50,9 @@ def affinity_on_device(
     entries = torch.cat(
         [(a * scale).repeat(2) for (_, a), scale in zip(edges, scales, strict=True)]
     )
-    w = torch.sparse_coo_tensor(both, entries, (n, n), check_invariants=False).coalesce()
+    with warnings.catch_warnings():  # of a decision that this argument makes
+        warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
+        w = torch.sparse_coo_tensor(both, entries, (n, n), check_invariants=False).coalesce()
     positive = w.values() > 0  # an edge of weight 0 would join separate components
     (i, j), values = w.indices()[:, positive], w.values()[positive]
     degrees = torch.zeros(n, dtype=torch.float64, device=device).index_add_(0, i, values.double())
