@@ -38,29 +38,29 @@ def make_static_features(
     if isinstance(images, FeatureStore):
         return static_features_of_vectors(images, make_network)
 
-    @cache
-    def pretrained_network() -> Network:
-        network = make_network().to(images.device)
-        network.backbone.load_state_dict(pretrained_weights)
-        return network.eval()
-
-    def extract_pretrained(batch: torch.Tensor) -> torch.Tensor:
-        return pretrained_network()(batch)[1]
-
     extract_pixels = make_pixel_extractor(images)
     functions: dict[str, Callable[[], torch.Tensor]] = {
         "pixels": lambda: extract_in_batches(images, extract_pixels),
         "pixels_agreement": lambda: neighbor_agreement(extract_pixels, images, seed),
     }
     if pretrained_weights:
-        functions |= {
-            "pretrained_features": lambda: extract_outputs(pretrained_network(), images, amp=amp)[
-                0
-            ],
-            "pretrained_features_agreement": lambda: neighbor_agreement(
-                extract_pretrained, images, seed
-            ),
-        }
+
+        @cache
+        def load_pretrained_network() -> Network:
+            network = make_network().to(images.device)
+            network.backbone.load_state_dict(pretrained_weights)
+            return network.eval()
+
+        def extract_pretrained(batch: torch.Tensor) -> torch.Tensor:
+            return load_pretrained_network()(batch)[1]
+
+        def extract_pretrained_features() -> torch.Tensor:
+            return extract_outputs(load_pretrained_network(), images, amp=amp)[0]
+
+        functions["pretrained_features"] = extract_pretrained_features
+        functions["pretrained_features_agreement"] = lambda: neighbor_agreement(
+            extract_pretrained, images, seed
+        )
     return {name: cache(function) for name, function in functions.items()}
 
 

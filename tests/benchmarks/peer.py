@@ -1,7 +1,6 @@
-"""Ours against scikit-activeml: the same features, probabilities and budget, in one process.
+"""Our methods compared with those of scikit-activeml on the same inputs, in one process.
 
-The objective of either side's picks is measured by one function, its mean over the runs; beside
-each stands which way is better:
+The objective of both sides' picks is computed by one function and averaged over the runs:
 
     TypiClust         mean over the picks of 1 / mean distance to the 20 nearest images (more)
     ProbCover         share of the images that balls of the peer's radius cover (more)
@@ -9,6 +8,8 @@ each stands which way is better:
     MaxHerding        mean over the images of the largest kernel to a label or pick (more)
     core-set          largest distance of an image to its nearest label or pick (less)
     DropQuery         mean squared distance of the unlabeled images to the nearest pick (less)
+
+In brackets: whether more or less is better.
 """
 
 import importlib.util
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from statistics import mean
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,188 +26,230 @@ import torch.nn.functional as F
 
 from al_methods import select
 from tests.benchmarks.harness import compare, one_thread
-from tests.benchmarks.synthetic_features import features_and_classes, some_labels
+from tests.benchmarks.synthetic_features import features_and_classes, hide_labels
 from training.network_outputs import DROPQUERY_PASSES, KEEP_PROBABILITY, predict_dropout_classes
 
-INSTALLED = importlib.util.find_spec("skactiveml") is not None
-AT_MOST = 10_000  # images; the peer's kernels of 50,000 would take 20 GB
-LABELS, PICKS = 100, 100
+IS_INSTALLED = importlib.util.find_spec("skactiveml") is not None
+MAX_IMAGES = 10_000  # the peer's kernels of 50,000 images would take 20 GB
+NUM_LABELS, NUM_PICKS = 100, 100
 RUNS, FEW_RUNS = 9, 3  # few where the peer takes seconds
 NEIGHBORS = 20  # of TypiClust
 
 
-class Problem:
-    """Unit-length features, labels of a few images, and a linear head that was fitted to those."""
+class Setting:
+    """Features of unit length, a few labels, and a linear head that is fitted to them."""
 
     def __init__(self, n: int, d: int = 128):
         from skactiveml.classifier import SklearnClassifier
         from sklearn.linear_model import LogisticRegression
 
         self.x, truth = features_and_classes(n, d)
-        self.labels = some_labels(truth, LABELS)
-        self.y = np.where(self.labels < 0, np.nan, self.labels)  # the peer's
-        self.tensor, self.unlabeled = torch.from_numpy(self.x), np.flatnonzero(self.labels < 0)
+        self.labels = hide_labels(truth, NUM_LABELS)
+        self.peer_labels = np.where(self.labels < 0, np.nan, self.labels)
+        self.features = torch.from_numpy(self.x)
+        self.unlabeled = np.flatnonzero(self.labels < 0)
         self.classifier = SklearnClassifier(LogisticRegression(C=100), classes=range(10))
-        self.classifier.fit(self.x, self.y)
-        fitted = self.classifier.estimator_
+        self.classifier.fit(self.x, self.peer_labels)
+        head = self.classifier.estimator_
         self.weight, self.bias = (
-            torch.from_numpy(np.ascontiguousarray(part)).float()  # as a layer's are
-            for part in (fitted.coef_, fitted.intercept_)
+            torch.from_numpy(np.ascontiguousarray(array)).float()  # like those of a layer
+            for array in (head.coef_, head.intercept_)
         )
 
     def probs(self) -> torch.Tensor:
-        return F.linear(self.tensor, self.weight, self.bias).softmax(dim=1)
+        return F.linear(self.features, self.weight, self.bias).softmax(dim=1)
 
     def dropped_classes(self) -> torch.Tensor:
-        """(N, M): what the head predicts of features under dropout."""
+        """(N, M): the predictions of the head for features with dropout."""
         return predict_dropout_classes(
-            self.tensor, lambda rows: F.linear(rows, self.weight, self.bias)
+            self.features, lambda rows: F.linear(rows, self.weight, self.bias)
         )
 
-    def ours(self, method: str, seed: int, **given) -> np.ndarray:
-        """Given functions are called, so that what they give is in the time."""
-        given = {name: value() if callable(value) else value for name, value in given.items()}
+    def our_picks(self, method: str, seed: int, **inputs: Any) -> np.ndarray:
+        """Inputs that are functions are called here, so that the time includes them."""
+        inputs = {name: value() if callable(value) else value for name, value in inputs.items()}
         rng = np.random.default_rng(seed)
-        return select(method, labels=self.labels, budget=PICKS, rng=rng, **given)
+        return select(method, labels=self.labels, budget=NUM_PICKS, rng=rng, **inputs)
 
-    def peer(self, strategy, **given) -> np.ndarray:
-        """The strategy's picks; it keeps what it has learned of the features."""
+    def peer_picks(self, strategy: Any, **arguments: Any) -> np.ndarray:
+        """The picks of a query strategy, which stores what it has learned about the features."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return np.asarray(strategy.query(self.x, self.y, batch_size=PICKS, **given))
+            picks = strategy.query(self.x, self.peer_labels, batch_size=NUM_PICKS, **arguments)
+            return np.asarray(picks)
 
-    def to_nearest(self, points: np.ndarray, picks: np.ndarray) -> np.ndarray:
-        """Squared distances of points (N, D) to the nearest of picks: (N,) float64."""
-        points = torch.from_numpy(points).double()
-        return torch.cdist(points, points[picks]).amin(dim=1).square().numpy()
+    def squared_distances_to_nearest(self, points: np.ndarray, picks: np.ndarray) -> np.ndarray:
+        """From each of the points (N, D) to the nearest of those at `picks`: (N,) float64."""
+        tensor = torch.from_numpy(points).double()
+        return torch.cdist(tensor, tensor[picks]).amin(dim=1).square().numpy()
 
-    def held(self, picks) -> np.ndarray:
+    def labels_and_picks(self, picks: np.ndarray) -> np.ndarray:
         return np.concatenate([np.flatnonzero(self.labels >= 0), picks])
 
 
-def typicality(problem: Problem, picks) -> float:
-    x = problem.tensor.double()
+def typicality(setting: Setting, picks: np.ndarray) -> float:
+    x = setting.features.double()
     nearest = torch.cdist(x[picks], x).topk(NEIGHBORS + 1, largest=False).values[:, 1:]
     return float((1 / nearest.mean(dim=1)).mean())
 
 
-def covered(problem: Problem, picks, radius: float) -> float:
-    return float((problem.to_nearest(problem.x, problem.held(picks)) <= radius**2).mean())
+def ball_coverage(setting: Setting, picks: np.ndarray, radius: float) -> float:
+    centres = setting.labels_and_picks(picks)
+    return float((setting.squared_distances_to_nearest(setting.x, centres) <= radius**2).mean())
 
 
-def potential(problem: Problem, picks) -> float:
-    probs = problem.probs().numpy()
+def potential(setting: Setting, picks: np.ndarray) -> float:
+    probs = setting.probs().numpy()
     errors = probs - np.eye(probs.shape[1])[probs.argmax(axis=1)]
-    embeddings = (errors[:, :, None] * problem.x[:, None, :]).reshape(len(probs), -1)
-    return float(problem.to_nearest(embeddings, picks)[problem.unlabeled].sum())
+    embeddings = (errors[:, :, None] * setting.x[:, None, :]).reshape(len(probs), -1)
+    return float(setting.squared_distances_to_nearest(embeddings, picks)[setting.unlabeled].sum())
 
 
-def herded(problem: Problem, picks) -> float:
-    return float(np.exp(-problem.to_nearest(problem.x, problem.held(picks))).mean())
+def kernel_coverage(setting: Setting, picks: np.ndarray) -> float:
+    centres = setting.labels_and_picks(picks)
+    return float(np.exp(-setting.squared_distances_to_nearest(setting.x, centres)).mean())
 
 
-def k_center(problem: Problem, picks) -> float:
-    return float(problem.to_nearest(problem.x, problem.held(picks)).max() ** 0.5)
+def covering_radius(setting: Setting, picks: np.ndarray) -> float:
+    centres = setting.labels_and_picks(picks)
+    return float(setting.squared_distances_to_nearest(setting.x, centres).max() ** 0.5)
 
 
-def spread(problem: Problem, picks) -> float:
-    return float(problem.to_nearest(problem.x, picks)[problem.unlabeled].mean())
+def spread(setting: Setting, picks: np.ndarray) -> float:
+    return float(setting.squared_distances_to_nearest(setting.x, picks)[setting.unlabeled].mean())
 
 
 @dataclass
-class Pair:
-    """One method: seed -> picks of either side; what their objective is called, its value of picks,
-    and, where our picks are measured on the peer's terms, those picks."""
+class Comparison:
+    """One method of both sides.
 
-    ours: Callable
-    peer: Callable
-    called: str
-    objective: Callable
-    on_its_terms: Callable | None = None
-    quick: bool = True
+    ours, peer: seed -> picks; objective_name, objective: the value of picks; ours_for_objective:
+    seed -> our picks under the conditions of the peer, if the objective needs these; is_fast:
+    whether the peer takes less than seconds."""
+
+    ours: Callable[[int], np.ndarray]
+    peer: Callable[[int], np.ndarray]
+    objective_name: str
+    objective: Callable[[np.ndarray], float]
+    ours_for_objective: Callable[[int], np.ndarray] | None = None
+    is_fast: bool = True
 
 
-def pairs(problem: Problem) -> dict[str, Pair]:
+def make_comparisons(setting: Setting) -> dict[str, Comparison]:
     from skactiveml import pool
 
-    x, probs, head = problem.tensor, problem.probs, {"clf": problem.classifier, "fit_clf": False}
-    features, pretrained = {"features": x}, {"pretrained_features": x}
-    passes = {"n_dropout_samples": DROPQUERY_PASSES, "dropout_rate": 1 - KEEP_PROBABILITY}
-
-    def pair(method, given, strategy, called, objective, options=None, asked=None, quick=True):
-        return Pair(
-            lambda seed: problem.ours(method, seed, **given),
-            lambda seed: problem.peer(strategy(random_state=seed, **options or {}), **asked or {}),
-            called,
-            partial(objective, problem),
-            quick=quick,
+    def make(
+        method: str,
+        inputs: dict[str, Any],
+        strategy: Callable[..., Any],
+        objective_name: str,
+        objective: Callable[[Setting, np.ndarray], float],
+        *,
+        parameters: dict[str, Any] | None = None,
+        arguments: dict[str, Any] | None = None,
+        is_fast: bool = True,
+    ) -> Comparison:
+        """parameters, arguments: of the peer's strategy and of its query."""
+        return Comparison(
+            lambda seed: setting.our_picks(method, seed, **inputs),
+            lambda seed: setting.peer_picks(
+                strategy(random_state=seed, **parameters or {}), **arguments or {}
+            ),
+            objective_name,
+            partial(objective, setting),
+            is_fast=is_fast,
         )
 
-    with_head, dropped = {**features, "probs": probs}, {"dropped_classes": problem.dropped_classes}
-    kernel = {"metric_dict": {"gamma": 1.0}}  # σ of ours
+    features = {"features": setting.features}
+    pretrained = {"pretrained_features": setting.features}
+    with_probs = {**features, "probs": setting.probs}
+    with_dropout = {**with_probs, "dropped_classes": setting.dropped_classes}
+    head = {"clf": setting.classifier, "fit_clf": False}
+    passes = {"n_dropout_samples": DROPQUERY_PASSES, "dropout_rate": 1 - KEEP_PROBABILITY}
+    kernel = {"metric_dict": {"gamma": 1.0}}  # our σ
     return {
-        "TypiClust": pair(
-            "typiclust", pretrained, pool.TypiClust, "typicality", typicality, {"k": NEIGHBORS}
+        "TypiClust": make(
+            "typiclust",
+            pretrained,
+            pool.TypiClust,
+            "typicality",
+            typicality,
+            parameters={"k": NEIGHBORS},
         ),
-        "ProbCover": cover_by_balls(problem, pool.ProbCover),
-        "BADGE": pair("badge", with_head, pool.Badge, "potential", potential, asked=head),
-        "MaxHerding": pair(
-            "maxherding", pretrained, pool.MaxHerding, "coverage", herded, kernel, quick=False
+        "ProbCover": compare_ball_coverage(setting, pool.ProbCover),
+        "BADGE": make("badge", with_probs, pool.Badge, "potential", potential, arguments=head),
+        "MaxHerding": make(
+            "maxherding",
+            pretrained,
+            pool.MaxHerding,
+            "coverage",
+            kernel_coverage,
+            parameters=kernel,
+            is_fast=False,
         ),
-        "core-set": pair("coreset", features, pool.CoreSet, "radius", k_center),
-        "DropQuery": pair(
-            "dropquery", with_head | dropped, pool.DropQuery, "spread", spread, passes, head
+        "core-set": make("coreset", features, pool.CoreSet, "radius", covering_radius),
+        "DropQuery": make(
+            "dropquery",
+            with_dropout,
+            pool.DropQuery,
+            "spread",
+            spread,
+            parameters=passes,
+            arguments=head,
         ),
     }
 
 
-def cover_by_balls(problem: Problem, strategy) -> Pair:
-    """Each side finds a radius of its own; the peer's, on a coarse grid, is what both cover with
-    where they are compared."""
-    given = {"pretrained_features": problem.tensor, "num_classes": 10}
-    radius = []
+def compare_ball_coverage(setting: Setting, strategy: Callable[..., Any]) -> Comparison:
+    """ProbCover: each side finds its own radius; both are compared at the peer's, which is chosen
+    from a coarse grid."""
+    inputs = {"pretrained_features": setting.features, "num_classes": 10}
+    radii: list[float] = []
 
-    def peer(seed):
-        found = strategy(n_classes=10, random_state=seed)
-        picks = problem.peer(found)
-        radius.append(float(found.delta_max_))
+    def peer(seed: int) -> np.ndarray:
+        query_strategy = strategy(n_classes=10, random_state=seed)
+        picks = setting.peer_picks(query_strategy)
+        radii.append(float(query_strategy.delta_max_))
         return picks
 
-    return Pair(
-        lambda seed: problem.ours("probcover", seed, **given),
+    return Comparison(
+        lambda seed: setting.our_picks("probcover", seed, **inputs),
         peer,
         "coverage",
-        lambda picks: covered(problem, picks, radius[-1]),
-        lambda seed: problem.ours("probcover", seed, **given, radius=radius[-1]),
-        quick=False,
+        lambda picks: ball_coverage(setting, picks, radii[-1]),
+        lambda seed: setting.our_picks("probcover", seed, **inputs, coverage_radius=radii[-1]),
+        is_fast=False,
     )
 
 
-def bench_peer(n: int) -> Iterator[dict]:
-    """A row a method, on one core; none where the peer is not installed."""
-    if not INSTALLED:
-        print("scikit-activeml is not installed (requirements-bench.txt): not compared")
+def bench_peer(n: int) -> Iterator[dict[str, Any]]:
+    """One row per method, on one core; none if the peer is not installed."""
+    if not IS_INSTALLED:
+        print("scikit-activeml is not installed (pip install --group bench): not compared")
         return
     with one_thread():
-        problem = Problem(min(n, AT_MOST))
-        for name, pair in pairs(problem).items():
-            yield row(name, pair, len(problem.x))
+        setting = Setting(min(n, MAX_IMAGES))
+        for name, comparison in make_comparisons(setting).items():
+            yield make_row(name, comparison, len(setting.x))
 
 
-def row(name: str, pair: Pair, n: int) -> dict:
-    ours, theirs = [], []
+def make_row(name: str, comparison: Comparison, n: int) -> dict[str, Any]:
+    our_picks: list[np.ndarray] = []
+    peer_picks: list[np.ndarray] = []
 
-    def check(*_):
-        mine = [pair.on_its_terms(0)] if pair.on_its_terms else ours
-        values = [mean(map(pair.objective, picks)) for picks in (mine, theirs)]
-        return "{} {:.4g} and {:.4g}".format(pair.called, *values)
+    def describe_objectives(*_: object) -> str:
+        ours = our_picks
+        if comparison.ours_for_objective:
+            ours = [comparison.ours_for_objective(0)]
+        values = [mean(map(comparison.objective, picks)) for picks in (ours, peer_picks)]
+        return f"{comparison.objective_name} {values[0]:.4g} and {values[1]:.4g}"
 
     return compare(
         f"{name}, {n} images, peer",
-        lambda: ours.append(pair.ours(len(ours))),
-        lambda: theirs.append(pair.peer(len(theirs))),
-        runs=RUNS if pair.quick else FEW_RUNS,
-        check=check,
-        wanted="10",
-        warm=pair.quick,
+        lambda: our_picks.append(comparison.ours(len(our_picks))),
+        lambda: peer_picks.append(comparison.peer(len(peer_picks))),
+        runs=RUNS if comparison.is_fast else FEW_RUNS,
+        check=describe_objectives,
+        target="10",
+        warm_up=comparison.is_fast,
     )

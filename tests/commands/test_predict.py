@@ -24,7 +24,7 @@ WORDS = "--initial random --al-budget 40 --epochs 8 --ema 0.8 --device cpu --ora
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished_run(tmp_path_factory):
     """The folder of a run of two cycles with averaged weights, labeled by a person."""
     folder = tmp_path_factory.mktemp("predict") / "run"
     words = [*WORDS.split(), "--al-nb-cycles", "2", "--run-dir", str(folder)]
@@ -76,12 +76,12 @@ def probabilities_by_hand(folder, pixels) -> np.ndarray:
     return logits.softmax(dim=1).numpy()
 
 
-def test_predictions_for_the_pool(finished, predict_rows):
-    status, predictions, err = predict_rows(finished)
+def test_predictions_for_the_pool(finished_run, predict_rows):
+    status, predictions, err = predict_rows(finished_run)
     assert status == 0 and err == "" and len(predictions) == 1437
     train = DATASETS["digits"].load("")[0]
-    probs = probabilities_by_hand(finished, train.pixels)
-    labels = {row["index"]: row["label"] for row in rows(finished / "acquired.csv")}
+    probs = probabilities_by_hand(finished_run, train.pixels)
+    labels = {row["index"]: row["label"] for row in rows(finished_run / "acquired.csv")}
     assert len(labels) == 80
     for index, row in enumerate(predictions):
         assert row["index"] == str(index) and row["path"] == ""
@@ -89,22 +89,22 @@ def test_predictions_for_the_pool(finished, predict_rows):
         expected = labels.get(str(index), str(probs[index].argmax()))
         assert row["class"] == expected
         assert abs(float(row["probability"]) - probs[index][int(expected)]) < 1e-3
-    assert (finished / "classes.txt").read_text().split() == [str(i) for i in range(10)]
+    assert (finished_run / "classes.txt").read_text().split() == [str(i) for i in range(10)]
 
 
-def test_human_labels_are_kept_where_the_network_disagrees(finished, predict_rows):
-    labeled = [row for row in predict_rows(finished)[1] if row["given"] == "1"]
+def test_human_labels_are_kept_where_the_network_disagrees(finished_run, predict_rows):
+    labeled = [row for row in predict_rows(finished_run)[1] if row["given"] == "1"]
     assert [row for row in labeled if float(row["probability"]) < 0.3]
 
 
-def test_predictions_for_a_folder(finished, image_files, predict_rows, tmp_path):
+def test_predictions_for_a_folder(finished_run, image_files, predict_rows, tmp_path):
     """Digits as image files get the same classes as the arrays; the data set is not needed."""
-    words = (finished, "--images", image_files / "test", "--csv", tmp_path / "a.csv")
+    words = (finished_run, "--images", image_files / "test", "--csv", tmp_path / "a.csv")
     status, printed, _ = predict_rows(*words)
     assert status == 0 and printed == []
     predictions = rows(tmp_path / "a.csv")
     test = DATASETS["digits"].load("")[1]
-    probs = probabilities_by_hand(finished, test.pixels)
+    probs = probabilities_by_hand(finished_run, test.pixels)
     assert len(predictions) == 360 and {row["given"] for row in predictions} == {"0"}
     for row in predictions:
         number = int(row["path"][-8:-4]) - 1437
@@ -113,8 +113,8 @@ def test_predictions_for_a_folder(finished, image_files, predict_rows, tmp_path)
     assert predict_rows(*words)[0] == 0  # its own output is overwritten
 
 
-def test_pseudo_labels(finished, predict_rows):
-    status, predictions, _ = predict_rows(finished, "--pseudo")
+def test_pseudo_labels(finished_run, predict_rows):
+    status, predictions, _ = predict_rows(finished_run, "--pseudo")
     assert status == 0
     for row in predictions:
         if row["given"] == "1":
@@ -144,13 +144,13 @@ def test_images_of_any_kind(tmp_path):
     assert decode_image(tmp_path / "clear.png", 3, grey=True).shape == (1, 3, 3)
 
 
-def test_unreadable_files_are_reported_and_left_out(finished, tmp_path, predict_rows):
+def test_unreadable_files_are_reported_and_left_out(finished_run, tmp_path, predict_rows):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     (tmp_path / "notes.txt").write_text("no image")
-    status, predictions, err = predict_rows(finished, "--images", tmp_path)
+    status, predictions, err = predict_rows(finished_run, "--images", tmp_path)
     assert status == 2 and err.count("\n") == 2 and "no readable image" in err
     Image.fromarray(np.zeros((20, 9), np.uint8)).save(tmp_path / "whole.JPG", "JPEG")
-    status, predictions, err = predict_rows(finished, "--images", tmp_path)
+    status, predictions, err = predict_rows(finished_run, "--images", tmp_path)
     assert status == 0 and [row["path"] for row in predictions] == ["whole.JPG"]
     assert err.count("\n") == 1 and "left out" in err and str(tmp_path / "broken.png") in err
 
@@ -170,7 +170,7 @@ def test_a_run_on_features(tmp_path, predict_rows, image_files):
     assert status == 2 and err.count("\n") == 1 and "features" in err and "--images" in err
 
 
-def test_errors_are_one_line(finished, tmp_path, predict_rows, monkeypatch):
+def test_errors_are_one_line(finished_run, tmp_path, predict_rows, monkeypatch):
     waiting = tmp_path / "waiting"
     words = [*WORDS.split(), "--al-nb-cycles", "1", "--run-dir", str(waiting)]
     assert main_al.main(words) == 3
@@ -179,12 +179,12 @@ def test_errors_are_one_line(finished, tmp_path, predict_rows, monkeypatch):
         ([tmp_path / "none"], ["none", "not a run folder", "config.json"]),
         ([tmp_path], ["not a run folder"]),
         ([waiting], [str(waiting), "not finished"]),
-        ([finished, "--pseudo", "--images", tmp_path], ["--pseudo", "--images"]),
-        ([finished, "--data-root", "x", "--images", tmp_path], ["--data-root", "--images"]),
-        ([finished, "--images", tmp_path / "none"], ["--images", "none", "not a folder"]),
-        ([finished, "--csv", tmp_path / "mine.csv"], ["mine.csv", "predict.py"]),
-        ([finished, "--csv", tmp_path / "a.txt"], ["a.txt", ".csv"]),
-        ([finished, "--device", "cuda:99"], ["--device cuda:99", "available"]),
+        ([finished_run, "--pseudo", "--images", tmp_path], ["--pseudo", "--images"]),
+        ([finished_run, "--data-root", "x", "--images", tmp_path], ["--data-root", "--images"]),
+        ([finished_run, "--images", tmp_path / "none"], ["--images", "none", "not a folder"]),
+        ([finished_run, "--csv", tmp_path / "mine.csv"], ["mine.csv", "predict.py"]),
+        ([finished_run, "--csv", tmp_path / "a.txt"], ["a.txt", ".csv"]),
+        ([finished_run, "--device", "cuda:99"], ["--device cuda:99", "available"]),
         ([], ["required", "run"]),
     ):
         status, _, err = predict_rows(*words)
@@ -194,10 +194,10 @@ def test_errors_are_one_line(finished, tmp_path, predict_rows, monkeypatch):
     train, test = DATASETS["digits"].load("")
     other = dataclasses.replace(DATASETS["digits"], load=lambda root: (test, train))
     monkeypatch.setitem(DATASETS, "digits", other)
-    status, _, err = predict_rows(finished)
+    status, _, err = predict_rows(finished_run)
     assert status == 2 and "other data" in err and err.count("\n") == 1
     damaged = tmp_path / "damaged"
-    shutil.copytree(finished, damaged)
+    shutil.copytree(finished_run, damaged)
     (damaged / "checkpoint.pt").write_bytes(b"x" * 999)
     status, _, err = predict_rows(damaged)
     assert status == 2 and "checkpoint.pt is damaged" in err and err.count("\n") == 1

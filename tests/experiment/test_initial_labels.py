@@ -13,14 +13,14 @@ from al_methods import INITIAL_BALANCED, INITIAL_CHOICES, INITIAL_GIVEN, METHODS
 from experiment.checkpoint import load_checkpoint
 from experiment.config import SCHEMA, component_needs
 from scripts import digits_as_folder
-from tests.al_methods.test_coverage_methods import clustered_features
+from tests.al_methods.test_coverage_methods import make_clusters
 from tests.commands.test_main_al import rows
 from utils.options.schema import fill_defaults
 
 SHORT = "--al-budget 10 --al-nb-cycles 2 --epochs 2 --device cpu"
 
 
-def acquired_by(folder, words: str) -> list[dict]:
+def run_and_read_acquired(folder, words: str) -> list[dict]:
     """The rows of acquired.csv of a run in this folder."""
     assert main_al.main([*SHORT.split(), *words.split(), "--run-dir", str(folder)]) == 0
     with open(folder / "acquired.csv", newline="") as file:
@@ -31,7 +31,7 @@ def acquired_by(folder, words: str) -> list[dict]:
     "name", [name for name in INITIAL_CHOICES if name not in (INITIAL_BALANCED, INITIAL_GIVEN)]
 )
 def test_methods_that_need_no_labels(name):
-    x, labels = clustered_features(), np.full(150, -1)
+    x, labels = make_clusters(), np.full(150, -1)
     inputs = {need: x for need in component_needs(fill_defaults(SCHEMA, {}), METHODS[name])}
     for budget in (12, 150):
         rng = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def test_methods_that_need_no_labels(name):
 def test_files_of_a_run_with_queried_first_labels(tmp_path, monkeypatch, name):
     """There is no split file; the first labels are in acquired.csv as cycle -1."""
     monkeypatch.setenv("AL_LABELS_ROOT", str(tmp_path / "labels"))
-    acquired = acquired_by(tmp_path / "run", f"--initial {name} --initial-size 15")
+    acquired = run_and_read_acquired(tmp_path / "run", f"--initial {name} --initial-size 15")
     assert not (tmp_path / "labels").exists()
     assert [(row["cycle"], row["order"]) for row in acquired] == [
         *((-1, i) for i in range(15)),
@@ -55,19 +55,21 @@ def test_files_of_a_run_with_queried_first_labels(tmp_path, monkeypatch, name):
     assert all(labels[row["index"]] == row["label"] for row in acquired)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["identity"]["options"]["initial"] == name
-    again = acquired_by(tmp_path / "again", f"--initial {name} --initial-size 15")
-    other = acquired_by(tmp_path / "other", f"--initial {name} --initial-size 15 --seed 8")
+    again = run_and_read_acquired(tmp_path / "again", f"--initial {name} --initial-size 15")
+    other = run_and_read_acquired(
+        tmp_path / "other", f"--initial {name} --initial-size 15 --seed 8"
+    )
     assert again == acquired and (other != acquired or name != "random")
 
 
 def test_random_is_not_balanced(tmp_path):
-    acquired = acquired_by(tmp_path, "--initial random --initial-size 60")
+    acquired = run_and_read_acquired(tmp_path, "--initial random --initial-size 60")
     classes = [row["label"] for row in acquired[:60]]
     assert len(set(np.bincount(classes, minlength=10))) > 1
 
 
 def test_first_labels_are_not_of_the_validation_set(tmp_path):
-    acquired = acquired_by(tmp_path / "run", "--initial lp_coverage --use-val-set")
+    acquired = run_and_read_acquired(tmp_path / "run", "--initial lp_coverage --use-val-set")
     state = load_checkpoint(tmp_path / "run" / "checkpoint.pt")["state"]
     assert len(state["pool"]["labels"]) == 1437 - 500 and len(acquired) == 20
 
@@ -89,8 +91,8 @@ def test_errors_are_one_line(capsys, words, parts):
 
 
 def test_options_of_the_initial_method_have_an_effect(tmp_path):
-    few = acquired_by(tmp_path / "few", "--initial lp_coverage --lp-k 5")
-    assert acquired_by(tmp_path / "many", "--initial lp_coverage --lp-k 90") != few
+    few = run_and_read_acquired(tmp_path / "few", "--initial lp_coverage --lp-k 5")
+    assert run_and_read_acquired(tmp_path / "many", "--initial lp_coverage --lp-k 90") != few
 
 
 def test_given_labels_are_not_queried(tmp_path, capsys):

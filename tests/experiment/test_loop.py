@@ -39,7 +39,7 @@ class RecordedOptions(OptionGroup):
     add_recorded: bool = option(False, "Train with the algorithm that records.")
 
 
-def recorded_batches(targets, pool, rng, *, batch: BatchOptions, recorded: RecordedOptions):
+def make_epoch_batches(targets, pool, rng, *, batch: BatchOptions, recorded: RecordedOptions):
     return batches_of_used_images(targets, pool, rng, batch=batch)
 
 
@@ -119,7 +119,7 @@ def record(monkeypatch):
     monkeypatch.setitem(ARCHS, "recorded", Arch(Backbone, feature_dim=3))
     monkeypatch.setitem(METHODS, "recorded", Method(pick, needs=("probs", "features")))
     monkeypatch.setitem(
-        ALGORITHMS, "recorded", Algorithm(make_loss=Loss, epoch_batches=recorded_batches)
+        ALGORITHMS, "recorded", Algorithm(make_loss=Loss, epoch_batches=make_epoch_batches)
     )
     monkeypatch.setitem(PRETRAINERS, "recorded", Pretrainer(pretrain, columns=("epoch",)))
     monkeypatch.setattr(
@@ -144,14 +144,14 @@ def run(tmp_path, *more):
     return torch.load(checkpoint, weights_only=True)
 
 
-def labeled_images(checkpoint) -> list[set[int]]:
+def images_by_cycle(checkpoint) -> list[set[int]]:
     """The images whose labels are known in each cycle."""
     order = checkpoint["state"]["pool"]["labeled_order"].tolist()
     return [set(order[: 4 * (cycle + 1)]) for cycle in range(3)]
 
 
 def test_a_cycle_trains_on_the_labeled_images_with_their_labels(record, tmp_path):
-    known = labeled_images(run(tmp_path))
+    known = images_by_cycle(run(tmp_path))
     assert [len(images) for images in known] == [4, 8, 12]
     for cycle in range(3):
         trained = [image for p in record.training(cycle) for image in p["images"]]
@@ -164,7 +164,7 @@ def test_a_cycle_trains_on_the_labeled_images_with_their_labels(record, tmp_path
 
 
 def test_the_method_gets_outputs_of_the_current_network(record, tmp_path):
-    known = labeled_images(run(tmp_path))
+    known = images_by_cycle(run(tmp_path))
     assert len(record.picks) == 2  # none after the last cycle
     for cycle, inputs in enumerate(record.picks):
         expected = np.full(TRAIN, -1)
@@ -264,7 +264,7 @@ def test_no_momentum_is_carried_into_the_next_cycle(record, tmp_path, finetuning
 
 
 def test_acquired_csv_lists_the_picks_of_each_cycle(record, tmp_path):
-    known = labeled_images(run(tmp_path))
+    known = images_by_cycle(run(tmp_path))
     with open(next(tmp_path.rglob("acquired.csv")), newline="") as file:
         rows = [tuple(map(int, row.values())) for row in csv.DictReader(file)]
     assert [row[:2] for row in rows] == [(c, o) for c in (0, 1) for o in range(4)]

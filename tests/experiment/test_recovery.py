@@ -38,7 +38,7 @@ def flip_bit(path, bit=None):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished_run(tmp_path_factory):
     """The folder of a finished run, which tests copy."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     assert main_al.main([*WORDS, "--run-dir", str(folder)]) == 0
@@ -46,13 +46,13 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def run(finished, tmp_path, capfd):
+def run(finished_run, tmp_path, capfd):
     """A copy of a finished run, and a function that starts it again in this process.
 
     The function takes the expected exit status and further options; it returns the output."""
     folder = tmp_path / "run"
     folder.mkdir()
-    for path in finished.glob("[!.]*"):
+    for path in finished_run.glob("[!.]*"):
         (folder / path.name).write_bytes(path.read_bytes())
 
     def again(status=0, *options):
@@ -88,14 +88,14 @@ def test_leftovers_of_killed_writes_are_removed(run):
     assert not names & set(leftovers) and names >= set(others)
 
 
-def test_the_previous_checkpoint_is_used_if_the_last_is_damaged(run, finished):
+def test_the_previous_checkpoint_is_used_if_the_last_is_damaged(run, finished_run):
     folder, again = run
     flip_bit(folder / "checkpoint.pt")
     output = again()
     # On either stream: the log may not be open yet.
     assert (output.out + output.err).count("checkpoint.pt is damaged: resuming") == 1
     assert "Finished." in output.out and "Finished before" in again().out
-    assert_same_run(folder, finished)
+    assert_same_run(folder, finished_run)
     for name in ("checkpoint.pt", "checkpoint.before.pt"):  # both are intact again
         load_checkpoint(folder / name)
 
@@ -161,7 +161,7 @@ def test_two_intact_checkpoints_at_every_moment(links, checkpoints, monkeypatch)
                 continue  # it is being written
         return sorted(numbers)
 
-    def observed_replace(*paths):
+    def replace_and_observe(*paths):
         observations.append((path.exists(), *intact_checkpoints()))
         replace(*paths)
         observations.append((path.exists(), *intact_checkpoints()))
@@ -171,7 +171,7 @@ def test_two_intact_checkpoints_at_every_moment(links, checkpoints, monkeypatch)
 
     checkpoints.save_next({"number": 1})
     checkpoints.save_next({"number": 2})
-    monkeypatch.setattr(os, "replace", observed_replace)
+    monkeypatch.setattr(os, "replace", replace_and_observe)
     if not links:
         monkeypatch.setattr(os, "link", refuse_link)
     checkpoints.save_next({"number": 3})
@@ -365,7 +365,7 @@ def test_states_of_earlier_versions_can_be_read():
     assert waiting.queried.tolist() == [4, 0] and waiting.targets is None
 
 
-def test_a_run_of_an_earlier_version_is_resumed(run, finished, tmp_path):
+def test_a_run_of_an_earlier_version_is_resumed(run, finished_run, tmp_path):
     """With its checkpoint rewritten as before 1.0, a run ends with the same bytes."""
     folder, again = run
     whole = tmp_path / "whole"
