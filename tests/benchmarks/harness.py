@@ -1,42 +1,43 @@
-"""Time ours and a twin in one process, alternating; the ratio of each pair, and the peak memory.
+"""Measure our code and a reference in alternation: time, ratio of each pair, and memory.
 
-On one thread time is the processor's, which is the same whatever else runs; on more it is the
-clock's.
+On one thread time is that of the processor, which does not depend on what else is running; on more
+threads it is that of the clock.
 """
 
 import csv
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 
 
-def processor() -> str:
-    """The make of the processor, as the system says it."""
+def processor_name() -> str:
+    """The model of the processor as the system reports it."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
-    return "a processor without a name"
+    return "unknown processor"
 
 
-def resident() -> float:
-    """MiB of this process now."""
+def resident_mib() -> float:
+    """Memory of this process in MiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 
 
-def now() -> float:
-    """Seconds, of which differences count."""
+def current_time() -> float:
+    """Seconds; only differences are meaningful."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for torch and for all libraries below numpy, scikit-learn and faiss."""
+    """One thread for torch and for the libraries below numpy, scikit-learn and faiss."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -46,68 +47,87 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class Peak:
-    """The most MiB that a block adds to the process, sampled every few milliseconds."""
+class PeakMemory:
+    """Measures the memory that a block adds to the process, sampled every few milliseconds.
 
-    def __enter__(self):
-        self.before = self.most = resident()
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._watch)
-        self.thread.start()
+    added: MiB, after the block."""
+
+    added = 0.0
+
+    def __enter__(self) -> "PeakMemory":
+        self._before = self._highest = resident_mib()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+        self._thread.start()
         return self
 
-    def _watch(self):
-        while not self.over.wait(0.004):
-            self.most = max(self.most, resident())
+    def _sample(self) -> None:
+        while not self._stop.wait(0.004):
+            self._highest = max(self._highest, resident_mib())
 
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
-        self.added = max(self.most, resident()) - self.before
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.added = max(self._highest, resident_mib()) - self._before
 
 
-def timed(function) -> tuple[float, float, object]:
+def measure(function: Callable[[], Any]) -> tuple[float, float, Any]:
     """Seconds, MiB added, result."""
-    with Peak() as peak:
-        begin = now()
+    with PeakMemory() as memory:
+        begin = current_time()
         result = function()
-        seconds = now() - begin
-    return seconds, peak.added, result
+        seconds = current_time() - begin
+    return seconds, memory.added, result
 
 
-def compare(name, ours, twin, *, runs=3, twin_part=1.0, check=None, wanted="", warm=True) -> dict:
-    """A row: medians and the ratio twin / ours pair by pair.
+def compare(
+    name: str,
+    ours: Callable[[], Any],
+    reference: Callable[[], Any],
+    *,
+    runs: int = 3,
+    reference_part: float = 1.0,
+    check: Callable[[Any, Any], str] | None = None,
+    target: str = "",
+    warm_up: bool = True,
+) -> dict[str, Any]:
+    """One row of the table: medians, and the ratio reference / ours of each pair.
 
-    twin_part: the part of the work that the twin is given, where it has a constant price apiece;
-    its time is divided by it.  check(ours, twin) -> words on how far the results agree."""
-    if warm:
-        ours(), twin()
-    seconds, twins, peaks, twin_peaks = [], [], [], []
+    reference_part: the fraction of the work that `reference` does, if its cost per item is
+    constant; its time is divided by it.
+    check: (result of ours, result of the reference) -> how well they agree.
+    target: the ratio to be reached."""
+    if warm_up:
+        ours()
+        reference()
+    our_seconds, our_mib, reference_seconds, reference_mib = [], [], [], []
     for _ in range(runs):
-        ours_took, ours_peak, mine = timed(ours)
-        twin_took, twin_peak, other = timed(twin)
-        seconds.append(ours_took)
-        twins.append(twin_took / twin_part)
-        peaks.append(ours_peak)
-        twin_peaks.append(twin_peak)
-    ratios = [t / s for s, t in zip(seconds, twins, strict=True)]
+        seconds, mib, our_result = measure(ours)
+        our_seconds.append(seconds)
+        our_mib.append(mib)
+        seconds, mib, reference_result = measure(reference)
+        reference_seconds.append(seconds / reference_part)
+        reference_mib.append(mib)
+    ratios = [r / s for s, r in zip(our_seconds, reference_seconds, strict=True)]
     return {
         "row": name,
-        "ours_s": round(median(seconds), 4),
-        "twin_s": round(median(twins), 4),
+        "ours_s": round(median(our_seconds), 4),
+        "reference_s": round(median(reference_seconds), 4),
         "ratio": round(median(ratios), 2),
         "ratio_min": round(min(ratios), 2),
         "ratio_max": round(max(ratios), 2),
-        "ours_mib": round(max(peaks)),
-        "twin_mib": round(max(twin_peaks)),
-        "wanted": wanted,
-        "agreement": check(mine, other) if check else "",
-        "twin_measured": "whole" if twin_part == 1 else f"{twin_part:.3g} of it",
+        "ours_mib": round(max(our_mib)),
+        "reference_mib": round(max(reference_mib)),
+        "target": target,
+        "agreement": check(our_result, reference_result) if check else "",
+        "reference_measured": (
+            "whole" if reference_part == 1 else f"{reference_part:.3g} of the work"
+        ),
     }
 
 
-def write_csv(path: str, rows: list[dict]) -> None:
-    """A table with all columns that a row has."""
+def write_csv(path: str, rows: list[dict[str, Any]]) -> None:
+    """A table with all columns that any row has."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, columns)

@@ -1,5 +1,6 @@
-"""Textbook twins: the formulas as one would first write them, to measure ours against."""
+"""Direct implementations of the formulas, as one would first write them, to compare ours with."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -15,14 +16,14 @@ from models.layers.dropout import HalfDropout
 from models.layers.winograd import WinogradConv2d
 
 
-def coreset(features, labels, budget):
-    """scipy's distance_matrix in the greedy loop, one new center at a time."""
+def coreset(features: np.ndarray, labels: np.ndarray, budget: int) -> list[int]:
+    """scipy's distance_matrix in the greedy loop, one new centre at a time."""
     labeled = np.flatnonzero(labels >= 0)
     nearest = np.full(len(features), np.inf)
     for start in range(0, len(labeled), 100):
         block = distance_matrix(features, features[labeled[start : start + 100]])
         nearest = np.minimum(nearest, block.min(axis=1))
-    picks = []
+    picks: list[int] = []
     for _ in range(budget):
         picks.append(int(nearest.argmax()))
         column = distance_matrix(features, features[picks[-1:]])[:, 0]
@@ -30,8 +31,12 @@ def coreset(features, labels, budget):
     return picks
 
 
-def affinity(features, similarities, neighbors, gamma=3):
-    """scipy's sparse matrices, as the formula says."""
+def affinity(
+    similarities: np.ndarray, neighbors: np.ndarray, gamma: float = 3
+) -> scipy.sparse.csr_matrix:
+    """The affinity W with scipy's sparse matrices.
+
+    similarities, neighbors: (N, k) of the nearest neighbours."""
     n, k = neighbors.shape
     rows = np.repeat(np.arange(n), k)
     values = np.maximum(similarities.ravel(), 0) ** gamma
@@ -44,9 +49,16 @@ def affinity(features, similarities, neighbors, gamma=3):
     return D @ W @ D
 
 
-def propagate(features, labels, num_classes, similarities, neighbors, rtol, maxiter=None):
-    """scipy's cg a class at a time; -> pseudo-labels, weights."""
-    W = affinity(features, similarities, neighbors)
+def propagate(
+    labels: np.ndarray,
+    num_classes: int,
+    similarities: np.ndarray,
+    neighbors: np.ndarray,
+    rtol: float,
+    maxiter: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pseudo-labels and weights (N,), with one call of scipy's cg per class."""
+    W = affinity(similarities, neighbors)
     system = scipy.sparse.eye(len(labels)) - 0.99 * W
     Z = np.zeros((len(labels), num_classes))
     for c in range(num_classes):
@@ -60,10 +72,17 @@ def propagate(features, labels, num_classes, similarities, neighbors, rtol, maxi
     return Z.argmax(axis=1), weights / weights.max()
 
 
-def jlp(W, labels, budget, rtol, maxiter=None):
-    """One solve a pick, from scratch."""
+def jlp(
+    W: scipy.sparse.csr_matrix,
+    labels: np.ndarray,
+    budget: int,
+    rtol: float,
+    maxiter: int | None = None,
+) -> list[int]:
+    """One solve per pick, each from scratch."""
     system = scipy.sparse.eye(len(labels)) - 0.99 * W
-    y, picks = (labels >= 0).astype(float), []
+    y = (labels >= 0).astype(float)
+    picks: list[int] = []
     for _ in range(budget):
         f, _ = scipy.sparse.linalg.cg(system, y, rtol=rtol, maxiter=maxiter)
         picks.append(int(np.where(y == 0, f, np.inf).argmin()))
@@ -71,8 +90,8 @@ def jlp(W, labels, budget, rtol, maxiter=None):
     return picks
 
 
-def input_pipeline(mean, std):
-    """torchvision's transforms on a PIL image, as training scripts have them."""
+def input_pipeline(mean: list[float], std: list[float]) -> Callable[[Image.Image], torch.Tensor]:
+    """torchvision's transforms of a PIL image, as in usual training scripts."""
     return transforms.Compose(
         [
             transforms.RandomCrop(32, padding=4, padding_mode="reflect"),
@@ -83,13 +102,15 @@ def input_pipeline(mean, std):
     )
 
 
-def augmented(pixels, indices, transform):
+def augment(
+    pixels: np.ndarray, indices: np.ndarray, transform: Callable[[Image.Image], torch.Tensor]
+) -> torch.Tensor:
     """pixels: (N, H, W, 3) uint8, indices: (B,) -> (B, 3, H, W) float32."""
     return torch.stack([transform(Image.fromarray(pixels[i])) for i in indices])
 
 
-def library_layers(model):
-    """The same network with the library's convolutions and dropout, NCHW."""
+def use_library_layers(model: nn.Module) -> nn.Module:
+    """Replaces our convolutions and dropout by those of the library, and the layout by NCHW."""
     for module in model.modules():
         if isinstance(module, WinogradConv2d):
             module.forward = partial(nn.Conv2d.forward, module)
@@ -100,8 +121,14 @@ def library_layers(model):
     return model.to(memory_format=model.memory_format)
 
 
-def train_step(model, optimizer, images, labels, weights):
-    """Eager, NCHW, one step of the weighted loss."""
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    weights: torch.Tensor,
+) -> float:
+    """One step of the weighted loss in eager mode, NCHW; returns the loss."""
     model.train()
     losses = torch.nn.functional.cross_entropy(model(images)[0], labels, reduction="none")
     loss = (losses * weights).mean()

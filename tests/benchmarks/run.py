@@ -1,214 +1,233 @@
-"""Ours against textbook twins: python -m tests.benchmarks.run [ROW ...] [--images N] [--csv F]
+"""Compare our speed with that of direct implementations of the same formulas.
 
-50,000 images of 128 features unless --images says otherwise.  Ours and the twin run in one process
-on the same data, alternating; a ratio is the twin's time divided by ours.  "peer" compares with
-scikit-activeml where it is installed, "alone" has neither twin nor peer, but a limit.
+python -m tests.benchmarks.run [ROW ...] [--images N] [--csv F]
+
+Both run in one process on the same data, in alternation; a ratio is the time of the reference
+divided by ours.  The data are 50,000 images of 128 features unless --images says otherwise.  The
+row "peer" compares with scikit-activeml if it is installed; "alone" measures our methods against
+limits of time and memory.
 """
 
 import sys
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from al_methods import coreset, jlp
 from data.augment import ImageStore
-from semisup.label_propagation import propagate
+from semisup.label_propagation import Propagation, propagate
 from tests.benchmarks import reference_implementations
-from tests.benchmarks.harness import compare, processor, write_csv
+from tests.benchmarks.harness import compare, processor_name, write_csv
 from tests.benchmarks.peer import bench_peer
 from tests.benchmarks.single_process import bench_alone
-from tests.benchmarks.synthetic_features import features_and_classes, some_labels
+from tests.benchmarks.synthetic_features import features_and_classes, hide_labels
 from tests.benchmarks.training import bench_training
 from utils.graph import affinity_graph
+from utils.graph.graph_options import GraphOptions
 from utils.options.cli import OneLineErrorParser
 from utils.options.converters import one_of, positive_integer
 from utils.torch_faiss import faiss
 
-# The released code stops early; a solve that is finished is what the formula means.
-TWIN_SOLVES = {
+Row = dict[str, Any]
+Neighbors = tuple[np.ndarray, np.ndarray]  # similarities, indices
+# The authors' code stops early; the formula means a system that is solved.
+REFERENCE_SOLVES: dict[str, dict[str, Any]] = {
     "solved to 1e-6": {"rtol": 1e-6},
     "stopped after 20 iterations": {"rtol": 0.0, "maxiter": 20},
 }
 
 
-def overlap(ours, twin) -> str:
-    common = len(set(np.asarray(ours)[: len(twin)].tolist()) & set(twin)) / len(twin)
-    return f"{100 * common:.1f} % of the picks"
+def picks_in_common(ours: np.ndarray, reference: list[int]) -> str:
+    """Share of the reference's picks among as many of our first ones."""
+    common = len(set(np.asarray(ours)[: len(reference)].tolist()) & set(reference))
+    return f"{100 * common / len(reference):.1f} % of the picks"
 
 
-def after_knn(found: tuple):
-    """A search that has been done already, to time what comes after it."""
+@contextmanager
+def replace_search(search: Callable[[np.ndarray, int, str], Neighbors]) -> Iterator[None]:
+    """Use another nearest-neighbour search within the block."""
+    original = affinity_graph.search_neighbors
+    affinity_graph.search_neighbors = search
+    try:
+        yield
+    finally:
+        affinity_graph.search_neighbors = original
 
-    def search(x, k, kind):
-        return found
 
-    return search
+@contextmanager
+def search_in_advance(x: np.ndarray, k: int) -> Iterator[None]:
+    """Search once, so that only what follows the search is timed within the block."""
+    neighbors = affinity_graph.search_neighbors(x, k, "exact")
+    with replace_search(lambda x, k, search: neighbors):
+        yield
 
 
-def bench_coreset(n):
+def bench_coreset(n: int) -> list[Row]:
     x, truth = features_and_classes(n)
-    labels, tensor = some_labels(truth, n // 50), torch.from_numpy(x)
-    budget, few = n // 50, max(n // 1000, 1)
+    labels, features = hide_labels(truth, n // 50), torch.from_numpy(x)
+    budget = n // 50
+    reference_budget = budget if n < 5000 else max(n // 1000, 1)
     return [
         compare(
             "core-set",
-            lambda: coreset.pick(features=tensor, labels=labels, budget=budget),
-            lambda: (
-                reference_implementations.coreset(x, labels, budget)
-                if n < 5000
-                else reference_implementations.coreset(x, labels, few)
-            ),
-            check=overlap,
-            wanted="40",
+            lambda: coreset.pick(features=features, labels=labels, budget=budget),
+            lambda: reference_implementations.coreset(x, labels, reference_budget),
+            check=picks_in_common,
+            target="40",
             runs=2,
-            twin_part=1.0 if n < 5000 else coreset_part(n, budget, few),
-            warm=False,
+            reference_part=coreset_part(n // 50, budget, reference_budget),
+            warm_up=False,
         )
     ]
 
 
-def coreset_part(n, budget, few) -> float:
-    """The twin measures its distances to all labeled images and then to `few` picks, at a constant
-    price a center."""
-    return (n // 50 + few) / (n // 50 + budget)
+def coreset_part(labeled: int, budget: int, reference_budget: int) -> float:
+    """The fraction of the work: each labeled image and each pick has the same cost."""
+    return (labeled + reference_budget) / (labeled + budget)
 
 
-def bench_jlp(n):
+def bench_jlp(n: int) -> list[Row]:
     x, truth = features_and_classes(n)
-    labels, tensor, budget = some_labels(truth, n // 50), torch.from_numpy(x), n // 50
-    few = min(budget, 20)
-    kept = affinity_graph.search_neighbors
-    affinity_graph.search_neighbors = after_knn(kept(x, 51, "exact"))
-    W = affinity_graph.affinity(x)
-    rows = [
-        compare(
-            f"jLP after the kNN, twin {how}",
-            lambda: jlp.pick(features=tensor, labels=labels, budget=budget),
-            lambda limit=limit: reference_implementations.jlp(W, labels, few, **limit),
-            check=overlap,
-            wanted="8",
-            runs=2,
-            twin_part=few / budget,
-            warm=False,
-        )
-        for how, limit in TWIN_SOLVES.items()
-    ]
-    affinity_graph.search_neighbors = kept
-    return rows
+    labels, features, budget = hide_labels(truth, n // 50), torch.from_numpy(x), n // 50
+    reference_budget = min(budget, 20)
+    with search_in_advance(x, 51):
+        W = affinity_graph.affinity(x)
+        return [
+            compare(
+                f"jLP after the kNN, reference {how}",
+                lambda: jlp.pick(
+                    features=features, labels=labels, budget=budget, graph=GraphOptions()
+                ),
+                partial(reference_implementations.jlp, W, labels, reference_budget, **limits),
+                check=picks_in_common,
+                target="8",
+                runs=2,
+                reference_part=reference_budget / budget,
+                warm_up=False,
+            )
+            for how, limits in REFERENCE_SOLVES.items()
+        ]
 
 
-def same_labels(ours, twin) -> str:
-    labels, weights = twin
-    agree = 100 * (ours.labels == labels)[ours.unlabeled].mean()
-    off = np.abs(ours.weights - weights)[ours.unlabeled].max()
-    return f"labels {agree:.2f} %, weights within {off:.3f}"
-
-
-class Found:
-    """A propagation with what its checks need."""
-
-    def __init__(self, found, labels):
-        self.labels, self.weights, self.unlabeled = found.labels, found.weights, labels < 0
-
-
-def bench_propagation(n):
+def bench_propagation(n: int) -> list[Row]:
     return propagation_rows(n, 10, "6") + propagation_rows(n, 100, "4")
 
 
-def propagation_rows(n, classes, wanted):
+def propagation_rows(n: int, classes: int, target: str) -> list[Row]:
     x, truth = features_and_classes(n, classes=classes)
-    labels = some_labels(truth, n // 50)
-    kept = affinity_graph.search_neighbors
-    affinity_graph.search_neighbors = after_knn(kept(x, 51, "exact"))
-    similarities, neighbors = affinity_graph.knn(x, 50)
-    rows = [
-        compare(
-            f"propagation after the kNN, {classes} classes, twin {how}",
-            lambda: Found(propagate(x, labels, classes), labels),
-            lambda limit=limit: reference_implementations.propagate(
-                x, labels, classes, similarities, neighbors, **limit
-            ),
-            check=same_labels,
-            wanted=wanted,
-        )
-        for how, limit in TWIN_SOLVES.items()
-    ]
-    affinity_graph.search_neighbors = kept
-    return rows
+    labels = hide_labels(truth, n // 50)
+
+    def describe_agreement(ours: Propagation, reference: tuple[np.ndarray, np.ndarray]) -> str:
+        unlabeled = labels < 0
+        reference_labels, reference_weights = reference
+        equal = 100 * (ours.labels == reference_labels)[unlabeled].mean()
+        difference = np.abs(ours.weights - reference_weights)[unlabeled].max()
+        return f"labels {equal:.2f} %, weights within {difference:.3f}"
+
+    with search_in_advance(x, 51):
+        similarities, neighbors = affinity_graph.knn(x, 50)
+        return [
+            compare(
+                f"propagation after the kNN, {classes} classes, reference {how}",
+                lambda: propagate(x, labels, classes),
+                partial(
+                    reference_implementations.propagate,
+                    labels,
+                    classes,
+                    similarities,
+                    neighbors,
+                    **limits,
+                ),
+                check=describe_agreement,
+                target=target,
+            )
+            for how, limits in REFERENCE_SOLVES.items()
+        ]
 
 
-def bench_knn(n):
+def search_flat_index(x: np.ndarray, k: int, search: str) -> Neighbors:
+    """faiss's exact search."""
+    index = faiss.IndexFlatIP(x.shape[1])
+    index.add(x)
+    return index.search(x, k)
+
+
+def bench_knn(n: int) -> list[Row]:
     x, truth = features_and_classes(n)
-    labels = some_labels(truth, n // 50)
+    labels = hide_labels(truth, n // 50)
 
-    def flat_index(x, k, _kind):
-        index = faiss.IndexFlatIP(x.shape[1])
-        index.add(x)
-        return index.search(x, k)
+    def neighbors_in_common(ours: Neighbors, reference: Neighbors) -> str:
+        shares = [np.isin(a, b).mean() for a, b in zip(ours[1], reference[1], strict=True)]
+        return f"{100 * np.mean(shares):.3f} % of the neighbors"
 
-    def same_neighbors(ours, twin):
-        same = np.mean([np.isin(a, b).mean() for a, b in zip(ours[1], twin[1], strict=True)])
-        return f"{100 * same:.3f} % of the neighbors"
+    def labels_in_common(ours: Propagation, reference: Propagation) -> str:
+        return f"labels {100 * (ours.labels == reference.labels)[labels < 0].mean():.2f} %"
 
-    def agree(ours, twin):
-        return f"labels {100 * (ours.labels == twin.labels)[labels < 0].mean():.2f} %"
-
-    def approximate():
+    def approximate() -> Propagation:
         return propagate(x, labels, 10, search="approx")
 
-    def on_flat_index():
-        kept, affinity_graph.search_neighbors = affinity_graph.search_neighbors, flat_index
-        found = propagate(x, labels, 10)
-        affinity_graph.search_neighbors = kept
-        return found
+    def on_flat_index() -> Propagation:
+        with replace_search(search_flat_index):
+            return propagate(x, labels, 10)
 
-    def exact():
+    def exact() -> Propagation:
         return propagate(x, labels, 10, search="exact")
 
-    knn = compare(
-        "exact kNN, twin: faiss's flat index",
+    search_row = compare(
+        "exact kNN, reference: faiss's flat index",
         lambda: affinity_graph.search_neighbors(x, 51, "exact"),
-        lambda: flat_index(x, 51, "exact"),
-        check=same_neighbors,
-        wanted="1",
-        warm=False,
+        lambda: search_flat_index(x, 51, "exact"),
+        check=neighbors_in_common,
+        target="1",
+        warm_up=False,
     )
-    rounds = [
-        compare(f"round with {how}", ours, twin, check=agree, wanted=wanted, warm=False)
-        for how, ours, twin, wanted in [
-            ("exact kNN, twin: on faiss's flat index", exact, on_flat_index, ""),
-            ("approximate kNN, twin: on faiss's flat index", approximate, on_flat_index, "3"),
-            ("approximate kNN, twin: ours with exact kNN", approximate, exact, ""),
-        ]
+    rounds: list[tuple[str, Callable, Callable, str]] = [
+        ("exact kNN, reference: on faiss's flat index", exact, on_flat_index, ""),
+        ("approximate kNN, reference: on faiss's flat index", approximate, on_flat_index, "3"),
+        ("approximate kNN, reference: ours with exact kNN", approximate, exact, ""),
     ]
-    return [knn, *rounds]
+    round_rows = [
+        compare(
+            f"round with {how}",
+            ours,
+            reference,
+            check=labels_in_common,
+            target=target,
+            warm_up=False,
+        )
+        for how, ours, reference, target in rounds
+    ]
+    return [search_row, *round_rows]
 
 
-def bench_input(n):
+def bench_input(n: int) -> list[Row]:
+    """n: not used, 2,000 images are augmented in 100 batches."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(2000, 32, 32, 3), dtype=np.uint8)
     mean, std = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
     tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    images, transform = (
-        ImageStore(tensor, mean, std, 4, True),
-        reference_implementations.input_pipeline(mean, std),
-    )
+    images = ImageStore(tensor, mean, std, 4, True)
+    transform = reference_implementations.input_pipeline(mean, std)
     batches = np.split(rng.integers(2000, size=12800), 100)
 
-    def ours():
+    def ours() -> None:
         for batch in batches:
             images.weak_batch(batch, rng)
 
-    def twin():
+    def reference() -> None:
         for batch in batches[:10]:
-            reference_implementations.augmented(pixels, batch, transform)
+            reference_implementations.augment(pixels, batch, transform)
 
-    row = "input pipeline, 12,800 images"
-    return [compare(row, ours, twin, wanted="50", runs=5, twin_part=0.1)]
+    name = "input pipeline, 12,800 images"
+    return [compare(name, ours, reference, target="50", runs=5, reference_part=0.1)]
 
 
-ROWS = {
+BENCHMARKS: dict[str, Callable[[int], Iterable[Row]]] = {
     "coreset": bench_coreset,
     "jlp": bench_jlp,
     "propagation": bench_propagation,
@@ -220,34 +239,41 @@ ROWS = {
 }
 
 
-def in_words(row) -> str:
+def describe_row(row: Row) -> str:
     if "ratio" in row:
         return f"{row['ratio']} times ({row['ratio_min']} to {row['ratio_max']})"
     return f"{row['ours_s']} s, {row['ours_mib']} MiB"
 
 
-def as_table(rows) -> str:
-    """The rows as a markdown table."""
-    columns = ("row", "ours_s", "twin_s", "ratio", "wanted", "ours_mib", "twin_mib", "agreement")
+def markdown_table(rows: list[Row]) -> str:
+    columns = (
+        *("row", "ours_s", "reference_s", "ratio", "target", "ours_mib", "reference_mib"),
+        "agreement",
+    )
     lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
     cells = [[str(row.get(column, "")) for column in columns] for row in rows]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells)])
 
 
-def main(argv=None) -> int:
-    parser = OneLineErrorParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("rows", nargs="*", type=one_of(list(ROWS)), help=", ".join(ROWS))
-    parser.add_argument("--images", type=positive_integer, default=50_000)
-    parser.add_argument("--csv", default=None, help="write the table here")
+def main(argv: Sequence[str] | None = None) -> int:
+    description = (__doc__ or "").partition("\n")[0]
+    parser = OneLineErrorParser(description=description, allow_abbrev=False)
+    parser.add_argument(
+        "rows", nargs="*", type=one_of(list(BENCHMARKS)), help=", ".join(BENCHMARKS)
+    )
+    parser.add_argument(
+        "--images", type=positive_integer, default=50_000, help="number of images (default: 50000)"
+    )
+    parser.add_argument("--csv", default=None, help="write the table to this file")
     args = parser.parse_args(argv)
     warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad")
-    print(f"{torch.get_num_threads()} threads of {processor()}, torch {torch.__version__}")
+    print(f"{torch.get_num_threads()} threads of {processor_name()}, torch {torch.__version__}")
     rows = []
-    for name in args.rows or ROWS:
-        for row in ROWS[name](args.images):
+    for name in args.rows or BENCHMARKS:
+        for row in BENCHMARKS[name](args.images):
             rows.append(row)
-            print(f"{row['row']}: {in_words(row)}", flush=True)
-    print("\n" + as_table(rows))
+            print(f"{row['row']}: {describe_row(row)}", flush=True)
+    print("\n" + markdown_table(rows))
     if args.csv and rows:
         write_csv(args.csv, rows)
     return 0

@@ -1,13 +1,17 @@
-"""The data that is measured on: features as a trained network gives them, made from a seed."""
+"""The data of the benchmarks: features like those of a trained network, from a fixed seed."""
 
 import numpy as np
 
 from utils.arrays import l2_normalize
 
 
-def features_and_classes(n: int, d: int = 128, classes: int = 10, seed: int = 0):
-    """(n, d) float32 unit-length and (n,) int64: classes of several modes each, on curved sheets of
-    16 dimensions, rectified as the features behind a ReLU are."""
+def features_and_classes(
+    n: int, d: int = 128, classes: int = 10, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, d) float32 of unit length, and classes (n,) int64.
+
+    Each class has several modes on curved sheets of 16 dimensions; the features are rectified like
+    those after a ReLU."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(classes, size=n)
     modes = rng.normal(size=(classes, 4, 16)) * 1.1
@@ -17,9 +21,9 @@ def features_and_classes(n: int, d: int = 128, classes: int = 10, seed: int = 0)
     return l2_normalize(np.maximum(features, 0).astype(np.float32)), truth
 
 
-def some_labels(truth: np.ndarray, count: int, seed: int = 1) -> np.ndarray:
-    """(N,) int64 with `count` labels known, -1 elsewhere."""
+def hide_labels(truth: np.ndarray, num_known: int, seed: int = 1) -> np.ndarray:
+    """(N,) int64 with `num_known` labels, and -1 elsewhere."""
     labels = np.full(len(truth), -1)
-    known = np.random.default_rng(seed).permutation(len(truth))[:count]
+    known = np.random.default_rng(seed).permutation(len(truth))[:num_known]
     labels[known] = truth[known]
     return labels

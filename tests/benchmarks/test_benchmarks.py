@@ -1,12 +1,15 @@
-"""The benchmarks run, and what they compare agrees; their times are for `make bench`, not here."""
+"""The benchmarks run, and the results that they compare agree; `make bench` measures the times."""
 
 import csv
+import queue
+import threading
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from data import DATASETS
+from experiment.config import SCHEMA
 from models import create_model
 from models.layers import winograd
 from models.layers.dropout import HalfDropout
@@ -18,92 +21,105 @@ from tests.benchmarks import (
     run,
     single_process,
 )
+from tests.benchmarks.single_process import Task
+from utils.options.option import kwargs_for
+from utils.options.schema import fill_defaults
 
 
-def test_every_row_on_a_little(tmp_path):
-    rows = ["coreset", "jlp", "propagation", "knn"]
-    assert run.main([*rows, "--images", "2500", "--csv", str(tmp_path / "b.csv")]) == 0
-    with open(tmp_path / "b.csv") as file:
-        table = {row["row"]: row for row in csv.DictReader(file)}
+def read_csv(path):
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def test_results_agree_with_the_reference(tmp_path):
+    benchmarks = ["coreset", "jlp", "propagation", "knn"]
+    assert run.main([*benchmarks, "--images", "1500", "--csv", str(tmp_path / "b.csv")]) == 0
+    table = {row["row"]: row for row in read_csv(tmp_path / "b.csv")}
     assert len(table) == 1 + 2 + 4 + 4
     for name, row in table.items():
         assert float(row["ours_s"]) > 0 and float(row["ratio"]) > 0
         if "picks" in row["agreement"] and "20 iterations" not in name:
             assert float(row["agreement"].split()[0]) >= 99
     assert table["core-set"]["agreement"] == "100.0 % of the picks"
-    solved = table["propagation after the kNN, 10 classes, twin solved to 1e-6"]
+    solved = table["propagation after the kNN, 10 classes, reference solved to 1e-6"]
     assert solved["agreement"] == "labels 100.00 %, weights within 0.000"
-    knn = "exact kNN, twin: faiss's flat index"
-    assert float(table[knn]["agreement"].split()[0]) > 99.9
-    assert table[f"round with {knn[:9]}, twin: on faiss's flat index"]["agreement"] == (
-        "labels 100.00 %"
-    )
+    knn = table["exact kNN, reference: faiss's flat index"]
+    assert float(knn["agreement"].split()[0]) > 99.9
+    exact_round = table["round with exact kNN, reference: on faiss's flat index"]
+    assert exact_round["agreement"] == "labels 100.00 %"
 
 
-def test_the_twin_network_is_the_library_s(monkeypatch):
+def test_reference_network_uses_library_layers(monkeypatch):
     torch.manual_seed(0)
     model, images = create_model("cifar_cnn", 10).eval(), torch.randn(2, 3, 32, 32)
     features = model(images)[1]
-    twin = reference_implementations.library_layers(model).eval()
+    reference = reference_implementations.use_library_layers(model).eval()
     monkeypatch.setattr(winograd, "convolve_3x3", None)
-    torch.testing.assert_close(twin(images)[1], features, atol=1e-6, rtol=0)
-    assert not any(isinstance(layer, HalfDropout) for layer in twin.modules())
+    torch.testing.assert_close(reference(images)[1], features, atol=1e-6, rtol=0)
+    assert not any(isinstance(layer, HalfDropout) for layer in reference.modules())
 
 
-def test_growth(tmp_path, capsys):
-    words = ["--sizes", "2000", "4000", "--csv", str(tmp_path / "g.csv")]
-    assert growth.main(words) == 0
+def test_growth(tmp_path, capsys, monkeypatch):
+    """With threads in place of processes, which test_alone starts: each imports torch again."""
+    context = SimpleNamespace(Queue=queue.Queue, Process=threading.Thread)
+    monkeypatch.setattr(growth.multiprocessing, "get_context", lambda method: context)
+    argv = ["--sizes", "2000", "4000", "--csv", str(tmp_path / "g.csv")]
+    assert growth.main(argv) == 0
     assert "round: seconds grow as N^" in capsys.readouterr().out
-    with open(tmp_path / "g.csv") as file:
-        assert len(list(csv.DictReader(file))) == 4
+    assert len(read_csv(tmp_path / "g.csv")) == 4
 
 
-def test_the_exponent():
-    assert abs(growth.exponent([10, 100, 1000], [3, 300, 30000]) - 2) < 1e-9
+def test_growth_exponent():
+    assert abs(growth.growth_exponent([10, 100, 1000], [3, 300, 30000]) - 2) < 1e-9
 
 
-@pytest.mark.skipif(not peer.INSTALLED, reason="scikit-activeml is not installed")
-def test_the_peer(monkeypatch, tmp_path):
-    """Both sides pick, and ours covers as well; core-set has no choice but the same picks."""
+@pytest.mark.skipif(not peer.IS_INSTALLED, reason="scikit-activeml is not installed")
+def test_peer(monkeypatch, tmp_path):
+    """Our coverage is at least that of the peer, and core-set is deterministic: equal picks."""
     monkeypatch.setattr(peer, "RUNS", 1)
     monkeypatch.setattr(peer, "FEW_RUNS", 1)
     assert run.main(["peer", "--images", "600", "--csv", str(tmp_path / "p.csv")]) == 0
-    with open(tmp_path / "p.csv") as file:
-        table = {row["row"].split(",")[0]: row["agreement"].split() for row in csv.DictReader(file)}
-    values = {name: (float(words[1]), float(words[3])) for name, words in table.items()}
-    assert len(values) == 6 and all(ours > 0 < other for ours, other in values.values())
+    words = {
+        row["row"].split(",")[0]: row["agreement"].split() for row in read_csv(tmp_path / "p.csv")
+    }
+    values = {name: (float(part[1]), float(part[3])) for name, part in words.items()}
+    assert len(values) == 6 and all(ours > 0 < theirs for ours, theirs in values.values())
     assert values["core-set"][0] == values["core-set"][1]
     for name in ("ProbCover", "MaxHerding"):
         assert values[name][0] >= 0.999 * values[name][1]
 
 
-def test_without_the_peer(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(peer, "INSTALLED", False)
+def test_peer_is_optional(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(peer, "IS_INSTALLED", False)
     assert run.main(["peer", "--csv", str(tmp_path / "p.csv")]) == 0
     assert "scikit-activeml is not installed" in capsys.readouterr().out
 
 
 def test_alone(monkeypatch, capsys):
-    monkeypatch.setattr(single_process, "tasks", lambda n: [("dropquery", n, 8, 3, 5, 60, 2048)])
+    monkeypatch.setattr(
+        single_process, "make_tasks", lambda n: [Task("dropquery", n, 8, 3, 5, 60, 2048)]
+    )
     assert run.main(["alone", "--images", "300"]) == 0
     assert "dropquery alone, 300 × 8, 3 classes, 5 picks: " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("method", single_process.METHODS)
-def test_what_each_is_given_alone(method):
-    told = []
-    queue = SimpleNamespace(put=told.append)
-    single_process.measure(queue, method, 200, 8, 3, 5)
-    assert told[0][0] > 0 and told[0][1] >= 0
+@pytest.mark.parametrize("method", single_process.METHOD_INPUTS)
+def test_measure_each_method_alone(method):
+    results: queue.Queue[tuple[float, float]] = queue.Queue()
+    single_process.measure_task(results, Task(method, 200, 8, 3, 5, 60, 2048))
+    seconds, mib = results.get_nowait()
+    assert seconds > 0 and mib >= 0
 
 
-def test_the_data_of_ones_own_can_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(custom_data, "TEST", 30)
-    monkeypatch.setattr(custom_data, "READ", 500)
+def test_custom_data_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(custom_data, "NUM_TEST", 30)
+    monkeypatch.setattr(custom_data, "NUM_READ", 500)
     for kind, name in (("images", "arrays"), ("features", "features")):
         (tmp_path / kind).mkdir()
         custom_data.WRITERS[kind](tmp_path / kind, 1200)
-        found = DATASETS[name].load_and_check(str(tmp_path / kind))
-        assert (len(found.train.labels), len(found.test.labels)) == (1200, 30)
-        assert found.spec_fields["num_classes"] == 10
-    assert "of the speed of memory" in custom_data.speed(tmp_path, 100)[1]
+        spec = DATASETS[name]
+        groups = kwargs_for(fill_defaults(SCHEMA, {"dataset": name}), spec.load)
+        loaded = spec.load_and_check(str(tmp_path / kind), **groups)
+        assert (len(loaded.train.labels), len(loaded.test.labels)) == (1200, 30)
+        assert loaded.spec_fields["num_classes"] == 10
+    assert "of the speed of memory" in custom_data.compare_reading(tmp_path, 100)[1]
