@@ -192,7 +192,10 @@ def kill_and_resume(
 
 
 KILLED = {  # options, and the epoch of the second cycle from which on the run is killed
-    "lp": ("--epochs 8 --add-lp --lp-step 3 --loss-type kl --checkpoint-epochs 2", 4),
+    "lp": (
+        "--epochs 8 --steps-per-epoch 5 --add-lp --lp-step 3 --loss-type kl --checkpoint-epochs 2",
+        4,
+    ),
     "averaged": ("--epochs 40 --ema 0.9 --al-method coreset --checkpoint-epochs 5", 10),
 }  # tests/stress has more: pre-training, CEAL, fine-tuning
 
