@@ -15,6 +15,7 @@ from data.download import checksums
 from data.feature_vectors import Features, FeatureStore
 from data.images import Images, data_fingerprint
 from data.memmap import make_image_store
+from data.overview import CONTACT_SHEET_FILE, DataOverview, look_at_images
 from data.spec import DatasetSpec, LoadedDataset
 from utils.errors import UserError
 from utils.options.converters import make_number_type, non_empty_text, positive_integer
@@ -145,11 +146,14 @@ class ActiveDataset:
     fingerprint: str  # of all pixels and labels, and of nothing else
     image_paths: tuple[str, ...] | None = None  # by index in the data set; None without files
     warnings: tuple[str, ...] = ()  # for the user, one line each
+    overview: DataOverview | None = None  # of a user's own images
 
     @property
-    def export_files(self) -> dict[str, str]:
-        """Files for the run folder that describe the data: name -> text."""
-        return export.render_export_files(self)
+    def export_files(self) -> dict[str, bytes]:
+        """Files for the run folder that describe the data: name -> content."""
+        texts = export.render_export_files(self)
+        files = {name: text.encode() for name, text in texts.items()}
+        return files | ({CONTACT_SHEET_FILE: self.overview.contact_sheet} if self.overview else {})
 
 
 def load_active_dataset(
@@ -201,6 +205,9 @@ def load_active_dataset(
             all_images, train.labels, initial, rng
         )
         images = all_images.subset(indices)
+    overview = None
+    if spec.is_custom and isinstance(train, Images) and isinstance(test, Images):
+        overview = look_at_images(train, test, loaded.class_names)
     return ActiveDataset(
         images=images,
         all_images=all_images,
@@ -219,8 +226,10 @@ def load_active_dataset(
         warnings=(
             *checksums.checksum_warnings(name, root, spec.published_md5),
             *loaded.warnings,
+            *(overview.warnings if overview else ()),
             *split_warnings,
         ),
+        overview=overview,
     )
 
 

@@ -190,19 +190,24 @@ class RunFolder:
             self.lease.release()
 
     def record_start(
-        self, warnings: Iterable[str] = (), export_files: dict[str, str] | None = None
+        self,
+        warnings: Iterable[str] = (),
+        export_files: dict[str, bytes] | None = None,
+        notes: Iterable[str] = (),
     ) -> None:
         """Open the log and write config, environment and the CSV files of the last checkpoint.
 
-        warnings: one line each, for the log.
+        warnings, notes: lines for the log.
         export_files: contents of further files, by name."""
         self.is_started = True
         open_log(self.path / "log.txt")
+        for note in notes:
+            log.info(note)
         for warning in warnings:
             log.warning(warning)
         self._write_config()
-        for name, text in (export_files or {}).items():
-            write_atomically(self.path / name, text.encode())
+        for name, content in (export_files or {}).items():
+            write_atomically(self.path / name, content)
         self._record_environment()
         self.write_tables()
 
