@@ -37,7 +37,7 @@ def test_digits(digits):
 def test_exact_and_near_duplicates(digits):
     train, test = digits
     noise = np.random.default_rng(0).integers(-1, 2, (40, 1, 8, 8))
-    close = np.clip(train.pixels[:40].numpy() + noise, 0, 255).astype(np.uint8)
+    close = np.clip(train.pixels[:40].int().numpy() + noise, 0, 255).astype(np.uint8)
     doubled = part(torch.cat([train.pixels, torch.as_tensor(close)]), [*train.labels, *[0] * 40])
     leaking = part(torch.cat([test.pixels, train.pixels[:7]]), [*test.labels, *train.labels[:7]])
     found = look_at_images(doubled, leaking, NAMES)
@@ -47,7 +47,7 @@ def test_exact_and_near_duplicates(digits):
 
 def test_near_duplicates_across_the_parts_are_counted_beside_the_exact_ones(digits):
     train, test = digits
-    close = np.minimum(train.pixels[:5].numpy() + 1, 255).astype(np.uint8)
+    close = np.minimum(train.pixels[:5].int().numpy() + 1, 255).astype(np.uint8)
     leaking = part(torch.cat([test.pixels, torch.as_tensor(close)]), [*test.labels, *[0] * 5])
     (line,) = look_at_images(train, leaking, NAMES).warnings
     assert line.startswith("5 test images are near-duplicates")
