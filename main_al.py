@@ -74,8 +74,7 @@ def run_active_learning(options: OptionValues) -> None:
             run_folder.record_finish(file_stats, state.cycle + 1, ALREADY_FINISHED_MESSAGE)
             return
         file_stats |= setup.write_missing_split(options, dataset)
-        notes = dataset.overview.lines if dataset.overview else ()
-        run_folder.record_start(dataset.warnings, dataset.export_files, notes)
+        run_folder.record_start(dataset.warnings, dataset.export_files, dataset.notes)
 
         # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
         weights = setup.load_or_pretrain_weights(options, run_folder, dataset)

@@ -149,6 +149,11 @@ class ActiveDataset:
     overview: DataOverview | None = None  # of a user's own images
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the data hold, for the log."""
+        return self.overview.lines if self.overview else ()
+
+    @property
     def export_files(self) -> dict[str, bytes]:
         """Files for the run folder that describe the data: name -> content."""
         texts = export.render_export_files(self)
