@@ -66,7 +66,7 @@ def run_active_learning(options: OptionValues) -> None:
 
     Raises UserError for what the user can correct, before anything is written where possible, and
     WaitingForLabels if a person has to label images first."""
-    dataset, file_stats = setup.open_dataset_with_file_stats(options)
+    dataset, options, file_stats = setup.open_dataset_with_file_stats(options)
     with setup.open_run_folder(options, dataset) as run_folder:
         checkpoint = run_folder.last_checkpoint
         state = from_dict(checkpoint["state"]) if checkpoint else None

@@ -1,7 +1,9 @@
 """Classify images with a finished run: python predict.py RUN [--images FOLDER] [--csv F.csv]
 
 Writes the class and its probability for every image of the run's pool, or for every image in a
-folder. Images that were labeled in the run keep their label. No labels are needed.
+folder. Where the run held images out (a file without a test part, --use-val-set), these follow too,
+marked in the column `part`. Images that were labeled in the run keep their label. No labels are
+needed.
 """
 
 import argparse
@@ -14,7 +16,9 @@ import numpy as np
 import torch
 
 from data import export
+from data.active_dataset import ActiveDataset
 from data.augment import ImageStore
+from data.feature_vectors import FeatureStore
 from data.image_decoding import UnreadableImage, decode_image
 from experiment import setup
 from experiment.checkpoint import load_checkpoint
@@ -36,6 +40,7 @@ from utils.options.schema import fill_defaults
 
 PROGRAM = "predict.py"
 PREDICTION_COLUMNS = ("index", "path", "class", "probability", "given")
+PART_COLUMN = "part"  # train, validation or test; only where the run held images out
 PSEUDO_LABEL_COLUMNS = ("pseudo", "pseudo_weight")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 
@@ -119,7 +124,8 @@ def write_predictions(args: argparse.Namespace) -> None:
         rows = predict_folder(run, Path(args.images))
     else:
         rows = predict_pool(run, args.data_root, args.pseudo)
-    text = render_csv(PREDICTION_COLUMNS + PSEUDO_LABEL_COLUMNS * args.pseudo, rows)
+    part = (PART_COLUMN,) if PART_COLUMN in rows[0] else ()
+    text = render_csv(PREDICTION_COLUMNS + PSEUDO_LABEL_COLUMNS * args.pseudo + part, rows)
     if args.csv:
         write_atomically(args.csv, text.encode(errors="surrogateescape"))
         labeled = sum(row["given"] for row in rows)
@@ -167,23 +173,23 @@ def load_network(run: FinishedRun, shape: setup.InputShape) -> Network:
 def predict_pool(
     run: FinishedRun, data_root: str | None, with_pseudo_labels: bool
 ) -> list[dict[str, Any]]:
-    """One row per training image.
+    """One row per training image; and with `part`, one per image that the run held out.
 
     data_root: where the data are, if not where they were for the run.
     with_pseudo_labels: also propagate the labels over the network's features."""
     options = run.options.replace(data_root=data_root) if data_root else run.options
-    dataset = setup.open_dataset(options)
-    if dataset.fingerprint != run.data_fingerprint:
+    dataset, _ = setup.open_dataset(options)
+    if run.data_fingerprint not in (dataset.fingerprint, dataset.contents_fingerprint):
         raise UserError(
             f"{run.folder} used other data (fingerprint {run.data_fingerprint}, not "
             f"{dataset.fingerprint}): give their folder with --data-root"
         )
-    features, probs = extract_outputs(load_network(run, dataset), dataset.images)
+    network = load_network(run, use_recorded_scale(run, dataset))
+    features, probs = extract_outputs(network, dataset.images)
     labels = run.checkpoint["state"]["pool"]["labels"].numpy()
-    indices, paths = dataset.dataset_indices, None
-    if dataset.image_paths:
-        paths = [dataset.image_paths[index] for index in indices]
-    rows = prediction_rows(indices, paths, probs, labels, dataset.class_names)
+    rows = prediction_rows(
+        dataset.dataset_indices, dataset.image_paths, probs, labels, dataset.class_names
+    )
     if with_pseudo_labels:
         graph = run.options.of(GraphOptions)
         propagation = propagate(
@@ -196,7 +202,31 @@ def predict_pool(
         for row, label, weight in zip(rows, propagation.labels, propagation.weights, strict=True):
             name = dataset.class_names[label] if label >= 0 else None
             row |= dict(zip(PSEUDO_LABEL_COLUMNS, (name, f"{weight:.4f}"), strict=True))
+    if dataset.held_out:
+        rows = [row | {PART_COLUMN: "train"} for row in rows]
+        for part, (images, indices, paths) in dataset.held_out.items():
+            _, probs = extract_outputs(network, images)
+            unknown = np.full(len(indices), -1)
+            others = prediction_rows(indices, paths, probs, unknown, dataset.class_names)
+            more = dict.fromkeys(PSEUDO_LABEL_COLUMNS) if with_pseudo_labels else {}
+            rows += [row | more | {PART_COLUMN: part} for row in others]
+        rows.sort(key=lambda row: row["index"])
     return rows
+
+
+def use_recorded_scale(run: FinishedRun, dataset: ActiveDataset) -> setup.InputShape:
+    """Leave features as they are where the run was made before features were centred and scaled.
+
+    -> the shape of the network's input and output."""
+    stores = [dataset.images]
+    stores += [images for images, _, _ in dataset.held_out.values()]
+    _, facts = export.read_export_files(run.folder)
+    if "feature_scale" in facts or not isinstance(dataset.images, FeatureStore):
+        return dataset
+    for store in stores:
+        assert isinstance(store, FeatureStore)
+        store.scale = None
+    return ImageShape(dataset.num_classes, facts["channels"], facts["size"])
 
 
 def predict_folder(run: FinishedRun, folder: Path) -> list[dict[str, Any]]:

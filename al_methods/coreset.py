@@ -15,6 +15,8 @@ import torch
 CENTERS_PER_PRODUCT = 128  # centers compared with all images at a time
 MAX_CANDIDATES = 64  # images per product within a round; fewer for small budgets
 ROUND_DIVISOR = 8  # the first round considers a share of 1 / ROUND_DIVISOR of the images
+MAX_OFFSET_RATIO = 16.0  # squared length of the mean to the variance, up to which nothing cancels
+MIN_SIZE, MAX_SIZE = 1e-12, 1e15  # largest absolute value whose squares float32 holds well
 MIN_ROUND_PICKS = 32  # after a round with fewer picks, the next considers twice as many images
 
 
@@ -30,6 +32,7 @@ def pick(
     features: (N, d) float32; labels: (N,) int64, -1 where unknown.  Distances are compared as
     ‖x − c‖² = ‖x‖² + ‖c‖² − 2 x·c, which keeps their order.  The picks equal those of the
     algorithm that picks one image at a time.  Computes on the device of the features."""
+    features = condition_for_distances(features)
     lengths = features.square().sum(dim=1)  # (N,) squared
     nearest = torch.full_like(lengths, torch.inf)  # squared distance to the nearest center
     centers = torch.as_tensor(np.flatnonzero(labels >= 0), device=features.device)
@@ -50,6 +53,23 @@ def pick(
         if len(chosen) < MIN_ROUND_PICKS:
             round_size *= 2
     return np.array(picks, dtype=np.int64)
+
+
+def condition_for_distances(features: torch.Tensor) -> torch.Tensor:
+    """Features (N, d) with the same order of distances, which float32 products can compute.
+
+    Without a mean that is large beside the spread, from which the difference of two products would
+    lose all digits, and without values whose squares overflow or vanish.  Other features, among
+    them those of networks, are returned as they are."""
+    size = float(features.abs().max())
+    if not MIN_SIZE < size < MAX_SIZE and np.isfinite(size) and size > 0:
+        features = features * 2.0 ** -np.floor(np.log2(size))  # a power of two: no rounding
+    mean = features.double().mean(dim=0)
+    centred = features.double().sub_(mean)
+    variance = float(centred.square().sum(dim=1).mean())
+    if float(mean.square().sum()) > MAX_OFFSET_RATIO * variance:
+        return centred.to(features.dtype)
+    return features
 
 
 def greedy_k_center_round(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,19 +12,19 @@ import torch
 
 from data import export, splits
 from data.augment import ImageStore, channel_statistics
+from data.budget import VALIDATION_IMAGES_PER_CLASS
 from data.download import checksums
 from data.feature_vectors import Features, FeatureStore
 from data.images import Images, data_fingerprint
 from data.memmap import make_image_store
 from data.overview import CONTACT_SHEET_FILE, DataOverview, look_at_images
 from data.spec import DatasetSpec, LoadedDataset
-from utils.errors import UserError
-from utils.options.converters import make_number_type, non_empty_text, positive_integer
-from utils.options.option import Condition, OptionGroup, OptionValues, option
+from utils.options.converters import make_number_type, non_empty_text
+from utils.options.option import OptionGroup, option
 
 Store: TypeAlias = ImageStore | FeatureStore
-
-VALIDATION_IMAGES_PER_CLASS = 50  # with --use-val-set
+# Images that a run does not learn from, their indices (n,) as the user knows them, paths or ids.
+HeldOutPart: TypeAlias = tuple[Store, np.ndarray, tuple[str, ...] | None]
 
 
 def default_data_root() -> str:
@@ -66,53 +67,6 @@ class ValidationOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
-class BudgetOptions(OptionGroup):
-    """How many labels are queried, and when."""
-
-    section = "active learning"
-    al_budget: int = option(
-        100, "Number of images to label per cycle.", type=positive_integer, metavar="N"
-    )
-    al_nb_cycles: int = option(
-        10, "Number of training cycles.", type=positive_integer, metavar="N", identity=False
-    )
-    initial_size: int | None = option(
-        None,
-        "Number of labels in the first cycle.",
-        type=make_number_type(int, at_least=2),
-        metavar="N",
-        default_text="the budget",
-        default_from=lambda options: None if options.initial == "given" else options.al_budget,
-        read_if=Condition(
-            lambda options: options.initial != "given", "--initial balanced or a method"
-        ),
-    )
-
-    def check(self, options: OptionValues) -> None:
-        if self.initial_size is not None and self.initial_size < 2:
-            raise UserError(
-                "--initial-size (default: --al-budget) must be at least 2, because batch "
-                "normalisation needs two images"
-            )
-
-    def check_data(self, options: OptionValues, dataset: ActiveDataset) -> None:
-        images = len(dataset.images)
-        first = len(dataset.initial_indices) if self.initial_size is None else self.initial_size
-        if first < 2:
-            raise UserError(
-                f"--initial given: --dataset {options.dataset} has {first} labels of training "
-                "images, but batch normalisation needs at least two"
-            )
-        needed = first + (self.al_nb_cycles - 1) * self.al_budget
-        if needed > images:
-            raise UserError(
-                f"--al-budget {self.al_budget} with --al-nb-cycles {self.al_nb_cycles} needs "
-                f"{needed} labels, but --dataset {options.dataset} has {images} training images; "
-                "lower one of the two"
-            )
-
-
-@dataclass(frozen=True)
 class Oracle:
     """Answers queries with the true labels of the data set.
 
@@ -134,7 +88,9 @@ class ActiveDataset:
     images: Store  # N training images
     all_images: Store  # also those of the validation set; pre-training uses all, for every split
     oracle: Oracle  # for N
-    dataset_indices: np.ndarray  # (N,) int64, index in the data set of each training image
+    # (N,) int64, index of each training image as the user knows it: the row of the user's file
+    # where the reader says so, else the position in the training part
+    dataset_indices: np.ndarray
     initial_indices: np.ndarray  # (n,) into images; labeled at the start, by a split or --initial
     initial_labels: np.ndarray  # (n,) their classes
     eval_sets: dict[str, tuple[Store, np.ndarray]]  # column prefix -> images, labels
@@ -143,10 +99,15 @@ class ActiveDataset:
     size: int  # side in pixels
     has_feature_vectors: bool  # features instead of images
     class_names: tuple[str, ...]  # num_classes of them
-    fingerprint: str  # of all pixels and labels, and of nothing else
-    image_paths: tuple[str, ...] | None = None  # by index in the data set; None without files
+    fingerprint: str  # of all pixels and labels, of row numbers, and of nothing else
+    image_paths: tuple[str, ...] | None = None  # N paths or ids; None without
     warnings: tuple[str, ...] = ()  # for the user, one line each
     overview: DataOverview | None = None  # of a user's own images
+    image_files: tuple[str, ...] | None = None  # N files to look at, for feature vectors; or ""
+    contents_fingerprint: str = ""  # without row numbers, as earlier versions computed it
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)  # for preprocessing.json
+    # "validation" and "test", where these are rows of the user's file or of the training part
+    held_out: Mapping[str, HeldOutPart] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -174,6 +135,7 @@ def load_active_dataset(
     rng: np.random.Generator,
     device: torch.device | str,
     out: str | None = None,
+    loaded: LoadedDataset | None = None,
     **options: Any,
 ) -> ActiveDataset:
     """Read the data set and its split.  Nothing is written except, where possible, the checksums of
@@ -185,10 +147,11 @@ def load_active_dataset(
     from_split: whether the initial labels are those of a split; use_all_labels: whether they are
     all known labels.  With neither there are no initial labels yet.
     validation: whether to split off a validation set, which `rng` draws.
+    loaded: what the reader returned, where it has been called; None: it is called here.
     options: the data set's own groups of options.
     Raises UserError for faults of the data or the split."""
-    loaded = spec.load_and_check(root, **options)
-    train, test = loaded.train, loaded.test
+    loaded = loaded or spec.load_and_check(root, **options)
+    train, test, rows = loaded.train, loaded.test, loaded.row_numbers
     fingerprint = loaded.fingerprint or data_fingerprint(train, test)
     folder = splits.split_folder_name(name, fingerprint if spec.is_custom else "")
     facts = loaded.spec_fields
@@ -198,13 +161,14 @@ def load_active_dataset(
     if from_split:
         assert size is not None  # only --initial given has no size
         path = splits.split_path(folder, size, split, out)
-        initial = splits.read_or_draw_split(path, train.labels, num_classes, size, split)
-        split_warnings = splits.split_warnings(path, train.labels, size, split)
+        initial = splits.read_or_draw_split(path, train.labels, num_classes, size, split, rows)
+        split_warnings = splits.split_warnings(path, train.labels, size, split, rows)
     elif use_all_labels:
         initial = np.flatnonzero(train.labels >= 0)
     all_images, test_images = make_stores(replace(spec, **facts), loaded, device)
     eval_sets = {"": (test_images, test.labels)}
     images, indices = all_images, np.arange(len(train.labels))
+    held_out: dict[str, HeldOutPart] = {}
     if validation:
         indices, eval_sets["val_"] = split_off_validation_set(
             all_images, train.labels, initial, rng
@@ -213,11 +177,19 @@ def load_active_dataset(
     overview = None
     if spec.is_custom and isinstance(train, Images) and isinstance(test, Images):
         overview = look_at_images(train, test, loaded.class_names)
+        others = np.setdiff1d(np.arange(len(train.labels)), indices)
+        held_out["validation"] = (
+            eval_sets["val_"][0],
+            others if rows is None else rows[others],
+            _choose(loaded.image_paths, others),
+        )
+    if loaded.test_row_numbers is not None:
+        held_out["test"] = (test_images, loaded.test_row_numbers, loaded.test_paths or None)
     return ActiveDataset(
         images=images,
         all_images=all_images,
         oracle=Oracle(train.labels[indices]),
-        dataset_indices=indices,
+        dataset_indices=indices if rows is None else rows[indices],
         initial_indices=np.searchsorted(indices, initial),
         initial_labels=train.labels[initial],
         eval_sets=eval_sets,
@@ -227,7 +199,11 @@ def load_active_dataset(
         has_feature_vectors=spec.has_feature_vectors,
         class_names=loaded.class_names or tuple(map(str, range(num_classes))),
         fingerprint=fingerprint,
-        image_paths=loaded.image_paths or None,
+        image_paths=_choose(loaded.image_paths, indices),
+        image_files=_choose(loaded.image_files, indices),
+        contents_fingerprint=loaded.contents_fingerprint or fingerprint,
+        preprocessing=loaded.preprocessing,
+        held_out=held_out,
         warnings=(
             *checksums.checksum_warnings(name, root, spec.published_md5),
             *loaded.warnings,
@@ -236,6 +212,11 @@ def load_active_dataset(
         ),
         overview=overview,
     )
+
+
+def _choose(texts: tuple[str, ...], indices: np.ndarray) -> tuple[str, ...] | None:
+    """The texts at these positions; None where there are no texts."""
+    return tuple(texts[index] for index in indices) if texts else None
 
 
 def split_off_validation_set(
@@ -254,10 +235,23 @@ def make_stores(
     spec: DatasetSpec, loaded: LoadedDataset, device: torch.device | str
 ) -> tuple[Store, Store]:
     """The training and the test part on their device; only the training part is augmented."""
+    stores = _make_stores(spec, loaded, device)
+    rows = (loaded.row_numbers, loaded.test_row_numbers)
+    for store, numbers in zip(stores, rows, strict=True):
+        store.row_numbers = numbers
+    return stores
+
+
+def _make_stores(
+    spec: DatasetSpec, loaded: LoadedDataset, device: torch.device | str
+) -> tuple[Store, Store]:
     train, test = loaded.train, loaded.test
     if isinstance(train, Features):
         assert isinstance(test, Features)
-        return FeatureStore(train.features.to(device)), FeatureStore(test.features.to(device))
+        train_store, test_store = (
+            FeatureStore(part.features.to(device), loaded.feature_scale) for part in (train, test)
+        )
+        return train_store, test_store
     assert isinstance(test, Images)
     mean, std = spec.mean, spec.std
     if mean is None or std is None:

@@ -28,6 +28,7 @@ class ImageStore:
     shifting; subsets share them."""
 
     subset_indices: np.ndarray | None  # (n,) into the stored images; None for all of them
+    row_numbers: np.ndarray | None = None  # of the stored images in the user's file, for messages
 
     def __init__(
         self,

@@ -32,6 +32,15 @@ def check_batch_list_size(batches: int, size: int, words: str) -> None:
         )
 
 
+def _fitting_batch_size(options: OptionValues, data: Any) -> int:
+    """The default, or all images where an algorithm needs full batches of more than there are."""
+    size: int = options.batch_size
+    needs_full = options.add_fixmatch
+    if options.add_lp and not options.is_explicit("labeled_batch_size"):
+        needs_full = (options.labeled_batch_size or 0) > data.images
+    return max(min(size, data.images), 2) if needs_full else size
+
+
 @dataclass(frozen=True)
 class BatchOptions(OptionGroup):
     """The size and number of batches."""
@@ -43,6 +52,7 @@ class BatchOptions(OptionGroup):
         type=positive_integer,
         flags=("-b", "--b", "--batch-size"),
         metavar="N",
+        default_for_data=_fitting_batch_size,
     )
     steps_per_epoch: int = option(
         0,

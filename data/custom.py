@@ -1,6 +1,7 @@
 """Common parts of the readers of the user's own data: which images form the test part, checks of
 the classes, and which augmentations are safe when nothing is known about the images."""
 
+import argparse
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from data.flip_check import MAX_FLIP_DISTANCE_RATIO, flip_distance_ratio
 from data.images import Images
 from data.memmap import MemmapImages
+from data.value_scale import ValueScale, given_scale
 from utils.errors import UserError
 from utils.options.converters import parse_boolean, type_or_word
 from utils.options.option import OptionGroup, option
@@ -33,6 +35,46 @@ class FlipOptions(OptionGroup):
         type=type_or_word(parse_boolean, auto="auto"),
         metavar="{auto,True,False}",
     )
+
+
+def parse_value_range(text: str) -> str:
+    """LOW,HIGH: two numbers, the first smaller.  Raises argparse.ArgumentTypeError."""
+    try:
+        _scale_of_range(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not LOW,HIGH, two numbers of which the first is smaller"
+        ) from None
+    return text
+
+
+def _scale_of_range(text: str) -> ValueScale:
+    low, high = (float(word) for word in text.split(","))
+    if not np.isfinite([low, high]).all():
+        raise ValueError("not finite")
+    return given_scale(low, high)
+
+
+@dataclass(frozen=True)
+class ValueOptions(OptionGroup):
+    """Which stored values are black and white."""
+
+    section = "data"
+    value_range: str | None = option(
+        None,
+        "Smallest and largest stored value, LOW,HIGH, that become black and white.",
+        type=parse_value_range,
+        metavar="LOW,HIGH",
+        default_text="from the values of the whole data set",
+    )
+
+    @property
+    def given(self) -> ValueScale | None:
+        """The scale of the range; None where the user gave none."""
+        return None if self.value_range is None else _scale_of_range(self.value_range)
+
+
+ANY_VALUES = ValueOptions()
 
 
 def make_test_mask(names: Sequence[Any] | np.ndarray, labels: np.ndarray) -> np.ndarray:

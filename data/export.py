@@ -19,9 +19,10 @@ CLASSES_FILE, PREPROCESSING_FILE = "classes.txt", "preprocessing.json"
 def render_export_files(dataset: ActiveDataset) -> dict[str, str]:
     """The contents of two files, by name: the class names in order, and the preprocessing of an
     image: number of channels, side in pixels, and the mean and standard deviation per channel, of
-    pixels in [0, 1]."""
+    pixels in [0, 1]; and how stored values became pixels or features, where they were changed."""
     facts: dict[str, Any] = {"channels": dataset.channels, "size": dataset.size}
     facts |= {name: getattr(dataset.images, name, None) for name in ("mean", "std")}
+    facts |= dataset.preprocessing
     names = "".join(f"{to_one_line(name)}\n" for name in dataset.class_names)
     return {CLASSES_FILE: names, PREPROCESSING_FILE: json_bytes(facts).decode()}
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from data.augment import BatchIndices
+from data.feature_scale import FeatureScale
 from data.images import NUMERIC_KINDS, check_labels
 from utils.errors import UserError
 
@@ -44,7 +45,10 @@ def check_features(
         invalid = ~np.isfinite(chunk).all(axis=1)
         if invalid.any():
             row = start + int(invalid.argmax())
-            raise UserError(f"row {row} of the features of {source} has a value that is not finite")
+            raise UserError(
+                f"row {row} of the features of {source} has a value that is not finite (NaN or "
+                "infinite; float16 ends at 65504): compute it again, or leave the row out"
+            )
         too_large = (np.abs(chunk) > MAX_ABS_VALUE).any(axis=1)
         if too_large.any():
             row = start + int(too_large.argmax())
@@ -61,14 +65,18 @@ class FeatureStore:
 
     max_shift, flip = 0, False
 
-    def __init__(self, features: torch.Tensor):
-        """features: (N, d) float32, on the device where batches are needed."""
+    def __init__(self, features: torch.Tensor, scale: FeatureScale | None = None):
+        """features: (N, d) float32, on the device where batches are needed; scale: how a batch is
+        centred and scaled, None for as they are."""
         self.features = features
+        self.scale = scale
         self.subset_indices: np.ndarray | None = None
+        self.row_numbers: np.ndarray | None = None
 
     def subset(self, indices: np.ndarray) -> FeatureStore:
         """A store of some of these vectors, by index (n,); nothing is copied."""
-        part = FeatureStore(self.features)
+        part = FeatureStore(self.features, self.scale)
+        part.row_numbers = self.row_numbers
         part.subset_indices = self._absolute_indices(indices)
         return part
 
@@ -84,8 +92,12 @@ class FeatureStore:
         return len(self.features) if self.subset_indices is None else len(self.subset_indices)
 
     def plain_batch(self, indices: BatchIndices) -> torch.Tensor:
-        """(B,) indices or a slice -> (B, d) float32."""
-        return self.features[self._absolute_indices(indices)]
+        """(B,) indices or a slice -> (B, d) float32, centred and scaled."""
+        batch = self.features[self._absolute_indices(indices)]
+        if self.scale is None:
+            return batch
+        parts = [self.scale.apply(rows) for rows in batch.split(CHUNK_ROWS)]
+        return torch.cat(parts) if len(parts) != 1 else parts[0]
 
     def weak_batch(self, indices: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         """The same as `plain_batch`."""

@@ -66,13 +66,17 @@ def _generate_splits(args: argparse.Namespace) -> None:
     root = getattr(args, "data_root", None) or default_data_root()
     spec = DATASETS[args.dataset]
     loaded = spec.load_and_check(root, **_dataset_kwargs(args, spec))
-    fingerprint = images.data_fingerprint(loaded.train, loaded.test) if spec.is_custom else ""
+    fingerprint = ""
+    if spec.is_custom:
+        fingerprint = loaded.fingerprint or images.data_fingerprint(loaded.train, loaded.test)
     folder = splits.split_folder_name(args.dataset, fingerprint)
     for warning in checksums.checksum_warnings(args.dataset, root, spec.published_md5):
         print(warning)
     for number in range(args.nr_splits):
         path = splits.split_path(folder, args.split_size, number)
-        is_new = splits.write_split(path, loaded.train.labels, args.split_size, number)
+        is_new = splits.write_split(
+            path, loaded.train.labels, args.split_size, number, loaded.row_numbers
+        )
         print_line(f"{os.path.relpath(path)} {'written' if is_new else 'exists already'}")
 
 

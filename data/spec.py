@@ -6,6 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from data.feature_scale import FeatureScale
 from data.feature_vectors import Features
 from data.images import Images, check_images
 from utils.options.option import Component
@@ -28,7 +31,16 @@ class LoadedDataset(NamedTuple):
     class_names: empty where the classes have no names.
     image_paths: of each training image, for people to look at; empty where there are none.
     warnings: for the user, one line each.
-    fingerprint: data.images.data_fingerprint of both parts, where the reader has it already."""
+    fingerprint: data.images.data_fingerprint of both parts, where the reader has it already; with
+    row numbers, data.array_rows.fingerprint_with_rows.
+    row_numbers, test_row_numbers: (N,) int64, the row in the user's file of each training and test
+    image, where both parts are rows of one array; None where an index is the position in a part.
+    contents_fingerprint: of pixels and labels without the row numbers, as earlier versions computed
+    it; empty where it equals `fingerprint`.
+    test_paths: as image_paths, of the test part.
+    image_files: for feature vectors, the image file of each training row, "" where there is none.
+    preprocessing: what preprocessing.json records of how stored values became these.
+    feature_scale: for feature vectors, how they are centred and scaled."""
 
     train: Images | Features
     test: Images | Features
@@ -37,6 +49,13 @@ class LoadedDataset(NamedTuple):
     image_paths: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     fingerprint: str = ""
+    row_numbers: np.ndarray | None = None
+    test_row_numbers: np.ndarray | None = None
+    contents_fingerprint: str = ""
+    test_paths: tuple[str, ...] = ()
+    image_files: tuple[str, ...] = ()
+    preprocessing: Mapping[str, Any] = MappingProxyType({})
+    feature_scale: FeatureScale | None = None
 
 
 @dataclass(frozen=True)

@@ -81,24 +81,38 @@ def format_split(indices: np.ndarray, labels: np.ndarray) -> str:
     return "".join(f"{i} {label}\n" for i, label in zip(indices, labels, strict=True))
 
 
-def read_split(path: Path, labels: np.ndarray, num_classes: int, size: int) -> np.ndarray:
-    """The indices (size,) in a split file, in its order, checked against labels (N,) of the data.
+def read_split(
+    path: Path,
+    labels: np.ndarray,
+    num_classes: int,
+    size: int,
+    row_numbers: np.ndarray | None = None,
+) -> np.ndarray:
+    """The positions (size,) of the images of a split file, in its order, checked against the labels
+    (N,) of the data.
 
+    row_numbers: (N,), the index that the file has for each image; None for 0 .. N - 1.
     Raises UserError naming the first invalid line, or for another size."""
     indices: list[int] = []
+    positions = None
+    if row_numbers is not None:
+        positions = {int(row): position for position, row in enumerate(row_numbers)}
     for number, line in enumerate(_read_text(path).splitlines(), start=1):
         try:
-            index, label = (int(word) for word in line.split())
+            row, label = (int(word) for word in line.split())
         except ValueError:
             raise UserError(f"{path} line {number}: {line!r} is not an index and a class") from None
-        if not 0 <= index < len(labels):
-            problem = f"index {index} is outside 0 .. {len(labels) - 1}"
+        index = row if positions is None else positions.get(row, -1)
+        if positions is not None and index < 0:
+            problem = f"index {row} is not a row of the training part"
+        elif not 0 <= index < len(labels):
+            problem = f"index {row} is outside 0 .. {len(labels) - 1}"
         elif index in indices:
-            problem = f"index {index} is repeated"
+            problem = f"index {row} is repeated"
         elif not 0 <= label < num_classes:
             problem = f"class {label} is outside 0 .. {num_classes - 1}"
         elif label != labels[index]:
-            problem = f"image {index} has class {labels[index]} in the data, not {label}"
+            problem = f"image {row} has class {labels[index]} in the data, not {label}"
         else:
             indices.append(index)
             continue
@@ -109,12 +123,14 @@ def read_split(path: Path, labels: np.ndarray, num_classes: int, size: int) -> n
     return np.array(indices, dtype=np.int64)
 
 
-def write_split(path: Path, labels: np.ndarray, size: int, number: int) -> bool:
+def write_split(
+    path: Path, labels: np.ndarray, size: int, number: int, row_numbers: np.ndarray | None = None
+) -> bool:
     """Write a split file unless it exists; True if it was written.
 
-    labels: (N,) of the data.  Raises UserError where the existing file is a different split, which
-    is not overwritten."""
-    text = _make_split_text(labels, size, number)
+    labels: (N,) of the data; row_numbers: as in `read_split`.  Raises UserError where the existing
+    file is a different split, which is not overwritten."""
+    text = _make_split_text(labels, size, number, row_numbers)
     if path.exists():
         if _read_text(path) != text:
             raise UserError(f"{path} exists with different contents; move it away first")
@@ -123,11 +139,14 @@ def write_split(path: Path, labels: np.ndarray, size: int, number: int) -> bool:
     return True
 
 
-def split_warnings(path: Path, labels: np.ndarray, size: int, number: int) -> list[str]:
+def split_warnings(
+    path: Path, labels: np.ndarray, size: int, number: int, row_numbers: np.ndarray | None = None
+) -> list[str]:
     """A line where the split file is not the split that follows from labels (N,), size and number;
     otherwise none."""
     try:
-        if not path.exists() or _read_text(path) == _make_split_text(labels, size, number):
+        expected = _make_split_text(labels, size, number, row_numbers)
+        if not path.exists() or _read_text(path) == expected:
             return []
     except UserError:
         pass  # the user's own file, of a size that no balanced split has
@@ -135,19 +154,28 @@ def split_warnings(path: Path, labels: np.ndarray, size: int, number: int) -> li
 
 
 def read_or_draw_split(
-    path: Path, labels: np.ndarray, num_classes: int, size: int, number: int
+    path: Path,
+    labels: np.ndarray,
+    num_classes: int,
+    size: int,
+    number: int,
+    row_numbers: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The indices (size,) of a split: from its file, or drawn where there is no file.
+    """The positions (size,) of the images of a split: from its file, or drawn where there is none.
 
-    labels: (N,) of the data.  Raises UserError where the file is invalid or a class too small."""
+    labels: (N,) of the data; row_numbers: as in `read_split`.
+    Raises UserError where the file is invalid or a class too small."""
     if path.exists():
-        return read_split(path, labels, num_classes, size)
+        return read_split(path, labels, num_classes, size, row_numbers)
     return draw_balanced_split(labels, size, number)
 
 
-def _make_split_text(labels: np.ndarray, size: int, number: int) -> str:
-    indices = draw_balanced_split(labels, size, number)
-    return format_split(indices, labels[indices])
+def _make_split_text(
+    labels: np.ndarray, size: int, number: int, row_numbers: np.ndarray | None
+) -> str:
+    positions = draw_balanced_split(labels, size, number)
+    indices = positions if row_numbers is None else row_numbers[positions]
+    return format_split(indices, labels[positions])
 
 
 def _read_text(path: Path) -> str:

@@ -6,7 +6,9 @@ between images, and the scale of the file format would make most of these images
 follows from the type and the smallest and largest value of the whole data set:
 
     bool                   0 and 1 -> 0 and 255
-    8-bit integers         unchanged; where no value exceeds SMALL_VALUE: 0 .. largest -> 0 .. 255
+    8-bit integers         unchanged
+    integers and floats    where no value is below 0 or above SMALL_VALUE, and floats are not within
+                           [0, 1]: 0 .. largest -> 0 .. 255
     larger integers >= 0   the upper 8 bits of the fewest bits, at least 8, that hold the largest
     integers below zero    smallest .. largest -> 0 .. 255
     floats                 the first of [0, 1], [-1, 1], [0, 255] that holds all values, up to
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-SMALL_VALUE = 31  # largest 8-bit value up to which images are counts or masks, not pictures
+SMALL_VALUE = 31  # largest value up to which images are counts or masks, not pictures
 TOLERANCE = 1e-3
 FLOAT_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
@@ -86,7 +88,7 @@ def infer_scale(dtype: np.dtype, smallest: float, largest: float) -> ValueScale:
         return _float_scale(smallest, largest)
     if smallest < 0:
         return _linear_scale(smallest, largest, "there are values below zero")
-    if np.dtype(dtype).itemsize == 1 and 0 < largest <= SMALL_VALUE:
+    if 0 < largest <= SMALL_VALUE:
         return _linear_scale(0, largest, f"no value is above {largest:g}")
     bits = max(int(largest).bit_length(), 8)
     return ValueScale(
@@ -95,6 +97,8 @@ def infer_scale(dtype: np.dtype, smallest: float, largest: float) -> ValueScale:
 
 
 def _float_scale(smallest: float, largest: float) -> ValueScale:
+    if smallest >= 0 and 1 + TOLERANCE < largest <= SMALL_VALUE:
+        return _linear_scale(0, largest, f"no value is above {largest:g}")
     for low, high in FLOAT_RANGES:
         if low - TOLERANCE <= smallest and largest <= high + TOLERANCE:
             return ValueScale(low, high, None, "floats within this range")

@@ -9,8 +9,9 @@ import semisup
 import unsup
 from al_methods import MethodOptions
 from data import DatasetOptions
-from data.active_dataset import BudgetOptions, DataOptions, ValidationOptions
+from data.active_dataset import DataOptions, ValidationOptions
 from data.batches import BatchOptions
+from data.budget import BudgetOptions
 from experiment.environment import DeviceOptions
 from experiment.run_folder import RunFolderOptions
 from labeling.oracle import OracleOptions

@@ -10,8 +10,9 @@ import torch
 
 import semisup
 from al_methods import METHODS, MethodOptions, select
-from data.active_dataset import ActiveDataset, BudgetOptions
+from data.active_dataset import ActiveDataset
 from data.batches import BatchLoader
+from data.budget import BudgetOptions
 from data.state import State, to_dict
 from experiment import setup
 from experiment.config import LoopOptions, component_needs

@@ -4,6 +4,7 @@ Only this package and the commands read the options of a whole run; everything b
 arguments, or the group of options that it declares.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,12 +16,12 @@ from al_methods import INITIAL_BALANCED, INITIAL_GIVEN, MethodOptions
 from data import DATASETS, DatasetOptions, splits
 from data.active_dataset import (
     ActiveDataset,
-    BudgetOptions,
     DataOptions,
     ValidationOptions,
     load_active_dataset,
 )
 from data.augment import ImageStore
+from data.budget import BudgetOptions, DataSize
 from data.spec import DatasetSpec
 from experiment import finished_runs, identity
 from experiment.config import SCHEMA, SeedOptions
@@ -41,7 +42,11 @@ from training.lr_schedule import ScheduleOptions
 from unsup import PRETRAINERS, PretrainingOptions
 from utils import fingerprints
 from utils.options.option import OptionGroup, OptionValues, kwargs_for
-from utils.options.schema import check_options_fit_data, identity_options
+from utils.options.schema import (
+    check_options_fit_data,
+    fit_defaults_to_data,
+    identity_options,
+)
 from utils.seeding import derive_seed, rng_for
 
 
@@ -84,38 +89,47 @@ def write_missing_split(options: OptionValues, dataset: ActiveDataset) -> dict:
     )
 
 
-def open_dataset(options: OptionValues) -> ActiveDataset:
-    """Read and check the data; nothing is written.
+def open_dataset(options: OptionValues) -> tuple[ActiveDataset, OptionValues]:
+    """Read and check the data; nothing is written.  -> also the options, whose defaults fit the
+    data (utils.options.schema.fit_defaults_to_data).
 
     Raises UserError if the data are wrong or the options do not fit them."""
     spec, device = dataset_spec(options), options.of(DeviceOptions)
+    root, readers = options.of(DataOptions).data_root, kwargs_for(options, spec.load)
+    loaded = spec.load_and_check(root, **readers)
+    validation = options.of(ValidationOptions).use_val_set
+    size = DataSize.of(loaded.train.labels, loaded.spec_fields["num_classes"], validation)
+    options, lines = fit_defaults_to_data(SCHEMA, options, size)
     initial = options.of(MethodOptions).initial
     dataset = load_active_dataset(
         spec,
-        options.of(DataOptions).data_root,
+        root,
         name=options.of(DatasetOptions).dataset,
         split=options.of(DataOptions).split,
         size=options.of(BudgetOptions).initial_size,
-        validation=options.of(ValidationOptions).use_val_set,
+        validation=validation,
         rng=rng_for(derive_split_seed(options), "validation"),
         device=resolve_device(device.device, device.amp),
         from_split=initial == INITIAL_BALANCED,
         use_all_labels=initial == INITIAL_GIVEN,
         out=options.of(RunFolderOptions).out,
-        **kwargs_for(options, spec.load),
+        loaded=loaded,
     )
     check_options_fit_data(SCHEMA, options, dataset)
-    return dataset
+    return replace(dataset, warnings=(*dataset.warnings, *lines)), options
 
 
-def open_dataset_with_file_stats(options: OptionValues) -> tuple[ActiveDataset, dict[str, Any]]:
-    """The data, and sizes and times of the files that data and split are read from.
+def open_dataset_with_file_stats(
+    options: OptionValues,
+) -> tuple[ActiveDataset, OptionValues, dict[str, Any]]:
+    """The data and the options as `open_dataset` gives them, and sizes and times of the files that
+    data and split are read from.
 
     The files are examined before they are read: one that changes meanwhile is read again later."""
     file_stats = source_file_stats(options)
-    dataset = open_dataset(options)
+    dataset, options = open_dataset(options)
     split = fingerprints.file_stats(split_file_paths(options, dataset.fingerprint))
-    return dataset, split | file_stats
+    return dataset, options, split | file_stats
 
 
 def run_folder_path(options: OptionValues, name: str) -> Path:

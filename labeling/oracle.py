@@ -20,6 +20,7 @@ import torch
 from al_methods import INITIAL_BALANCED, INITIAL_GIVEN
 from data.active_dataset import ActiveDataset
 from data.augment import ImageStore
+from data.feature_images import decode_or_none
 from data.state import State
 from labeling import queries
 from labeling.answers import read_labels_csv
@@ -149,12 +150,17 @@ def write_queries(
         _, probs = extract_outputs(network, images, amp=amp, location="guesses")
         top = probs.max(dim=1)
         guesses, confidences = top.indices.tolist(), top.values.cpu().numpy()
-    pixels = images.pixels.cpu().numpy() if isinstance(images, ImageStore) else None
+    pixels: list[np.ndarray | None] = [None] * len(indices)
+    if isinstance(images, ImageStore):
+        pixels = list(images.pixels.cpu().numpy())
+    elif dataset.image_files:
+        pixels = [decode_or_none(dataset.image_files[position]) for position in queried]
+    paths = dataset.image_paths
     query_list = [
         queries.Query(
             int(index),
-            None if pixels is None else pixels[i],
-            dataset.image_paths[index] if dataset.image_paths else "",
+            pixels[i],
+            paths[queried[i]] if paths else "",
             guesses[i],
             float(confidences[i]),
         )

@@ -23,8 +23,8 @@ PAGE_FOLDER = Path(__file__).parent
 class Query:
     """An image whose class is queried."""
 
-    index: int  # in the data set
-    pixels: np.ndarray | None  # (C, H, W) uint8; None if the data are feature vectors
+    index: int  # in the data set, as the user knows it
+    pixels: np.ndarray | None  # (C, H, W) uint8; None if there is no image
     path: str = ""
     guess: int | None = None  # the class that the network predicts
     confidence: float = 0.0  # its probability

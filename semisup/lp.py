@@ -39,6 +39,15 @@ from utils.options.option import Condition, OptionGroup, OptionValues, option
 LABELED_BATCH_SIZES = {64: 10, 128: 50}  # batch size -> default number of labeled images in it
 
 
+def _fitting_labeled_batch_size(options: OptionValues, data: Any) -> int:
+    """The default, or the same share of a smaller batch, where there are fewer images."""
+    labeled: int = options.labeled_batch_size
+    if labeled <= data.images:
+        return labeled
+    share = max(LABELED_BATCH_SIZES.values()) / max(LABELED_BATCH_SIZES)
+    return max(int(min(options.batch_size, data.images) * share), 1)
+
+
 @dataclass(frozen=True)
 class LpOptions(OptionGroup):
     """Which propagated labels are trained on, and how."""
@@ -63,6 +72,7 @@ class LpOptions(OptionGroup):
             f"{labeled} at --batch-size {size}" for size, labeled in LABELED_BATCH_SIZES.items()
         ),
         default_from=lambda options: LABELED_BATCH_SIZES.get(options.batch_size),
+        default_for_data=_fitting_labeled_batch_size,
     )
     lp_mode: str = option(
         "prob",

@@ -53,8 +53,15 @@ def extract_outputs(
         features.append(vectors.float())
         probabilities.append(logits.float().softmax(dim=1))
     outputs = torch.cat(features), torch.cat(probabilities)
-    require_finite_outputs(outputs, images.subset_indices, location, advice)
+    require_finite_outputs(outputs, dataset_indices(images), location, advice)
     return outputs
+
+
+def dataset_indices(images: PlainImages) -> np.ndarray | None:
+    """(N,) indices in the data set as the user knows them: rows of the user's file where the store
+    has these; None for 0 .. N - 1."""
+    rows, subset = getattr(images, "row_numbers", None), images.subset_indices
+    return subset if rows is None else rows if subset is None else rows[subset]
 
 
 def plain_batches(images: PlainImages, batch_size: int = 512) -> Iterator[torch.Tensor]:
@@ -111,7 +118,7 @@ def _stochastic_probs(
     network.eval()
     probs = torch.cat(parts)
     location = "passes with dropout"
-    require_finite_outputs((probs,), images.subset_indices, location, DIVERGENCE_ADVICE)
+    require_finite_outputs((probs,), dataset_indices(images), location, DIVERGENCE_ADVICE)
     return {"stochastic_probs": probs}
 
 

@@ -35,6 +35,12 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 1e-5  # of the paper
 CLUSTERS_PER_CLASS = 5
 
 
+def _fitting_clusters(options: OptionValues, data: Any) -> int:
+    """The default; half as many as images where five per class are more than there are images."""
+    clusters = CLUSTERS_PER_CLASS * len(data.class_sizes)
+    return options.pretraining_clusters if clusters <= data.images else max(data.images // 2, 2)
+
+
 @dataclass(frozen=True)
 class DeepClusterOptions(OptionGroup):
     """The number of clusters."""
@@ -46,6 +52,7 @@ class DeepClusterOptions(OptionGroup):
         type=non_negative_integer,
         metavar="N",
         default_text="0: five per class",
+        default_for_data=_fitting_clusters,
     )
 
     def check_data(self, options: OptionValues, dataset: Any) -> None:

@@ -18,7 +18,9 @@ from utils.errors import SystemRefusal
 from utils.signals import defer_signals
 
 # Temporary files of `write_atomically` that a kill has left behind.
-LEFTOVER_PATTERN = re.compile(r"\.(.+\.(?:pt|csv|json)|queries\.html|classes\.txt|data\.png)\.[a-z0-9_]{8}")
+LEFTOVER_PATTERN = re.compile(
+    r"\.(.+\.(?:pt|csv|json)|queries\.html|classes\.txt|data\.png)\.[a-z0-9_]{8}"
+)
 
 
 def write_atomically(path: Path, content: bytes, previous: Path | None = None) -> None:

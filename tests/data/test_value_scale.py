@@ -10,6 +10,8 @@ CASES = [  # type, smallest, largest -> what these become, and a value between
     ("uint8", 40, 120, {40: 40, 120: 120}),  # a dark picture stays dark
     ("uint8", 0, 16, {0: 0, 8: 128, 16: 255}),  # counts
     ("uint8", 0, 1, {0: 0, 1: 255}),  # a mask
+    ("int64", 0, 16, {0: 0, 8: 128, 16: 255}),
+    ("float64", 0, 16, {0: 0, 8: 128, 16: 255}),  # scikit-learn's digits
     ("uint8", 0, 0, {0: 0}),
     ("bool", 0, 1, {0: 0, 1: 255}),
     ("uint16", 0, 65535, {0: 0, 256: 1, 65535: 255}),

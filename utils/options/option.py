@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -46,6 +46,7 @@ class Option:
     default_text: str
     identity: bool
     default_from: Callable[["OptionValues"], Any] | None
+    default_for_data: Callable[["OptionValues", Any], Any] | None
     read_if: Condition | None
     after_first_cycle: bool
 
@@ -80,6 +81,7 @@ def option(
     default_text: str = "",
     identity: bool = True,
     default_from: Callable[["OptionValues"], Any] | None = None,
+    default_for_data: Callable[["OptionValues", Any], Any] | None = None,
     read_if: Condition | None = None,
     after_first_cycle: bool = False,
 ) -> Any:
@@ -91,6 +93,8 @@ def option(
     flags: all spellings; by default --name with dashes.
     default_text: what help and docs show as the default where its value would say nothing.
     identity: whether the value can change a result.
+    default_for_data: the default where the user gave no value, once the data have been read: from
+    all values so far and data.budget.DataSize.  Only a default that does not fit changes.
     read_if: the option has an effect only under this condition.
     after_first_cycle: the option has an effect only from the second cycle on."""
     declared = Option(
@@ -103,6 +107,7 @@ def option(
         default_text=default_text,
         identity=identity,
         default_from=default_from,
+        default_for_data=default_for_data,
         read_if=read_if,
         after_first_cycle=after_first_cycle,
     )
@@ -159,8 +164,14 @@ class OptionValues:
     `values.of(GraphOptions)` gives a group's options with their types; `values.lp_k` a single one,
     for conditions that look at the options of other groups."""
 
-    def __init__(self, values: dict[str, Any]):
+    def __init__(self, values: dict[str, Any], explicit: Iterable[str] = ()):
+        """explicit: names of the options that the user gave."""
         self._values = dict(values)
+        self._explicit = frozenset(explicit)
+
+    def is_explicit(self, name: str) -> bool:
+        """Whether the user gave this option."""
+        return name in self._explicit
 
     def of(self, group: type[G]) -> G:
         """The options of one group."""
@@ -179,7 +190,7 @@ class OptionValues:
 
     def replace(self, **values: Any) -> "OptionValues":
         """A copy with other values for some options."""
-        return OptionValues(self._values | values)
+        return OptionValues(self._values | values, self._explicit)
 
 
 @functools.lru_cache(maxsize=1024)

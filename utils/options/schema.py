@@ -263,7 +263,33 @@ def fill_defaults(schema: OptionSchema, explicit_values: Mapping[str, Any]) -> O
     for option in declared:
         if option.default_from and option.name not in settled:
             values[option.name] = option.default_from(OptionValues(values))
-    return OptionValues(values)
+    return OptionValues(values, explicit)
+
+
+def fit_defaults_to_data(
+    schema: OptionSchema, options: OptionValues, data: Any
+) -> tuple[OptionValues, list[str]]:
+    """The options with defaults that fit the data, and a line for each that changed.
+
+    data: data.budget.DataSize.  What the user gave stays as it is."""
+    lines = []
+    active = {one.name for group in schema.active_groups(options) for one in options_of(group)}
+    for option in schema.options():
+        if (
+            option.default_for_data is None
+            or options.is_explicit(option.name)
+            or option.name not in active
+        ):
+            continue
+        before, fitted = getattr(options, option.name), option.default_for_data(options, data)
+        if fitted != before:
+            options = options.replace(**{option.name: fitted})
+            flag = max(option.flags, key=len)
+            lines.append(
+                f"{flag} is {fitted} instead of {before}, which does not fit the {data.images} "
+                f"training images (give {flag} to choose it yourself)"
+            )
+    return options, lines
 
 
 def refuse_unused_options(

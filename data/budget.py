@@ -1,0 +1,124 @@
+"""How many labels a run queries: the options, and defaults that fit the size of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.options.converters import make_number_type, positive_integer
+from utils.options.option import Condition, OptionGroup, OptionValues, option
+
+if TYPE_CHECKING:
+    from data.active_dataset import ActiveDataset
+
+VALIDATION_IMAGES_PER_CLASS = 50  # with --use-val-set
+
+
+class DataSize(NamedTuple):
+    """What default values of options depend on (utils.options.schema.fit_defaults_to_data).
+
+    images: for training, without the validation set; known: of them with a class; class_sizes: the
+    number of known images of each class."""
+
+    images: int
+    known: int
+    class_sizes: tuple[int, ...]
+
+    @staticmethod
+    def of(labels: np.ndarray, num_classes: int, validation: bool) -> DataSize:
+        """labels: (N,) of the training part, -1 where unknown; validation: whether a validation set
+        is split off."""
+        sizes = np.bincount(labels[labels >= 0], minlength=num_classes)
+        if validation:
+            sizes = sizes - VALIDATION_IMAGES_PER_CLASS * (sizes > 0)
+        known = int(sizes.sum())
+        return DataSize(known + int((labels < 0).sum()), known, tuple(sizes.tolist()))
+
+
+def _fitting_budget(options: OptionValues, data: DataSize) -> int:
+    """--al-budget, or what leaves enough images for all cycles."""
+    cycles = options.al_nb_cycles
+    room = data.images // cycles
+    if options.initial == "given" or options.is_explicit("initial_size"):
+        first = data.known if options.initial == "given" else options.initial_size
+        room = (data.images - first) // max(cycles - 1, 1)
+    return max(min(options.al_budget, room), 1)
+
+
+def _fitting_cycles(options: OptionValues, data: DataSize) -> int:
+    """--al-nb-cycles, or as many as there are images for."""
+    first = options.al_budget
+    if options.initial == "given" or options.is_explicit("initial_size"):
+        first = data.known if options.initial == "given" else options.initial_size
+    return max(min(options.al_nb_cycles, 1 + (data.images - first) // options.al_budget), 1)
+
+
+def _fitting_initial_size(options: OptionValues, data: DataSize) -> int | None:
+    """The budget, or the largest balanced split."""
+    if options.initial == "given":
+        return None
+    size: int = options.al_budget
+    sizes = [count for count in data.class_sizes if count > 0]
+    if options.initial == "balanced" and sizes:
+        size = min(size, len(sizes) * min(sizes))
+    return max(size, 2) if size < options.initial_size else options.initial_size
+
+
+@dataclass(frozen=True)
+class BudgetOptions(OptionGroup):
+    """How many labels are queried, and when."""
+
+    section = "active learning"
+    al_budget: int = option(
+        100,
+        "Number of images to label per cycle.",
+        type=positive_integer,
+        metavar="N",
+        default_for_data=_fitting_budget,
+    )
+    al_nb_cycles: int = option(
+        10,
+        "Number of training cycles.",
+        type=positive_integer,
+        metavar="N",
+        identity=False,
+        default_for_data=_fitting_cycles,
+    )
+    initial_size: int | None = option(
+        None,
+        "Number of labels in the first cycle.",
+        type=make_number_type(int, at_least=2),
+        metavar="N",
+        default_text="the budget",
+        default_from=lambda options: None if options.initial == "given" else options.al_budget,
+        default_for_data=_fitting_initial_size,
+        read_if=Condition(
+            lambda options: options.initial != "given", "--initial balanced or a method"
+        ),
+    )
+
+    def check(self, options: OptionValues) -> None:
+        if self.initial_size is not None and self.initial_size < 2:
+            raise UserError(
+                "--initial-size (default: --al-budget) must be at least 2, because batch "
+                "normalisation needs two images"
+            )
+
+    def check_data(self, options: OptionValues, dataset: ActiveDataset) -> None:
+        images = len(dataset.images)
+        first = len(dataset.initial_indices) if self.initial_size is None else self.initial_size
+        if first < 2:
+            raise UserError(
+                f"--initial given: --dataset {options.dataset} has {first} labels of training "
+                "images, but batch normalisation needs at least two"
+            )
+        needed = first + (self.al_nb_cycles - 1) * self.al_budget
+        if needed > images:
+            raise UserError(
+                f"--al-budget {self.al_budget} with --al-nb-cycles {self.al_nb_cycles} needs "
+                f"{needed} labels, but --dataset {options.dataset} has {images} training images; "
+                "lower one of the two"
+            )
