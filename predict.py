@@ -19,7 +19,8 @@ from data import export
 from data.active_dataset import ActiveDataset
 from data.augment import ImageStore
 from data.feature_vectors import FeatureStore
-from data.image_decoding import UnreadableImage, decode_image
+from data.folder_listing import format_names, list_images_below
+from data.new_files import decode_for_run
 from experiment import setup
 from experiment.checkpoint import load_checkpoint
 from experiment.config import SCHEMA
@@ -29,7 +30,7 @@ from models.network import Network
 from reports.output_files import path_ending_in
 from semisup.label_propagation import propagate
 from training.network_outputs import extract_outputs
-from utils.console import make_streams_safe, print_line, to_one_line
+from utils.console import make_streams_safe, print_line
 from utils.errors import UserError
 from utils.files import os_errors_refused, render_csv, write_atomically
 from utils.graph.graph_options import GraphOptions, affinity_settings
@@ -42,7 +43,6 @@ PROGRAM = "predict.py"
 PREDICTION_COLUMNS = ("index", "path", "class", "probability", "given")
 PART_COLUMN = "part"  # train, validation or test; only where the run held images out
 PSEUDO_LABEL_COLUMNS = ("pseudo", "pseudo_weight")
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -238,21 +238,23 @@ def predict_folder(run: FinishedRun, folder: Path) -> list[dict[str, Any]]:
     class_names, facts = export.read_export_files(run.folder)
     if facts["mean"] is None:
         raise UserError(f"{run.folder} learned from features, not from images: leave --images out")
+    if facts["channels"] not in (1, 3):
+        raise UserError(
+            f"{run.folder} learned from images of {facts['channels']} channels, which image files "
+            "do not have: leave --images out"
+        )
     with os_errors_refused(folder, "read"):
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    pixels, paths = [], []
-    for path in files:
-        try:
-            pixels.append(decode_image(path, facts["size"], grey=facts["channels"] == 1))
-        except UnreadableImage as error:
-            print_line(to_one_line(f"left out: {path}: {error}"), "stderr")
-        else:
-            paths.append(str(path.relative_to(folder)))
+        names, other_files = list_images_below(folder)
+    if other_files:
+        print_line(
+            f"{folder}: {len(other_files)} files without the extension of an image are left out: "
+            f"{format_names(other_files)}",
+            "stderr",
+        )
+    paths, pixels = decode_for_run(folder, names, facts)
     if not paths:
         raise UserError(f"--images {folder} has no readable image: give a folder with image files")
-    images = ImageStore(
-        torch.from_numpy(np.stack(pixels)).to(run.device), facts["mean"], facts["std"]
-    )
+    images = ImageStore(torch.from_numpy(pixels).to(run.device), facts["mean"], facts["std"])
     shape = ImageShape(len(class_names), facts["channels"], facts["size"])
     _, probs = extract_outputs(load_network(run, shape), images)
     unknown = np.full(len(paths), -1)

@@ -19,6 +19,7 @@ from data.images import Images, data_fingerprint
 from data.memmap import make_image_store
 from data.overview import CONTACT_SHEET_FILE, DataOverview, look_at_images
 from data.spec import DatasetSpec, LoadedDataset
+from data.value_scale import ValueScale
 from utils.options.converters import make_number_type, non_empty_text
 from utils.options.option import OptionGroup, option
 
@@ -108,6 +109,8 @@ class ActiveDataset:
     preprocessing: Mapping[str, Any] = field(default_factory=dict)  # for preprocessing.json
     # "validation" and "test", where these are rows of the user's file or of the training part
     held_out: Mapping[str, HeldOutPart] = field(default_factory=dict)
+    value_scales: Mapping[str, ValueScale] = field(default_factory=dict)  # as in LoadedDataset
+    page: str = "first"  # as in LoadedDataset
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -211,6 +214,8 @@ def load_active_dataset(
             *split_warnings,
         ),
         overview=overview,
+        value_scales=loaded.value_scales,
+        page=loaded.page,
     )
 
 

@@ -1,7 +1,6 @@
 """Common parts of the readers of the user's own data: which images form the test part, checks of
 the classes, and which augmentations are safe when nothing is known about the images."""
 
-import argparse
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from data.images import Images
 from data.memmap import MemmapImages
 from data.value_scale import ValueScale, given_scale
 from utils.errors import UserError
-from utils.options.converters import parse_boolean, type_or_word
+from utils.options.converters import parse_boolean, parse_range, type_or_word
 from utils.options.option import OptionGroup, option
 
 MAX_SHIFT_DIVISOR = 8  # max_shift is the side divided by this, as it is for CIFAR and digits
@@ -37,41 +36,26 @@ class FlipOptions(OptionGroup):
     )
 
 
-def parse_value_range(text: str) -> str:
-    """LOW,HIGH: two numbers, the first smaller.  Raises argparse.ArgumentTypeError."""
-    try:
-        _scale_of_range(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not LOW,HIGH, two numbers of which the first is smaller"
-        ) from None
-    return text
-
-
-def _scale_of_range(text: str) -> ValueScale:
-    low, high = (float(word) for word in text.split(","))
-    if not np.isfinite([low, high]).all():
-        raise ValueError("not finite")
-    return given_scale(low, high)
-
-
 @dataclass(frozen=True)
 class ValueOptions(OptionGroup):
-    """Which stored values are black and white."""
+    """What the stored values of pixels mean."""
 
     section = "data"
     value_range: str | None = option(
         None,
-        "Smallest and largest stored value, LOW,HIGH, that become black and white.",
-        type=parse_value_range,
+        "The pixel values that become black and white, as LOW,HIGH; values outside are clipped.",
+        type=parse_range,
         metavar="LOW,HIGH",
-        default_text="from the values of the whole data set",
+        default_text="from the type and the smallest and largest value of all images",
     )
 
     @property
-    def given(self) -> ValueScale | None:
-        """The scale of the range; None where the user gave none."""
-        return None if self.value_range is None else _scale_of_range(self.value_range)
+    def given_scale(self) -> ValueScale | None:
+        """The scale of --value-range, None without it."""
+        if self.value_range is None:
+            return None
+        low, high = self.value_range.split(",")
+        return given_scale(float(low), float(high))
 
 
 ANY_VALUES = ValueOptions()

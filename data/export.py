@@ -18,10 +18,13 @@ CLASSES_FILE, PREPROCESSING_FILE = "classes.txt", "preprocessing.json"
 
 def render_export_files(dataset: ActiveDataset) -> dict[str, str]:
     """The contents of two files, by name: the class names in order, and the preprocessing of an
-    image: number of channels, side in pixels, and the mean and standard deviation per channel, of
-    pixels in [0, 1]; and how stored values became pixels or features, where they were changed."""
+    image: number of channels, side in pixels, the mean and standard deviation per channel, of
+    pixels in [0, 1], the scales of the stored values (data.value_scale), by kind of values, and
+    what is used of several pages."""
     facts: dict[str, Any] = {"channels": dataset.channels, "size": dataset.size}
     facts |= {name: getattr(dataset.images, name, None) for name in ("mean", "std")}
+    facts["value_scales"] = {kind: one.to_dict() for kind, one in dataset.value_scales.items()}
+    facts["page"] = dataset.page
     facts |= dataset.preprocessing
     names = "".join(f"{to_one_line(name)}\n" for name in dataset.class_names)
     return {CLASSES_FILE: names, PREPROCESSING_FILE: json_bytes(facts).decode()}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.image_decoding import UnreadableImage, decode_image
+from data.image_decoding import decode_without_scale
+from data.image_formats import UnreadableImage
 from utils.errors import UserError
 
 SIDE = 96  # pixels of the square that is shown
@@ -75,6 +76,6 @@ def decode_or_none(file: str) -> np.ndarray | None:
     if not file:
         return None
     try:
-        return decode_image(Path(file), SIDE, grey=False)
+        return decode_without_scale(Path(file), SIDE, grey=False)
     except (UnreadableImage, OSError):
         return None

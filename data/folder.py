@@ -8,11 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from data import decoded_cache, folder_listing
-from data.custom import DEFAULT_OPTIONS, FlipOptions, check_classes, infer_spec_fields, resolve_flip
+from data.custom import (
+    DEFAULT_OPTIONS,
+    FlipOptions,
+    ValueOptions,
+    check_classes,
+    infer_spec_fields,
+    resolve_flip,
+)
 from data.images import Images, check_labels, data_fingerprint
 from data.spec import DatasetSpec, LoadedDataset
+from data.stored_image import PAGE_CHOICES
 from utils.errors import UserError
-from utils.options.converters import make_number_type, non_empty_text
+from utils.options.converters import make_number_type, non_empty_text, one_of
 from utils.options.option import OptionGroup, option
 
 MAX_IMAGE_SIDE = 4096
@@ -29,6 +37,12 @@ class FolderOptions(OptionGroup):
         type=make_number_type(int, at_least=1, sanity_limit=MAX_IMAGE_SIDE),
         metavar="S",
         default_text="the most common side, up to 64",
+    )
+    page: str = option(
+        "first",
+        "What is used of a file with several pages, frames or bands: the first, or the mean or the "
+        "largest value of all.",
+        type=one_of(PAGE_CHOICES),
     )
     skip_corrupt: bool = option(
         False,
@@ -48,13 +62,21 @@ class FolderOptions(OptionGroup):
     )
 
 
-def load(root: str, *, flip: FlipOptions, folder: FolderOptions) -> LoadedDataset:
+def load(
+    root: str, *, flip: FlipOptions, folder: FolderOptions, values: ValueOptions
+) -> LoadedDataset:
     """Raises UserError for faults of the folder, and for images that cannot be read, up to
     folder_listing.MAX_NAMES_SHOWN of them by name."""
     listing = folder_listing.list_image_folder(root)
     paths = [listing.root / path for path in listing.image_paths]
-    pixels, unreadable = decoded_cache.load_or_decode(paths, folder.image_size, folder.cache)
-    warnings = (*listing.warnings, *_report_unreadable(listing, unreadable, folder.skip_corrupt))
+    settings = decoded_cache.DecodeSettings(folder.image_size, folder.page, values.given_scale)
+    pixels, facts = decoded_cache.load_or_decode(paths, settings, folder.cache)
+    unreadable = facts.unreadable
+    warnings = (
+        *listing.warnings,
+        *_report_unreadable(listing, unreadable, folder.skip_corrupt),
+        *facts.warnings,
+    )
     readable = np.setdiff1d(np.arange(len(paths)), list(unreadable))
     labels, is_test = listing.labels[readable], listing.is_test[readable]
     train_size = int((~is_test).sum())  # the listing has the test images last
@@ -75,6 +97,8 @@ def load(root: str, *, flip: FlipOptions, folder: FolderOptions) -> LoadedDatase
         tuple(listing.image_paths[number] for number in readable[:train_size]),
         (*warnings, *flip_warnings),
         data_fingerprint(train, test),
+        value_scales=facts.scales,
+        page=folder.page,
     )
 
 

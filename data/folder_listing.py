@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from data.custom import make_test_mask
+from data.image_formats import has_image_extension
 from utils.console import to_one_line
 from utils.errors import UserError
 
-IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp", "pgm", "ppm", "pbm")
 TRAIN_FOLDER, TEST_FOLDER, UNLABELED_FOLDER = "train", "test", "unlabeled"
 MAX_NAMES_SHOWN = 5  # per message
 
@@ -99,6 +99,13 @@ def list_image_folder(root: str) -> FolderListing:
     )
 
 
+def list_images_below(root: Path) -> tuple[list[str], list[str]]:
+    """The images in a folder without classes and in its subfolders, and the other files; both
+    sorted and relative to the folder."""
+    other_files: list[str] = []
+    return sorted(_list_images(root, "", other_files)), sorted(other_files)
+
+
 def format_names(names: Sequence[str]) -> str:
     """The first of many names, in one line."""
     more = ", ..." if len(names) > MAX_NAMES_SHOWN else ""
@@ -143,7 +150,7 @@ def _list_images(top: Path, folder: str, other_files: list[str]) -> list[str]:
             if name.startswith("."):
                 continue
             _check_link_inside(top, path)
-            if name.lower().endswith(tuple(f".{extension}" for extension in IMAGE_EXTENSIONS)):
+            if has_image_extension(name):
                 images.append(os.path.relpath(path, start))
             else:
                 other_files.append(os.path.relpath(path, top))

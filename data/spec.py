@@ -11,6 +11,7 @@ import numpy as np
 from data.feature_scale import FeatureScale
 from data.feature_vectors import Features
 from data.images import Images, check_images
+from data.value_scale import ValueScale
 from utils.options.option import Component
 
 
@@ -40,7 +41,10 @@ class LoadedDataset(NamedTuple):
     test_paths: as image_paths, of the test part.
     image_files: for feature vectors, the image file of each training row, "" where there is none.
     preprocessing: what preprocessing.json records of how stored values became these.
-    feature_scale: for feature vectors, how they are centred and scaled."""
+    feature_scale: for feature vectors, how they are centred and scaled.
+    value_scales: kind of the stored values (data.value_scale.value_kind) -> their scale; a kind
+    that is missing had the usual 8 bits.
+    page: what was used of files with several pages, for other files of the same kind."""
 
     train: Images | Features
     test: Images | Features
@@ -56,6 +60,8 @@ class LoadedDataset(NamedTuple):
     image_files: tuple[str, ...] = ()
     preprocessing: Mapping[str, Any] = MappingProxyType({})
     feature_scale: FeatureScale | None = None
+    value_scales: Mapping[str, ValueScale] = MappingProxyType({})
+    page: str = "first"
 
 
 @dataclass(frozen=True)

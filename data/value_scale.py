@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 SMALL_VALUE = 31  # largest value up to which images are counts or masks, not pictures
+EIGHT_BITS, INTEGERS, FLOATS = "8 bits", "integers", "floats"  # kinds of values, each with a scale
 TOLERANCE = 1e-3
 FLOAT_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
@@ -59,6 +60,13 @@ class ValueScale:
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for preprocessing.json."""
         return {"low": self.low, "high": self.high, "shift": self.shift, "reason": self.reason}
+
+
+def value_kind(dtype: np.dtype) -> str:
+    """The kind of values of this type, which share a scale: "8 bits", "integers" or "floats"."""
+    if dtype.kind == "f":
+        return FLOATS
+    return EIGHT_BITS if dtype.kind == "b" or dtype == np.uint8 else INTEGERS
 
 
 def scale_from_dict(plain: dict[str, Any]) -> ValueScale:

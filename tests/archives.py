@@ -79,12 +79,17 @@ def write_cifar100(root: Path) -> None:
 
 
 def write_folder(root: Path) -> None:
-    """PNG files of 32 x 20 pixels in train/<class> and test/<class>."""
+    """PNG files of 32 x 20 pixels in train/<class> and test/<class>; below pages/ the same images as
+    TIFF files, with a second page."""
     for part in SIZES:
         for number, (pixels, label) in enumerate(zip(*grey_images(part), strict=True)):
             path = root / "folder" / part / str(label) / f"{number:03}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels[:20]).save(path)
+            stack = root / "pages" / part / str(label) / f"{number:03}.tif"
+            stack.parent.mkdir(parents=True, exist_ok=True)
+            second = Image.fromarray(pixels[12:])
+            Image.fromarray(pixels[:20]).save(stack, save_all=True, append_images=[second])
 
 
 WRITERS = {

@@ -14,7 +14,7 @@ from PIL import Image
 import main_al
 import predict
 from data import DATASETS, digits
-from data.image_decoding import decode_image
+from data.image_decoding import decode_without_scale
 from models import create_model
 from scripts import digits_as_folder
 from tests.commands.test_main_al import rows
@@ -125,34 +125,39 @@ def test_pseudo_labels(finished_run, predict_rows):
 
 
 def test_images_of_any_kind(tmp_path):
-    """Rotated, cropped in the middle, resized; 16 bits, transparency."""
+    """As runs of earlier versions saw them: rotated, cropped, resized; 16 bits, transparency."""
     grey = np.tile(np.arange(0, 240, 20, dtype=np.uint8), (6, 1))  # (6, 12)
     Image.fromarray(grey).save(tmp_path / "wide.png")
-    pixels = decode_image(tmp_path / "wide.png", 6, grey=True)
+    pixels = decode_without_scale(tmp_path / "wide.png", 6, grey=True)
     np.testing.assert_array_equal(pixels[0], grey[:, 3:9])
-    assert decode_image(tmp_path / "wide.png", 6, grey=False).shape == (3, 6, 6)
+    assert decode_without_scale(tmp_path / "wide.png", 6, grey=False).shape == (3, 6, 6)
     exif = Image.Exif()
     exif[0x0112] = 8  # rotated by 90 degrees
     Image.fromarray(grey).save(tmp_path / "rotated.png", exif=exif)
-    rotated = decode_image(tmp_path / "rotated.png", 6, grey=True)[0]
+    rotated = decode_without_scale(tmp_path / "rotated.png", 6, grey=True)[0]
     np.testing.assert_array_equal(rotated, np.rot90(grey)[3:9])
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    np.testing.assert_array_equal(decode_image(tmp_path / "deep.png", 6, grey=True), pixels)
+    np.testing.assert_array_equal(decode_without_scale(tmp_path / "deep.png", 6, grey=True), pixels)
     colours = Image.fromarray(np.full((9, 9, 4), (200, 10, 30, 90), np.uint8))
     colours.save(tmp_path / "clear.png")
-    assert decode_image(tmp_path / "clear.png", 3, grey=False)[:, 1, 1].tolist() == [200, 10, 30]
-    assert decode_image(tmp_path / "clear.png", 3, grey=True).shape == (1, 3, 3)
+    assert decode_without_scale(tmp_path / "clear.png", 3, grey=False)[:, 1, 1].tolist() == [
+        200,
+        10,
+        30,
+    ]
+    assert decode_without_scale(tmp_path / "clear.png", 3, grey=True).shape == (1, 3, 3)
 
 
 def test_unreadable_files_are_reported_and_left_out(finished_run, tmp_path, predict_rows):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     (tmp_path / "notes.txt").write_text("no image")
     status, predictions, err = predict_rows(finished_run, "--images", tmp_path)
-    assert status == 2 and err.count("\n") == 2 and "no readable image" in err
+    assert status == 2 and err.count("\n") == 3 and "no readable image" in err
+    assert "notes.txt" in err
     Image.fromarray(np.zeros((20, 9), np.uint8)).save(tmp_path / "whole.JPG", "JPEG")
     status, predictions, err = predict_rows(finished_run, "--images", tmp_path)
     assert status == 0 and [row["path"] for row in predictions] == ["whole.JPG"]
-    assert err.count("\n") == 1 and "left out" in err and str(tmp_path / "broken.png") in err
+    assert err.count("\n") == 2 and "left out" in err and str(tmp_path / "broken.png") in err
 
 
 def test_a_run_on_features(tmp_path, predict_rows, image_files):

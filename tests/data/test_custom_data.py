@@ -14,7 +14,7 @@ from PIL import Image
 import main_al
 from data import DATASETS, custom, decoded_cache, generate_splits, splits
 from data.active_dataset import make_stores
-from data.custom import FlipOptions
+from data.custom import FlipOptions, ValueOptions
 from data.folder import FolderOptions
 from data.memmap import MemmapImages
 from reports.run_images import load_run_images
@@ -43,7 +43,10 @@ def write_image_folder(root, count=4, classes=("cat", "dog"), parts=("train", "t
 
 def read_folder(root, *, flip=False, **options):
     return DATASETS["folder"].load_and_check(
-        str(root), flip=FlipOptions(flip), folder=FolderOptions(**options)
+        str(root),
+        flip=FlipOptions(flip),
+        folder=FolderOptions(**options),
+        values=ValueOptions(),
     )
 
 
@@ -361,7 +364,7 @@ def test_corrupt_images_are_named_or_left_out(tmp_path, monkeypatch):
     assert f"7 of 23 images in {root}" in message and "train/cat/bad 0.png (not an im" in message
     assert "bad 4.png" in message and "bad 5.png" not in message and ", ..." in message
     assert "--skip-corrupt" in message
-    monkeypatch.setattr(decoded_cache, "decode_image", None)  # they are not read a second time
+    monkeypatch.setattr(decoded_cache, "ImageSpool", None)  # they are not read a second time
     loaded = read_folder(root, cache=cache, skip_corrupt=True)
     assert "7 of 23" in loaded.warnings[0] and "train/cat/bad 0.png" in loaded.warnings[0]
     assert loaded.fingerprint == without.fingerprint and loaded.image_paths == without.image_paths

@@ -584,6 +584,8 @@ CHANGES = {
     "dataset": (MNIST, "--dataset svhn"),
     "flip": (FOLDER, "--flip True"),
     "image_size": (FOLDER, "--image-size 16"),
+    "page": ("--dataset folder --data-root {root}/pages", "--page mean"),
+    "value_range": (FOLDER, "--value-range 0,4095"),
     "split": ("", "--split 1"),
     "use_val_set": ("", "--use-val-set"),
     "al_method": ("", "--al-method coreset"),

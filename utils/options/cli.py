@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -10,9 +11,16 @@ from typing import Any, NoReturn
 from utils.console import print_line, to_one_line
 from utils.errors import UserError
 
+# What starts with a minus and is a value, not an option: also -1000,60 and -1e-3.
+NEGATIVE_NUMBERS = re.compile(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(,.*)?$", re.IGNORECASE)
+
 
 class OneLineErrorParser(argparse.ArgumentParser):
     """argparse with errors of one line, which name the option and a way to correct it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._negative_number_matcher = NEGATIVE_NUMBERS
 
     def error(self, message: str) -> NoReturn:
         sys.exit(print_error(message.removeprefix("argument "), program=self.prog))

@@ -4,6 +4,7 @@ All raise argparse.ArgumentTypeError, whose message argparse puts behind the opt
 """
 
 import argparse
+import math
 import operator
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -106,6 +107,19 @@ def type_or_word(base_type: Callable[[str], Any], **words: Any) -> ChoiceConvert
 
     names = base_type.names if isinstance(base_type, ChoiceConverter) else ()
     return ChoiceConverter(convert, names)
+
+
+def parse_range(text: str) -> str:
+    """Two finite numbers, the lower one first, separated by a comma.  The value is text, too."""
+    try:
+        low, high = (float(word) for word in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not LOW,HIGH: two numbers, the lower one first, such as 0,4095"
+        )
+    return f"{low:.17g},{high:.17g}"
 
 
 def non_empty_text(text: str) -> str:
