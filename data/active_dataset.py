@@ -177,15 +177,15 @@ def load_active_dataset(
             all_images, train.labels, initial, rng
         )
         images = all_images.subset(indices)
-    overview = None
-    if spec.is_custom and isinstance(train, Images) and isinstance(test, Images):
-        overview = look_at_images(train, test, loaded.class_names)
         others = np.setdiff1d(np.arange(len(train.labels)), indices)
         held_out["validation"] = (
             eval_sets["val_"][0],
             others if rows is None else rows[others],
             _choose(loaded.image_paths, others),
         )
+    overview = None
+    if spec.is_custom and isinstance(train, Images) and isinstance(test, Images):
+        overview = look_at_images(train, test, loaded.class_names)
     if loaded.test_row_numbers is not None:
         held_out["test"] = (test_images, loaded.test_row_numbers, loaded.test_paths or None)
     return ActiveDataset(
