@@ -19,7 +19,8 @@ from data import export
 from data.active_dataset import ActiveDataset
 from data.augment import ImageStore
 from data.feature_vectors import FeatureStore
-from data.folder_listing import format_names, list_images_below
+from data.folder_listing import list_images_below
+from data.image_tree import format_names
 from data.new_files import decode_for_run
 from experiment import setup
 from experiment.checkpoint import load_checkpoint

@@ -20,6 +20,7 @@ from data.memmap import make_image_store
 from data.overview import CONTACT_SHEET_FILE, DataOverview, look_at_images
 from data.spec import DatasetSpec, LoadedDataset
 from data.value_scale import ValueScale
+from utils.errors import UserError
 from utils.options.converters import make_number_type, non_empty_text
 from utils.options.option import OptionGroup, option
 
@@ -172,7 +173,14 @@ def load_active_dataset(
     eval_sets = {"": (test_images, test.labels)}
     images, indices = all_images, np.arange(len(train.labels))
     held_out: dict[str, HeldOutPart] = {}
-    if validation:
+    if loaded.validation is not None:
+        if validation:
+            raise UserError(
+                f"{root} has a validation part of its own: leave --use-val-set out, or move the "
+                "part out of the folder"
+            )
+        eval_sets["val_"] = make_validation_store(all_images, loaded.validation)
+    elif validation:
         indices, eval_sets["val_"] = split_off_validation_set(
             all_images, train.labels, initial, rng
         )
@@ -209,6 +217,7 @@ def load_active_dataset(
         held_out=held_out,
         warnings=(
             *checksums.checksum_warnings(name, root, spec.published_md5),
+            *loaded.notes,
             *loaded.warnings,
             *(overview.warnings if overview else ()),
             *split_warnings,
@@ -234,6 +243,14 @@ def split_off_validation_set(
     validation = splits.draw_validation_set(labels, initial, VALIDATION_IMAGES_PER_CLASS, rng)
     remaining = np.setdiff1d(np.arange(len(labels)), validation)
     return remaining, (all_images.subset(validation), labels[validation])
+
+
+def make_validation_store(all_images: Store, validation: Images) -> tuple[Store, np.ndarray]:
+    """The images of a validation part, prepared like the training images, and their labels."""
+    assert isinstance(all_images, ImageStore)  # only data sets of images have such a part
+    mean, std = all_images.mean, all_images.std
+    store = make_image_store(validation.pixels, mean, std, 0, False, all_images.device)
+    return store, validation.labels
 
 
 def make_stores(

@@ -94,13 +94,17 @@ def count_classes(train: np.ndarray, test: np.ndarray, source: str) -> int:
     return len(known)
 
 
-def check_classes(train: np.ndarray, test: np.ndarray, names: Sequence[str], source: str) -> None:
-    """Raises UserError where there are fewer than two classes, no test images, or test images of
-    classes that cannot be learned.
+def check_classes(
+    train: np.ndarray, test: np.ndarray, names: Sequence[str], source: str, part: str = "test"
+) -> None:
+    """Raises UserError where fewer than two classes have images, or there are no test images, or
+    test images of classes that cannot be learned.
 
-    train, test: labels, -1 where unknown; names: of the classes; source: for messages."""
-    if len(names) < 2:
-        raise UserError(f"{source} has {len(names)} classes with images; at least two are needed")
+    train, test: labels, -1 where unknown; names: of the classes; source: for messages.
+    part: the name of the part `test`."""
+    known = np.union1d(train[train >= 0], test)
+    if len(known) < 2:
+        raise UserError(f"{source} has {len(known)} classes with images; at least two are needed")
     if not len(test):
         raise UserError(
             f"{source} has no test part, and too few images to use a fifth of them for testing; "
@@ -110,8 +114,8 @@ def check_classes(train: np.ndarray, test: np.ndarray, names: Sequence[str], sou
     if len(test_only) and (train >= 0).all():
         examples = ", ".join(repr(names[label]) for label in test_only[:5])
         raise UserError(
-            f"the test part of {source} has images of {len(test_only)} classes that the training "
-            f"part lacks: {examples}"
+            f"the {part} part of {source} has images of {len(test_only)} classes that the "
+            f"training part lacks: {examples}"
         )
 
 

@@ -16,7 +16,9 @@ from data.custom import (
     infer_spec_fields,
     resolve_flip,
 )
-from data.images import Images, check_labels, data_fingerprint
+from data.image_tree import format_names
+from data.images import Images, data_fingerprint
+from data.repeated_images import describe_images_of_two_classes
 from data.spec import DatasetSpec, LoadedDataset
 from data.stored_image import PAGE_CHOICES
 from utils.errors import UserError
@@ -78,25 +80,37 @@ def load(
         *facts.warnings,
     )
     readable = np.setdiff1d(np.arange(len(paths)), list(unreadable))
-    labels, is_test = listing.labels[readable], listing.is_test[readable]
-    train_size = int((~is_test).sum())  # the listing has the test images last
-    parts = []
-    for rows, name in ((slice(0, train_size), "training"), (slice(train_size, None), "test")):
-        indices = np.arange(len(readable))[rows]
-        source = f"the {name} part of {listing.root}"
-        part_labels = check_labels(labels[rows], len(indices), source, allow_unknown=True)
-        parts.append(Images(decoded_cache.load_if_small(pixels.subset(indices)), part_labels))
-    train, test = parts
-    check_classes(train.labels, test.labels, listing.class_names, str(listing.root))
+    part_numbers = listing.is_test[readable] + 2 * listing.is_validation[readable]
+    rows = [np.flatnonzero(part_numbers == number) for number in range(3)]
+    train, test, validation = (
+        Images(
+            decoded_cache.load_if_small(pixels.subset(of_part)), listing.labels[readable[of_part]]
+        )
+        for of_part in rows
+    )
+    source, class_names = str(listing.root), listing.class_names
+    check_classes(train.labels, test.labels, class_names, source)
+    evaluated = [validation] if len(validation.labels) else []
+    for part in evaluated:
+        check_classes(train.labels, part.labels, class_names, source, "validation")
+    part_paths = [[listing.image_paths[number] for number in readable[r]] for r in rows]
     flips, flip_warnings = resolve_flip(train.pixels, flip.flip)
     return LoadedDataset(
         train,
         test,
-        infer_spec_fields(train, test, listing.class_names, flips, str(listing.root)),
-        listing.class_names,
-        tuple(listing.image_paths[number] for number in readable[:train_size]),
-        (*warnings, *flip_warnings),
-        data_fingerprint(train, test),
+        infer_spec_fields(train, test, class_names, flips, source),
+        class_names,
+        tuple(part_paths[0]),
+        (
+            *warnings,
+            *describe_images_of_two_classes(
+                list(zip((train, test, validation), part_paths, strict=True)), source
+            ),
+            *flip_warnings,
+        ),
+        data_fingerprint(train, test, *evaluated),
+        validation=evaluated[0] if evaluated else None,
+        notes=(f"{source}: {listing.describe_counts(np.array(sorted(unreadable), np.int64))}",),
         value_scales=facts.scales,
         page=folder.page,
     )
@@ -112,7 +126,7 @@ def _report_unreadable(
         return []
     names = [f"{listing.image_paths[n]} ({reason})" for n, reason in sorted(unreadable.items())]
     count = f"{len(unreadable)} of {len(listing.image_paths)} images in {listing.root}"
-    examples = folder_listing.format_names(names)
+    examples = format_names(names)
     if not skip:
         raise UserError(f"{count} cannot be read: {examples}; repair them or use --skip-corrupt")
     return [f"{count} cannot be read and are left out: {examples}"]

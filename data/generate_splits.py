@@ -70,8 +70,9 @@ def _generate_splits(args: argparse.Namespace) -> None:
     if spec.is_custom:
         fingerprint = loaded.fingerprint or images.data_fingerprint(loaded.train, loaded.test)
     folder = splits.split_folder_name(args.dataset, fingerprint)
-    for warning in checksums.checksum_warnings(args.dataset, root, spec.published_md5):
-        print(warning)
+    warnings = checksums.checksum_warnings(args.dataset, root, spec.published_md5)
+    for line in (*warnings, *loaded.notes, *loaded.warnings):
+        print_line(line)
     for number in range(args.nr_splits):
         path = splits.split_path(folder, args.split_size, number)
         is_new = splits.write_split(

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from data.file_scales import FileValues, choose_scales, usual_scale
-from data.folder_listing import format_names
 from data.image_decoding import decode_without_scale, read_image
 from data.image_formats import UnreadableImage, ignore_warnings
+from data.image_tree import format_names
 from data.stored_image import FittedImage, fit_image
 from data.value_scale import EIGHT_BITS, scale_from_dict
 from utils.console import print_line, to_one_line

@@ -44,7 +44,9 @@ class LoadedDataset(NamedTuple):
     feature_scale: for feature vectors, how they are centred and scaled.
     value_scales: kind of the stored values (data.value_scale.value_kind) -> their scale; a kind
     that is missing had the usual 8 bits.
-    page: what was used of files with several pages, for other files of the same kind."""
+    page: what was used of files with several pages, for other files of the same kind.
+    validation: a second part on which to report the accuracy.
+    notes: lines for the log that are no warnings."""
 
     train: Images | Features
     test: Images | Features
@@ -62,6 +64,8 @@ class LoadedDataset(NamedTuple):
     feature_scale: FeatureScale | None = None
     value_scales: Mapping[str, ValueScale] = MappingProxyType({})
     page: str = "first"
+    validation: Images | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

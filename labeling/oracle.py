@@ -2,7 +2,8 @@
 
     queries.csv, queries.html    in the run folder: the images to label, until they are labeled
     labels.csv                   the answers, put there by the person
-    answers/cycle00.csv          that file once it answers every query, moved there in one step
+    answers/cycle00.csv          that file once it answers every query, moved there in one step, or
+                                 copied where labels.csv is a link
 
 The checkpoint holds the queries, and answers/ keeps accepted answers for good. A run that is killed
 before the move queries the same images again; after it, the run finds the answers, so that nobody
@@ -25,7 +26,7 @@ from data.state import State
 from labeling import queries
 from labeling.answers import read_labels_csv
 from training.network_outputs import extract_outputs
-from utils.console import log
+from utils.console import log, to_one_line
 from utils.errors import UserError, WaitingForLabels
 from utils.files import make_folder, os_errors_refused, write_atomically
 from utils.fingerprints import array_digest
@@ -72,9 +73,14 @@ class OracleOptions(OptionGroup):
     def check_data(self, options: OptionValues, dataset: ActiveDataset) -> None:
         unknown = int((dataset.oracle.labels < 0).sum())
         if self.oracle == DATASET_ORACLE and unknown:
+            example = ""
+            if dataset.image_paths:
+                first = dataset.dataset_indices[(dataset.oracle.labels < 0).argmax()]
+                example = f" ({to_one_line(dataset.image_paths[first])}, for example)"
             raise UserError(
-                f"--dataset {options.dataset} has {unknown} training images of unknown class, "
-                "which only a person can label: add --oracle file, or remove these images"
+                f"--dataset {options.dataset} has {unknown} training images of unknown class"
+                f"{example}, which only a person can label: add --oracle file, or remove these "
+                "images"
             )
 
 
@@ -119,18 +125,31 @@ def read_human_labels(
     if not answers_file.exists():
         write_queries(folder, dataset, queried, network if cycle else None, amp)
         labels_file = folder / LABELS_FILE
-        if not labels_file.exists():
+        if not labels_file.exists() or _has_old_answers(labels_file, answers_file.parent):
             raise WaitingForLabels(_wait_message(folder, len(queried)))
         read_labels_csv(labels_file, indices, class_names)  # refused before it is moved
         with os_errors_refused(answers_file):
             make_folder(answers_file.parent)
-            os.replace(labels_file, answers_file)
+            if labels_file.is_symlink():  # the person's file stays where it is
+                write_atomically(answers_file, labels_file.read_bytes())
+            else:
+                os.replace(labels_file, answers_file)
     labels = read_labels_csv(answers_file, indices, class_names)
     for name in QUERY_FILES:
         with os_errors_refused(folder / name, "removed"):
             (folder / name).unlink(missing_ok=True)
     log.info("read %d human labels; saved to %s", len(labels), answers_file)
     return labels
+
+
+def _has_old_answers(labels_file: Path, answers: Path) -> bool:
+    """Whether labels.csv is a link to a file that has been read for an earlier cycle: it stays
+    after it has been copied."""
+    if not labels_file.is_symlink():
+        return False
+    with os_errors_refused(labels_file, "read"):
+        content = labels_file.read_bytes()
+        return any(path.read_bytes() == content for path in answers.glob("cycle*.csv"))
 
 
 def write_queries(
@@ -179,8 +198,12 @@ def write_queries(
 
 
 def _wait_message(folder: Path, count: int) -> str:
-    similar = sorted(path.name for path in folder.glob("labels*.csv"))
+    labels_file = folder / LABELS_FILE
+    similar = sorted(path.name for path in folder.glob("labels*.csv") if path != labels_file)
     hint = f" (only {similar[0]!r} is there: rename it)" if similar else ""
+    if labels_file.is_symlink():
+        content = "the answers to earlier queries" if labels_file.exists() else "no file"
+        hint = f" (the link there leads to {content}: {os.readlink(labels_file)})"
     return (
         f"{count} images are waiting for labels: open {folder / QUERY_FILES[1]}, save its "
         f"{LABELS_FILE} in {folder}{hint} and run the same command again"

@@ -171,7 +171,7 @@ FOLDER_CONTENTS = {
         lambda root: (add_file("train/cat/.0.extra.png")(root), add_file(".git/x/1.png")(root)),
         lambda loaded: len(loaded.train.labels) == 8 and not loaded.warnings,
     ),
-    "link": (add_outside_link, ("train/cat/0.extra.png is a link", "{root}")),
+    "link": (add_outside_link, has_colour(10, 200, 30)),
     "file name": (
         lambda root: save(root / "train" / "cat" / "0.extra ü\n雪.png"),
         has_colour(10, 200, 30),
