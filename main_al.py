@@ -64,8 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 def run_active_learning(options: OptionValues) -> None:
     """One run, from the start or from its last checkpoint.
 
-    Raises UserError for what the user can correct, before anything is written where possible, and
-    WaitingForLabels if a person has to label images first."""
+    Raises UserError for what the user can correct, WaitingForLabels if a person has to label."""
     dataset, options, file_stats = setup.open_dataset_with_file_stats(options)
     with setup.open_run_folder(options, dataset) as run_folder:
         checkpoint = run_folder.last_checkpoint

@@ -19,9 +19,10 @@ def build_report(
 ) -> dict[str, bytes]:
     """Name -> content, for each of file_names.REPORT_FILES.
 
-    runs: without duplicates; notes: lines on what is left out or inconsistent; load_images,
-    count_images: read a run's images, and count those it was trained on.  Raises UserError if no
-    run has the measure."""
+    runs: without duplicates; notes: lines on runs that are left out or inconsistent;
+    load_images, count_images: read a run's images, and count those it was trained on.
+
+    Raises UserError if no run has the measure."""
     groups = group_runs(runs)
     summary = summarize_runs(make_results_frame(runs), measure)
     curves = analysis.LearningCurves(groups, measure)

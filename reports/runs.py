@@ -232,7 +232,7 @@ def make_results_frame(runs: list[RunResult]) -> pd.DataFrame:
     """One row per run and cycle.
 
     Columns: group (its position in the report), dataset, training, method (with distinguishing
-    options), budget (-1 if there is none), split, seed, folder, labeled, and the measures.
+    options), budget (-1 if there is none), split, seed, run (a number), labeled, and the measures.
 
     Raises UserError if two runs have the same identity."""
     for first, *others in find_duplicates(runs):
@@ -240,6 +240,9 @@ def make_results_frame(runs: list[RunResult]) -> pd.DataFrame:
             f"{others[0].folder} is not the only run of its split: {first.folder} has the same "
             "options, split and seed; name a folder that contains only one of them"
         )
+    grouped_runs = [
+        (number, group, run) for number, group in enumerate(group_runs(runs)) for run in group.runs
+    ]
     frames = [
         run.results.assign(
             group=number,
@@ -249,10 +252,9 @@ def make_results_frame(runs: list[RunResult]) -> pd.DataFrame:
             budget=group.identity["options"].get("al_budget", -1),
             split=run.split,
             seed=run.seed,
-            folder=str(run.folder),
+            run=index,
         )
-        for number, group in enumerate(group_runs(runs))
-        for run in group.runs
+        for index, (number, group, run) in enumerate(grouped_runs)
     ]
     return pd.concat(frames, ignore_index=True)
 

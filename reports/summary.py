@@ -26,9 +26,9 @@ def summarize_runs(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
         splits=("split", "nunique"),
         seeds=("seed", "nunique"),
     ).reset_index()
-    sizes = runs.groupby("group")[["folder", "split", "seed"]].nunique()
+    sizes = runs.groupby("group")[["run", "split", "seed"]].nunique()
     over = {group: _describe_runs(*map(int, row)) for group, *row in sizes.itertuples()}
-    return summary.assign(of=summary.group.map(sizes.folder), over=summary.group.map(over))
+    return summary.assign(of=summary.group.map(sizes.run), over=summary.group.map(over))
 
 
 def group_by_dataset_and_budget(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -5,6 +5,7 @@ have, also on "cuda", and refuses a tensor that was left on the CPU.  It cannot 
 autocast or gradients (torch's autograd needs the driver); gradients are tested on "meta" instead.
 """
 
+import inspect
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,6 +34,7 @@ from tests.plugins import algorithm as plugin
 from training.losses import WeightedLoss
 from training.network_outputs import OUTPUT_FUNCTIONS, extract_outputs
 from utils.graph import affinity, affinity_graph
+from utils.graph.graph_options import GraphOptions, affinity_settings
 from utils.graph.nearest_neighbors import exact_neighbors
 from utils.options.option import kwargs_for, options_of
 from utils.options.schema import fill_defaults
@@ -281,9 +283,14 @@ def test_neighbours_if_faiss_has_no_gpu(cuda, monkeypatch):
 
 
 def test_graph_is_built_on_the_features_device(cuda, monkeypatch):
-    monkeypatch.setattr(affinity_graph, "affinity_on_device", lambda *args: args)
-    features = torch.empty(30, 8, device=cuda)
-    assert affinity(features, 7, 2, "auto") == ((features,), 7, 2, "cosine", None)
+    """And with every setting but the search, which is exact there."""
+    signature = inspect.signature(affinity_graph.affinity_on_device)
+    monkeypatch.setattr(affinity_graph, "affinity_on_device", signature.bind)
+    graph = GraphOptions(lp_k=7, lp_gamma=2, lp_affinity="gaussian")
+    settings = affinity_settings(graph)
+    passed = affinity(torch.empty(30, 8, device=cuda), **settings).arguments
+    assert settings.pop("search") == "auto"
+    assert {name: passed[name] for name in settings} == settings
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def _class_bars(counts: dict[str, int]) -> list[dict[str, Any]]:
 
 
 def _make_gallery(history: RunHistory, images: RunImages, num_runs: int) -> dict[str, Any]:
-    """The chosen images of a run, as far as the page has room for them.
+    """The chosen images of a run, limited to the room that the page has.
 
     why: why images are not shown; left_out: how many are omitted; picks: per cycle its images;
     sprite: data URL of the picture that contains them.

@@ -59,7 +59,7 @@ class Setting:
     def probs(self) -> torch.Tensor:
         return F.linear(self.features, self.weight, self.bias).softmax(dim=1)
 
-    def dropped_classes(self) -> torch.Tensor:
+    def predict_with_dropout(self) -> torch.Tensor:
         """(N, M): the predictions of the head for features with dropout."""
         return predict_dropout_classes(
             self.features, lambda rows: F.linear(rows, self.weight, self.bias)
@@ -163,7 +163,7 @@ def make_comparisons(setting: Setting) -> dict[str, Comparison]:
     features = {"features": setting.features}
     pretrained = {"pretrained_features": setting.features}
     with_probs = {**features, "probs": setting.probs}
-    with_dropout = {**with_probs, "dropped_classes": setting.dropped_classes}
+    with_dropout = {**with_probs, "dropped_classes": setting.predict_with_dropout}
     head = {"clf": setting.classifier, "fit_clf": False}
     passes = {"n_dropout_samples": DROPQUERY_PASSES, "dropout_rate": 1 - KEEP_PROBABILITY}
     kernel = {"metric_dict": {"gamma": 1.0}}  # our σ

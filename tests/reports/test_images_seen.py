@@ -28,7 +28,7 @@ def run(options: str, folder):
         "--add-lp",
         "--add-lp --lp-mode full --weighted-unlabeled-batch --batch-size 64",
         "--add-lp --steps-per-epoch 3",
-        "--add-ceal --ceal-th 0.9 --arch sized_cnn --epochs 40",
+        "--add-ceal --ceal-th 0.95 --arch sized_cnn --epochs 20 --lr 0.3",
     ],
 )
 def test_count_equals_the_images_in_the_batches(options, tmp_path, monkeypatch):

@@ -122,16 +122,16 @@ def test_contrast(real, theme):
     """WCAG 2.2 AA: 4.5 to 1 for text, 3 to 1 for curves and the edges of controls."""
     blocks = re.findall(r":root \{(.*?)\}", (real / "out" / "report.html").read_text(), re.DOTALL)
     assert len(blocks) == 2
-    found = dict(re.findall(r"--([\w]+): #(\w+)", blocks[theme == "dark"]))
+    colours = dict(re.findall(r"--([\w]+): #(\w+)", blocks[theme == "dark"]))
     for text in ("text", "quiet", "link"):
         for ground in ("back", "stripe"):
-            assert contrast(found[text], found[ground]) >= 4.5, (text, ground)
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
     for name in ("edge", *(f"c{i}" for i in range(len(CURVE_COLORS)))):
-        assert contrast(found[name], found["back"]) >= 3, name
+        assert contrast(colours[name], colours["back"]) >= 3, name
     if theme == "light":
         for i, colour in enumerate(CURVE_COLORS):
             colour = colour.removeprefix("#")
-            assert found[f"c{i}"] in (colour, colour[::2] if colour == "000000" else colour)
+            assert colours[f"c{i}"] in (colour, colour[::2] if colour == "000000" else colour)
 
 
 def thumbnails(page, number):

@@ -240,7 +240,7 @@ def test_run_that_waits_for_labels_has_not_failed(tmp_path):
     """One of two runs has waited and been answered before, so it is finished by the sweep."""
     options = [*SHORT, "--al-nb-cycles", "1", "--oracle", "file", "--initial", "random"]
     assert main_al.main(["--out", str(tmp_path), "--split", "0", *options]) == 3
-    answers = "".join(f"{i},0\n" for i in queried_indices(run_folder(tmp_path, 0)))
+    answers = "".join(f"{i},0\n" for i in read_query_indices(run_folder(tmp_path, 0)))
     (run_folder(tmp_path, 0) / "labels.csv").write_text(answers)
     process = start_sweep(tmp_path, "--split", "0-1", *options, "--jobs", 2)
     _, err = process.communicate()
@@ -249,7 +249,7 @@ def test_run_that_waits_for_labels_has_not_failed(tmp_path):
     assert not (tmp_path / "failed").exists()
 
 
-def queried_indices(folder: Path) -> list[str]:
+def read_query_indices(folder: Path) -> list[str]:
     with open(folder / "queries.csv", newline="") as file:
         return [row["index"] for row in csv.DictReader(file)]
 

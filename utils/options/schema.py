@@ -151,7 +151,7 @@ class OptionSchema:
                 if unread := unread_options(entry):
                     raise TypeError(
                         f"{registry.flag_for(key)} would accept {', '.join(unread)} and ignore it: "
-                        "no function beside the entry or beside the option's declaration reads it"
+                        "read it in the module of the entry or of the option group, or delete it"
                     )
 
 
