@@ -14,7 +14,6 @@ from data.array_labels import read_labels
 from data.array_roles import ArrayParts, find_parts
 from data.array_rows import RowNumbers, hold_out_rows, make_loaded_dataset
 from data.custom import (
-    ANY_VALUES,
     DEFAULT_OPTIONS,
     FlipOptions,
     ValueOptions,
@@ -32,7 +31,7 @@ MAX_CHANNELS = 4  # axis 1 counts channels where it is at most as long, and axes
 CHUNK_IMAGES = 4096  # images whose values are looked at at a time
 
 
-def load(root: str, *, flip: FlipOptions, values: ValueOptions = ANY_VALUES) -> LoadedDataset:
+def load(root: str, *, flip: FlipOptions, values: ValueOptions) -> LoadedDataset:
     """Raises UserError naming the first invalid image or label."""
     arrays, source = array_files.read_arrays(root, "arrays")
     parts = find_parts(arrays, "images", source)

@@ -38,21 +38,32 @@ class DataSize(NamedTuple):
         return DataSize(known + int((labels < 0).sum()), known, tuple(sizes.tolist()))
 
 
+def _fixed_first_labels(options: OptionValues, data: DataSize) -> int | None:
+    """The number of first labels where the data or the user decide it, otherwise None."""
+    if options.initial == "given":
+        return data.known
+    return options.initial_size if options.is_explicit("initial_size") else None
+
+
 def _fitting_budget(options: OptionValues, data: DataSize) -> int:
     """--al-budget, or what leaves enough images for all cycles."""
     cycles = options.al_nb_cycles
     room = data.images // cycles
-    if options.initial == "given" or options.is_explicit("initial_size"):
-        first = data.known if options.initial == "given" else options.initial_size
+    first = _fixed_first_labels(options, data)
+    if first is not None:
+        if first >= data.images:
+            return options.al_budget  # nothing is left to query: the check refuses the run
         room = (data.images - first) // max(cycles - 1, 1)
     return max(min(options.al_budget, room), 1)
 
 
 def _fitting_cycles(options: OptionValues, data: DataSize) -> int:
     """--al-nb-cycles, or as many as there are images for."""
-    first = options.al_budget
-    if options.initial == "given" or options.is_explicit("initial_size"):
-        first = data.known if options.initial == "given" else options.initial_size
+    first = _fixed_first_labels(options, data)
+    if first is None:
+        first = options.al_budget
+    elif first >= data.images:
+        return options.al_nb_cycles
     return max(min(options.al_nb_cycles, 1 + (data.images - first) // options.al_budget), 1)
 
 

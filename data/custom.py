@@ -58,9 +58,6 @@ class ValueOptions(OptionGroup):
         return given_scale(float(low), float(high))
 
 
-ANY_VALUES = ValueOptions()
-
-
 def make_test_mask(names: Sequence[Any] | np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Which images form the test part: (N,) bool, about a fifth of each class, none of label -1.
 

@@ -40,10 +40,7 @@ class FeatureOptions(OptionGroup):
     )
 
 
-NO_FOLDER = FeatureOptions()
-
-
-def load(root: str, *, files: FeatureOptions = NO_FOLDER) -> LoadedDataset:
+def load(root: str, *, files: FeatureOptions) -> LoadedDataset:
     """Raises UserError naming the first invalid row or label."""
     arrays, source = array_files.read_arrays(root, "features")
     parts = find_parts(arrays, "features", source)

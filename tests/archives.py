@@ -79,8 +79,8 @@ def write_cifar100(root: Path) -> None:
 
 
 def write_folder(root: Path) -> None:
-    """PNG files of 32 x 20 pixels in train/<class> and test/<class>; below pages/ the same images as
-    TIFF files, with a second page."""
+    """PNG files of 32 x 20 pixels in train/<class> and test/<class>; below pages/ the same images
+    as TIFF files, with a second page."""
     for part in SIZES:
         for number, (pixels, label) in enumerate(zip(*grey_images(part), strict=True)):
             path = root / "folder" / part / str(label) / f"{number:03}.png"

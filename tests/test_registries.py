@@ -122,7 +122,7 @@ def test_options_of_plugins_are_in_the_help(plugins, capsys):
 
 def test_no_other_code_knows_the_plugins():
     files = subprocess.run(
-        ["git", "grep", "-il", NAME, "--", "*.py", ":!tests"],
+        f"git grep -il -e {NAME} --and --not -e ImagePlugin -- *.py :!tests".split(),  # Pillow's
         cwd=ROOT,
         capture_output=True,
         text=True,

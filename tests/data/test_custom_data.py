@@ -51,7 +51,9 @@ def read_folder(root, *, flip=False, **options):
 
 
 def read_arrays(root, flip=False):
-    return DATASETS["arrays"].load_and_check(str(root), flip=FlipOptions(flip))
+    return DATASETS["arrays"].load_and_check(
+        str(root), flip=FlipOptions(flip), values=ValueOptions()
+    )
 
 
 def assert_contains(message, expected, root):
@@ -227,15 +229,12 @@ def with_value(array, place, value):
 
 ARRAYS = {
     "NaN": ({"images": with_value(FLOATS, (4, 2, 2), np.nan)}, ("image 4 of {root}", "float")),
-    "above one": ({"images": FLOATS * 2}, ("image 2 of {root}", "[0, 1]")),
     "pickled": ({"labels": np.array([{}] * 12)}, ("{root}", "pickled objects")),
     "negative": ({"labels": with_value(LABELS, 5, -2)}, ("label 5 of {root} is -2",)),
-    "gap": ({"labels": LABELS * 2}, ("{root} go up to 4", "class 1 has no image", "3 classes")),
-    "huge": ({"labels": with_value(LABELS, 5, 2**62)}, ("class 3 has no image",)),
+    "huge": ({"labels": with_value(LABELS, 5, 2**62)}, ("label 5 of {root} is 46116860",)),
     "halves": ({"labels": LABELS / 2}, ("label 1 of {root} is 0.5", "whole number")),
     "length": ({"labels": LABELS[:-1]}, ("{root}", "12 images", "11 labels")),
     "one class": ({"labels": LABELS * 0}, ("{root} has 1 classes", "two")),
-    "oblong": ({"images": PIXELS[:, :6]}, ("{root}", "6 x 8 pixels", "squares")),
     "flat": ({"images": PIXELS.reshape(12, -1)}, ("{root}", "(12, 64)", "(N, height, width)")),
     "empty": ({"images": PIXELS[:, :0]}, ("{root}", "(12, 0, 8)")),
     "words": ({"images": np.full((12, 8, 8), "x")}, ("{root}", "type <U1", "0 .. 255")),
@@ -454,9 +453,9 @@ def test_every_reader_of_the_same_images_gives_the_same_run(digits, tmp_path, ca
     assert status == 0 and main_al.ALREADY_FINISHED_MESSAGE not in out
 
 
-@pytest.mark.parametrize("varying", [0, 2])
-def test_constant_channels(tmp_path, capsys, home, varying):
-    """An alpha channel, or all channels."""
+def test_constant_channels(tmp_path, capsys, home):
+    """An alpha channel, for example."""
+    varying = 2
     pixels = np.full((40, SIDE, SIDE, 4), 255, np.uint8)
     pixels[..., :varying] = np.random.default_rng(0).integers(256, size=(40, SIDE, SIDE, varying))
     np.savez(tmp_path / "a.npz", images=pixels, labels=np.arange(40) % 2)

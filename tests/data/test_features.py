@@ -6,6 +6,7 @@ import torch
 
 from data import DATASETS
 from data.feature_vectors import FeatureStore
+from data.features import FeatureOptions
 from tests.data.test_custom_data import assert_contains, run
 from utils import diffusion
 from utils.errors import UserError
@@ -16,7 +17,7 @@ LABELS = np.arange(12) % 3
 
 
 def read(root):
-    return DATASETS["features"].load_and_check(str(root))
+    return DATASETS["features"].load_and_check(str(root), files=FeatureOptions())
 
 
 def with_value(place, value, dtype=np.float32):
@@ -65,7 +66,7 @@ def test_folder_of_arrays_is_memory_mapped_and_the_same(tmp_path):
     loaded, mapped = read(tmp_path / "mine.npz"), read(tmp_path)
     for one, other in zip(loaded[:2], mapped[:2], strict=True):
         assert torch.equal(one.features, other.features) and (one.labels == other.labels).all()
-    assert loaded.spec_fields == mapped.spec_fields and mapped.spec_fields["channels"] == 5
+    assert loaded.spec_fields == mapped.spec_fields and mapped.spec_fields["channels"] == 6
     path = str(tmp_path / "features.npy")
     with open("/proc/self/maps") as maps:
         assert any(path in line for line in maps)

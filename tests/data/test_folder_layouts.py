@@ -5,7 +5,7 @@ import pytest
 import main_al
 from data import DATASETS, generate_splits
 from data.active_dataset import load_active_dataset
-from data.custom import FlipOptions
+from data.custom import FlipOptions, ValueOptions
 from data.folder import FolderOptions
 from tests.data.folder_files import add_files, add_images, count_parts, read
 from utils.errors import UserError
@@ -220,7 +220,7 @@ def test_one_line_counts_all_images(tmp_path):
 
 def load(root, **options):
     return DATASETS["folder"].load_and_check(
-        str(root), flip=FlipOptions(False), folder=FolderOptions(**options)
+        str(root), flip=FlipOptions(False), folder=FolderOptions(**options), values=ValueOptions()
     )
 
 
@@ -259,6 +259,7 @@ def test_second_evaluated_part(tmp_path):
             device="cpu",
             flip=FlipOptions(False),
             folder=FolderOptions(),
+            values=ValueOptions(),
             **options,
         )
 

@@ -60,6 +60,11 @@ def read_folder(root, value_range=None, **options):
     )
 
 
+def warnings_with(words, loaded):
+    """Images repeat in these folders, which has a warning of its own."""
+    return [line for line in loaded.warnings if words in line]
+
+
 def pixels_by_path(loaded):
     return dict(zip(loaded.image_paths, loaded.train.pixels.numpy(), strict=True))
 
@@ -117,9 +122,10 @@ def test_one_scale_for_all_files(name, tmp_path):
         if value in pixels:
             assert np.unique(image).tolist() == [pixels[value]], (path, value)
     is_usual = name in ("8 in 16", "int32", "dark")
-    assert len(loaded.warnings) == (not is_usual)
+    lines = warnings_with("--value-range", loaded)
+    assert len(lines) == (not is_usual)
     if not is_usual:
-        assert "--value-range" in loaded.warnings[0] and f"{largest:g}" in loaded.warnings[0]
+        assert f"{largest:g}" in lines[0]
 
 
 @pytest.mark.parametrize("largest", [255, 1023, 4095, 65535])
@@ -151,8 +157,8 @@ def test_a_mixture_of_8_bits_and_more_has_a_scale_for_each(tmp_path):
     deep, flat = Image.fromarray(np.uint16(RAMP * 65)), Image.fromarray(np.uint8(RAMP * 4))
     root = write_folder(tmp_path, lambda number: deep if number % 2 else flat)
     loaded = read_folder(root)
-    (line,) = loaded.warnings
-    assert "12 files" in line and "000.png" in line and "001.png" in line
+    (line,) = warnings_with("12 files", loaded)
+    assert "000.png" in line and "001.png" in line
     for path, image in pixels_by_path(loaded).items():
         is_deep = int(path[-7:-4]) % 2
         expected = RAMP * 65 >> 4 if is_deep else RAMP * 4
@@ -435,9 +441,9 @@ def test_files_with_several_pages_are_counted(tmp_path):
     content = (tmp_path / "stack.tif").read_bytes()
     flat = encoded(Image.fromarray(np.uint8(RAMP)), "tif")
     root = write_folder(tmp_path / "f", lambda number: (content, "tif") if number < 3 else flat)
-    (line,) = read_folder(root).warnings
-    assert "3 of 24" in line and "000.tif" in line and "first" in line and "--page" in line
-    (line,) = read_folder(root, page="mean").warnings
+    (line,) = warnings_with("3 of 24", read_folder(root))
+    assert "000.tif" in line and "first" in line and "--page" in line
+    (line,) = warnings_with("3 of 24", read_folder(root, page="mean"))
     assert "mean" in line
 
 

@@ -122,7 +122,7 @@ def test_the_page_of_a_thousand_images_is_small():
 
 
 def test_images_of_unknown_class_need_a_person():
-    dataset = SimpleNamespace(oracle=Oracle(np.array([2, -1, 0, -1])))
+    dataset = SimpleNamespace(oracle=Oracle(np.array([2, -1, 0, -1])), image_paths=None)
     options = OptionValues({"dataset": "mine"})
     OracleOptions(oracle="file").check_data(options, dataset)
     with pytest.raises(UserError, match=r"--dataset mine has 2 .*unknown class.*--oracle file"):
