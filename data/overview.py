@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from data.images import Images
 from data.memmap import MemmapImages
@@ -27,6 +28,7 @@ from utils.errors import UserError
 from utils.torch_faiss import faiss
 
 CONTACT_SHEET_FILE = "data.png"  # in the run folder
+DESCRIPTION_KEY = "Description"  # a keyword of the PNG specification, section 11.3.3.2
 CHUNK_IMAGES = 4096
 MAX_COMPARED = 5_000  # images of each part that are compared with each other
 MAX_SIDE_COMPARED = 16  # pixels; larger images are averaged before they are compared
@@ -65,11 +67,9 @@ def look_at_images(train: Images, test: Images, class_names: Sequence[str]) -> D
         f"data: {near_train} training images have a near-duplicate{sample}",
         f"data: {_describe_classes(train.labels, class_names)}",
     )
-    return DataOverview(
-        lines,
-        tuple(_find_leaks(hashes, near_test)),
-        draw_contact_sheet(train, class_names),
-    )
+    warnings = tuple(_find_leaks(hashes, near_test))
+    sheet = draw_contact_sheet(train, class_names, "\n".join((*lines, *warnings)))
+    return DataOverview(lines, warnings, sheet)
 
 
 def _find_leaks(hashes: tuple[list[bytes], list[bytes]], near_test: int) -> Iterator[str]:
@@ -153,8 +153,10 @@ def _small_images(pixels: torch.Tensor | MemmapImages) -> np.ndarray:
     return np.ascontiguousarray(images.flatten(1).numpy())
 
 
-def draw_contact_sheet(train: Images, class_names: Sequence[str]) -> bytes:
-    """A PNG with one row per class: its name, its number of training images and some of them."""
+def draw_contact_sheet(train: Images, class_names: Sequence[str], description: str = "") -> bytes:
+    """A PNG with one row per class: its name, its number of training images and some of them.
+
+    description: stored in the file, for the page of a report."""
     labels = train.labels
     rows = [(name, np.flatnonzero(labels == c)) for c, name in enumerate(class_names)]
     unknown = np.flatnonzero(labels < 0)
@@ -174,7 +176,9 @@ def draw_contact_sheet(train: Images, class_names: Sequence[str]) -> bytes:
     if hidden > 0:
         draw.text((4, height - 16), f"and {hidden} more classes", fill="gray")
     file = io.BytesIO()
-    sheet.save(file, "PNG", optimize=True)
+    text = PngInfo()
+    text.add_itxt(DESCRIPTION_KEY, description)
+    sheet.save(file, "PNG", optimize=True, pnginfo=text)
     return file.getvalue()
 
 
@@ -194,4 +198,4 @@ def _to_picture(pixels: np.ndarray) -> Image.Image:
 def _printable(name: str) -> str:
     """The name as the picture's font can draw it, shortened to the space beside the images."""
     text = to_one_line(name).encode("latin-1", "replace").decode("latin-1")
-    return text if len(text) <= 22 else text[:21] + "…".encode("latin-1", "replace").decode()
+    return text if len(text) <= 22 else text[:20] + "..."

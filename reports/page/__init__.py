@@ -7,6 +7,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports import panels
+from reports.contact_sheets import collect_contact_sheets
 from reports.curves import CURVE_COLORS, assign_styles
 from reports.file_names import HTML_MARK
 from reports.formatted_tables import ReportTable
@@ -47,6 +48,7 @@ def render_page(
         panels=panels.make_panels(summary, methods),
         size=(panels.PANEL_WIDTH, panels.PANEL_HEIGHT),
         tables=tables,
+        data_sheets=collect_contact_sheets(groups),
         runs=make_run_entries(groups, load_images),
     )
 
