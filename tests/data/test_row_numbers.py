@@ -19,10 +19,13 @@ from data.custom import FlipOptions, ValueOptions
 from data.feature_images import SIDE, FileImages
 from data.features import FeatureOptions
 from reports.run_images import load_run_images
+from tests.labeling.test_page import press
+from tests.labeling.test_page import save as save_answers
 from training.finite import NotFinite
 from training.network_outputs import extract_outputs
 from utils.errors import UserError
 
+SCHEMES = {"file", "data", "blob"}  # of the requests of pages; the last is used for saving
 ROWS = 60
 CLASSES = np.arange(ROWS) % 3
 # The value of each image and of each feature vector tells its row.
@@ -223,6 +226,37 @@ def test_the_page_shows_the_image_of_each_row_of_features(place, pictures, tmp_p
         assert query["path"] == paths[query["index"]]
         image = Image.open(io.BytesIO(base64.b64decode(query["image"].partition(",")[2])))
         assert np.asarray(image)[5, 5, 0] == query["index"] * 4
+
+
+# Canvas coordinates are those of the picture itself; its centre has the value of the whole image.
+CENTRE_VALUES = """
+return [...document.querySelectorAll(".card img")].map(picture => {
+  const canvas = document.createElement("canvas");
+  canvas.width = picture.naturalWidth;
+  canvas.height = picture.naturalHeight;
+  const context = canvas.getContext("2d");
+  context.drawImage(picture, 0, 0);
+  return context.getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[0];
+});
+"""
+
+
+def test_who_looks_at_the_page_labels_the_right_rows(kind, pictures, tmp_path, home, page):
+    """In a browser: each picture is read from the screen and answered with the class of its row."""
+    paths = {"paths": [f"pictures/{row}.png" for row in range(ROWS)]} if kind == "features" else {}
+    root, run = save(tmp_path / "a.npz", kind, **paths), tmp_path / "run"
+    words = "--oracle file --initial random --al-method random --al-budget 9 --al-nb-cycles 1"
+    assert start(kind, root, run, *words.split()) == 3
+    window = page(run / "queries.html")
+    seen_rows = [value // 4 for value in window.execute_script(CENTRE_VALUES)]
+    assert len(set(seen_rows)) == 9
+    press(window, *(str(CLASSES[row]) for row in seen_rows))
+    header, *answers = save_answers(window, run)
+    assert header == ["index", "label"]
+    assert answers == [[str(row), str(CLASSES[row])] for row in seen_rows]
+    assert start(kind, root, run, *words.split()) == 0
+    taken = {int(row["index"]): row["label"] for row in read_csv(run / "acquired.csv")}
+    assert taken == {row: str(CLASSES[row]) for row in seen_rows}
 
 
 def test_images_that_cannot_be_found(pictures, tmp_path):

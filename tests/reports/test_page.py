@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from reports.run_images import RunImages, load_run_images
 from reports.runs import group_runs, make_results_frame, read_runs_below
 from reports.summary import summarize_runs
 from reports.thumbnails import IMAGES_PER_ROW, allot_images, make_sprite
+from scripts import digits_as_folder
 from tests.reports.test_report import runs  # noqa: F401  fixture
 
 SHORT = "--dataset digits --arch small_cnn --epochs 1 --al-nb-cycles 2 --al-budget 10 --device cpu"
@@ -244,3 +246,22 @@ def test_sprite_of_any_number_of_channels():
         first = sheet[6:, :6].reshape(6, 6, -1)
         used = min(channels, 3)
         assert (first[..., :used] == images[32, :used].transpose(1, 2, 0)).all()
+
+
+def test_the_look_at_the_data_is_on_the_page(tmp_path, page):
+    """Two runs on one folder have one picture; a picture of somebody else is not shown."""
+    photos = tmp_path / "photos"
+    assert digits_as_folder.main([str(photos)]) == 0
+    words = ["--dataset", "folder", "--data-root", str(photos), *SHORT.split()[2:]]
+    for seed in ("1", "2"):
+        assert main_al.main([*words, "--seed", seed, "--out", str(tmp_path / "runs")]) == 0
+    (other, _) = sorted((tmp_path / "runs").rglob("results.csv"))
+    shutil.copytree(other.parent, tmp_path / "runs/other")
+    Image.new("L", (9, 9)).save(tmp_path / "runs/other/data.png")
+    assert report.main([str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 0
+    window = page(tmp_path / "out" / "report.html")
+    (sheet,) = window.find_elements("css selector", "#data img")
+    assert sheet.size["height"] > 400
+    lines = [line.text for line in window.find_elements("css selector", "#data li")]
+    assert "1437 training and 360 test images, 1797 distinct" in lines[0]
+    assert window.find_element("css selector", "#data h3").text == str(photos)
