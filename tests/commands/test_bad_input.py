@@ -58,7 +58,7 @@ def assert_contains(line, parts):
         (["--al-budget", "0"], ["--al-budget: '0'", "whole number at least 1"]),
         (["--al-budget", "-5"], ["--al-budget: '-5'", "whole number at least 1"]),
         (["--al-budget", "2.5"], ["--al-budget: '2.5'", "whole number at least 1"]),
-        (["--al-budget", "1000"],
+        (["--al-budget", "1000", "--al-nb-cycles", "10"],
          ["--al-budget 1000", "--al-nb-cycles 10", "10000 labels", "1437 training images"]),
         (["--al-nb-cycles", "0"], ["--al-nb-cycles: '0'", "whole number at least 1"]),
         (["--initial-size", "1"], ["--initial-size: '1'", "whole number at least 2"]),
