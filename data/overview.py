@@ -168,7 +168,11 @@ def draw_contact_sheet(train: Images, class_names: Sequence[str], description: s
     for number, (name, members) in enumerate(rows):
         top = number * (SHEET_SIDE + GAP)
         draw.text((4, top + 6), _printable(name), fill="black")
-        draw.text((4, top + 20), f"{len(members)} images", fill="gray")
+        draw.text(
+            (4, top + 20),
+            f"{len(members)} {'image' if len(members) == 1 else 'images'}",
+            fill="gray",
+        )
         spread = np.linspace(0, len(members) - 1, min(SHEET_IMAGES, len(members)))
         for column, index in enumerate(members[spread.astype(np.int64)]):
             tile = _to_picture(torch.as_tensor(train.pixels[np.array([index])])[0].numpy())
