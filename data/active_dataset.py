@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -165,39 +166,23 @@ def load_active_dataset(
     if from_split:
         assert size is not None  # only --initial given has no size
         path = splits.split_path(folder, size, split, out)
-        initial = splits.read_or_draw_split(path, train.labels, num_classes, size, split, rows)
-        split_warnings = splits.split_warnings(path, train.labels, size, split, rows)
+        initial, split_warnings = _read_initial_indices(path, loaded, size, split)
     elif use_all_labels:
         initial = np.flatnonzero(train.labels >= 0)
     all_images, test_images = make_stores(replace(spec, **facts), loaded, device)
-    eval_sets = {"": (test_images, test.labels)}
-    images, indices = all_images, np.arange(len(train.labels))
-    held_out: dict[str, HeldOutPart] = {}
-    if loaded.validation is not None:
-        if validation:
-            raise UserError(
-                f"{root} has a validation part of its own: leave --use-val-set out, or move the "
-                "part out of the folder"
-            )
-        eval_sets["val_"] = make_validation_store(all_images, loaded.validation)
-    elif validation:
-        indices, eval_sets["val_"] = split_off_validation_set(
-            all_images, train.labels, initial, rng
+    if validation and loaded.validation is not None:
+        raise UserError(
+            f"{root} has a validation part of its own: leave --use-val-set out, or move the "
+            "part out of the folder"
         )
-        images = all_images.subset(indices)
-        others = np.setdiff1d(np.arange(len(train.labels)), indices)
-        held_out["validation"] = (
-            eval_sets["val_"][0],
-            others if rows is None else rows[others],
-            _choose(loaded.image_paths, others),
-        )
-    overview = None
-    if spec.is_custom and isinstance(train, Images) and isinstance(test, Images):
-        overview = look_at_images(train, test, loaded.class_names)
-    if loaded.test_row_numbers is not None:
-        held_out["test"] = (test_images, loaded.test_row_numbers, loaded.test_paths or None)
+    drawn = np.empty(0, np.int64)
+    if validation:
+        drawn = splits.draw_validation_set(train.labels, initial, VALIDATION_IMAGES_PER_CLASS, rng)
+    indices = np.setdiff1d(np.arange(len(train.labels)), drawn)
+    eval_sets, held_out = _make_evaluated_parts(loaded, all_images, test_images, drawn)
+    overview = _look_at_own_images(spec, loaded)
     return ActiveDataset(
-        images=images,
+        images=all_images.subset(indices) if validation else all_images,
         all_images=all_images,
         oracle=Oracle(train.labels[indices]),
         dataset_indices=indices if rows is None else rows[indices],
@@ -233,19 +218,50 @@ def _choose(texts: tuple[str, ...], indices: np.ndarray) -> tuple[str, ...] | No
     return tuple(texts[index] for index in indices) if texts else None
 
 
-def split_off_validation_set(
-    all_images: Store, labels: np.ndarray, initial: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, tuple[Store, np.ndarray]]:
-    """Take the validation set out of all images (M).
-
-    labels: (M,), -1 where unknown; initial: indices of the initial labels, which stay.
-    -> the indices (N,) that stay, and the validation images with their labels."""
-    validation = splits.draw_validation_set(labels, initial, VALIDATION_IMAGES_PER_CLASS, rng)
-    remaining = np.setdiff1d(np.arange(len(labels)), validation)
-    return remaining, (all_images.subset(validation), labels[validation])
+def _read_initial_indices(
+    path: Path, loaded: LoadedDataset, size: int, split: int
+) -> tuple[np.ndarray, list[str]]:
+    """The images (size,) of the split in a file, drawn if it is missing; lines on what is odd."""
+    labels, rows = loaded.train.labels, loaded.row_numbers
+    num_classes = loaded.spec_fields["num_classes"]
+    initial = splits.read_or_draw_split(path, labels, num_classes, size, split, rows)
+    return initial, splits.split_warnings(path, labels, size, split, rows)
 
 
-def make_validation_store(all_images: Store, validation: Images) -> tuple[Store, np.ndarray]:
+def _look_at_own_images(spec: DatasetSpec, loaded: LoadedDataset) -> DataOverview | None:
+    """None for published data sets and for features."""
+    train, test = loaded.train, loaded.test
+    if spec.is_custom and isinstance(train, Images) and isinstance(test, Images):
+        return look_at_images(train, test, loaded.class_names)
+    return None
+
+
+def _make_evaluated_parts(
+    loaded: LoadedDataset, all_images: Store, test_images: Store, drawn: np.ndarray
+) -> tuple[dict[str, tuple[Store, np.ndarray]], dict[str, HeldOutPart]]:
+    """`eval_sets` and `held_out` of ActiveDataset.
+
+    drawn: (n,) of all images that are the validation set; none without one, or with a validation
+    part of the data."""
+    labels, rows = loaded.train.labels, loaded.row_numbers
+    eval_sets = {"": (test_images, loaded.test.labels)}
+    held_out: dict[str, HeldOutPart] = {}
+    if loaded.validation is not None:
+        eval_sets["val_"] = _make_validation_store(all_images, loaded.validation)
+    elif len(drawn):
+        store = all_images.subset(drawn)
+        eval_sets["val_"] = store, labels[drawn]
+        held_out["validation"] = (
+            store,
+            drawn if rows is None else rows[drawn],
+            _choose(loaded.image_paths, drawn),
+        )
+    if loaded.test_row_numbers is not None:
+        held_out["test"] = (test_images, loaded.test_row_numbers, loaded.test_paths or None)
+    return eval_sets, held_out
+
+
+def _make_validation_store(all_images: Store, validation: Images) -> tuple[Store, np.ndarray]:
     """The images of a validation part, prepared like the training images, and their labels."""
     assert isinstance(all_images, ImageStore)  # only data sets of images have such a part
     mean, std = all_images.mean, all_images.std

@@ -21,6 +21,7 @@ Arrays = dict[str, np.ndarray]
 PICKLED = np.empty(0, object)  # stands for an array of Python objects, which is not read
 
 CLIP_ARRAYS, CLIP_TABLES = "img_emb", "metadata"  # folders that clip-retrieval writes
+MATLAB_HDF5 = 2  # major version of files in HDF5, which MATLAB calls 7.3
 PICKLED_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".bin")
 SAVE_ADVICE = "numpy.savez('new.npz', images=..., labels=...) or features=..., labels=..."
 
@@ -89,10 +90,9 @@ def _read_mat(path: Path) -> Arrays:
     """MATLAB files up to version 7.2 by scipy, of version 7.3 (HDF5) by h5py."""
     import scipy.io
 
-    try:
-        stored = scipy.io.loadmat(path)
-    except NotImplementedError:
+    if scipy.io.matlab.matfile_version(path)[0] == MATLAB_HDF5:
         return _read_hdf5(path)
+    stored = scipy.io.loadmat(path)
     arrays = {name: array for name, array in stored.items() if not name.startswith("__")}
     return {
         name: _cells_to_text(array) if array.dtype == object else array

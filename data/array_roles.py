@@ -102,11 +102,11 @@ class _Finder:
             raise UserError(f"{self.source}: array {name} {PICKLED_CURE}")
         return self.arrays[name]
 
-    def unused(self) -> list[str]:
+    def names_left(self) -> list[str]:
         return [name for name in self.arrays if name not in self.taken]
 
     def describe_unused(self) -> str:
-        return ", ".join(self._describe(name) for name in self.unused())
+        return ", ".join(self._describe(name) for name in self.names_left())
 
     def describe_all(self) -> str:
         return ", ".join(map(self._describe, self.arrays)) or "no array"
@@ -170,7 +170,7 @@ def _find_by_shape(finder: _Finder, content: str) -> ArrayParts:
 
     Raises UserError where this is not clear."""
     is_content = _looks_like_images if content == "images" else _looks_like_features
-    free = {name: finder.arrays[name] for name in finder.unused()}
+    free = {name: finder.arrays[name] for name in finder.names_left()}
     contents = [name for name, array in free.items() if is_content(array)]
     labels = [name for name in free if name not in contents and _looks_like_labels(free[name])]
     pairs = []

@@ -66,7 +66,7 @@ def _read_parts(
         parts.labels, len(pixels), parts.test_labels, len(tests), parts.class_names, source
     )
     pixels, tests = _crop_square(pixels, source, notes), _crop_square(tests, source, [])
-    scale = _choose_scale({source: pixels, test_source: tests}, values.given_scale, source)
+    scale = _choose_scale({source: pixels, test_source: tests}, values.scale, source)
     if not scale.is_identity:
         notes.append(f"{source}: {scale.description}")
     train = _make_part(pixels, labels, scale, source)

@@ -38,7 +38,7 @@ class DataSize(NamedTuple):
         return DataSize(known + int((labels < 0).sum()), known, tuple(sizes.tolist()))
 
 
-def _fixed_first_labels(options: OptionValues, data: DataSize) -> int | None:
+def _first_label_count(options: OptionValues, data: DataSize) -> int | None:
     """The number of first labels where the data or the user decide it, otherwise None."""
     if options.initial == "given":
         return data.known
@@ -49,7 +49,7 @@ def _fitting_budget(options: OptionValues, data: DataSize) -> int:
     """--al-budget, or what leaves enough images for all cycles."""
     cycles = options.al_nb_cycles
     room = data.images // cycles
-    first = _fixed_first_labels(options, data)
+    first = _first_label_count(options, data)
     if first is not None:
         if first >= data.images:
             return options.al_budget  # nothing is left to query: the check refuses the run
@@ -59,7 +59,7 @@ def _fitting_budget(options: OptionValues, data: DataSize) -> int:
 
 def _fitting_cycles(options: OptionValues, data: DataSize) -> int:
     """--al-nb-cycles, or as many as there are images for."""
-    first = _fixed_first_labels(options, data)
+    first = _first_label_count(options, data)
     if first is None:
         first = options.al_budget
     elif first >= data.images:

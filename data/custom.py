@@ -12,7 +12,7 @@ import torch
 from data.flip_check import MAX_FLIP_DISTANCE_RATIO, flip_distance_ratio
 from data.images import Images
 from data.memmap import MemmapImages
-from data.value_scale import ValueScale, given_scale
+from data.value_scale import ValueScale, scale_from_range
 from utils.errors import UserError
 from utils.options.converters import parse_boolean, parse_range, type_or_word
 from utils.options.option import OptionGroup, option
@@ -50,12 +50,12 @@ class ValueOptions(OptionGroup):
     )
 
     @property
-    def given_scale(self) -> ValueScale | None:
+    def scale(self) -> ValueScale | None:
         """The scale of --value-range, None without it."""
         if self.value_range is None:
             return None
         low, high = self.value_range.split(",")
-        return given_scale(float(low), float(high))
+        return scale_from_range(float(low), float(high))
 
 
 def make_test_mask(names: Sequence[Any] | np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ def load(
     folder_listing.MAX_NAMES_SHOWN of them by name."""
     listing = folder_listing.list_image_folder(root)
     paths = [listing.root / path for path in listing.image_paths]
-    settings = decoded_cache.DecodeSettings(folder.image_size, folder.page, values.given_scale)
+    settings = decoded_cache.DecodeSettings(folder.image_size, folder.page, values.scale)
     pixels, facts = decoded_cache.load_or_decode(paths, settings, folder.cache)
     unreadable = facts.unreadable
     warnings = (

@@ -30,8 +30,8 @@ from data.image_formats import has_image_extension
 from data.image_tree import (
     ImageTree,
     format_folder,
+    hidden_or_system_part,
     make_image_tree,
-    skipped_part,
 )
 from data.linked_files import ImageFile, describe_repeated_files, drop_repeated_files
 from data.unclear_layouts import refuse_misplaced_parts, refuse_similar_names
@@ -132,7 +132,7 @@ def list_image_folder(root: str) -> FolderListing:
 def list_images_below(root: Path) -> tuple[list[str], list[str]]:
     """The images in a folder without classes and in its subfolders, and the other files; both
     sorted and relative to the folder.  Hidden and system files are neither."""
-    paths = [file.path for file in walk_folder(root).files if not skipped_part(file.path)]
+    paths = [file.path for file in walk_folder(root).files if not hidden_or_system_part(file.path)]
     images = sorted(path for path in paths if has_image_extension(path))
     return images, sorted(set(paths) - set(images))
 
@@ -218,7 +218,7 @@ def _group_left_out(
     reasons += [
         (file, _reason_for_skipping(part))
         for file in contents.files
-        if has_image_extension(file.path) and (part := skipped_part(file.path))
+        if has_image_extension(file.path) and (part := hidden_or_system_part(file.path))
     ]
     used = set(used)
     result: dict[str, list[str]] = {}

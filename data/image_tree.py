@@ -33,21 +33,21 @@ class ImageTree:
         return [name for name in names if self.total_counts[os.path.join(folder, name)]]
 
 
-def skipped_part(path: str) -> str:
+def hidden_or_system_part(path: str) -> str:
     """The first part of a path that is hidden or a folder of the system; "" where there is none."""
     folder, _, name = path.rpartition(os.sep)
-    return _skipped_folder(folder) or (name if name.startswith(".") else "")
+    return _system_folder_in(folder) or (name if name.startswith(".") else "")
 
 
 @lru_cache
-def _skipped_folder(path: str) -> str:
+def _system_folder_in(path: str) -> str:
     """The first folder of a path that is skipped; "" where there is none."""
     return next((name for name in path.split(os.sep) if is_skipped_folder(name)), "")
 
 
 def make_image_tree(root: Path, contents: FolderContents) -> ImageTree:
     """The images and other files among the contents of `root`."""
-    visible = [file for file in contents.files if not skipped_part(file.path)]
+    visible = [file for file in contents.files if not hidden_or_system_part(file.path)]
     images = [file for file in visible if has_image_extension(file.path)]
     image_counts = Counter(os.path.dirname(file.path) for file in images)
     total_counts: Counter[str] = Counter()
@@ -58,7 +58,7 @@ def make_image_tree(root: Path, contents: FolderContents) -> ImageTree:
             total_counts[folder] += count
     subfolders: dict[str, list[str]] = {}
     for path in sorted(contents.folders):
-        if not skipped_part(os.path.join(path, "file")):
+        if not hidden_or_system_part(os.path.join(path, "file")):
             subfolders.setdefault(os.path.dirname(path), []).append(os.path.basename(path))
     others = sorted(file.path for file in visible if not has_image_extension(file.path))
     return ImageTree(root, images, others, image_counts, total_counts, subfolders)

@@ -74,7 +74,7 @@ def scale_from_dict(plain: dict[str, Any]) -> ValueScale:
     return ValueScale(**plain)
 
 
-def given_scale(low: float, high: float) -> ValueScale:
+def scale_from_range(low: float, high: float) -> ValueScale:
     """The scale of --value-range LOW HIGH.  Raises ValueError unless low < high."""
     if not low < high:
         raise ValueError(f"the range {low:g} to {high:g} is empty")

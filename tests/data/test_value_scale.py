@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.value_scale import given_scale, infer_scale, scale_from_dict
+from data.value_scale import infer_scale, scale_from_dict, scale_from_range
 
 CASES = [  # type, smallest, largest -> what these become, and a value between
     ("uint8", 0, 255, {0: 0, 100: 100, 255: 255}),
@@ -48,10 +48,10 @@ def test_a_scale_never_changes_the_order_of_values():
 
 
 def test_a_given_range_clips():
-    scale = given_scale(-200, 300)
+    scale = scale_from_range(-200, 300)
     assert scale.to_uint8(np.array([-1000, -200, 50, 300, 3000])).tolist() == [0, 0, 128, 255, 255]
     with pytest.raises(ValueError, match="empty"):
-        given_scale(3, 3)
+        scale_from_range(3, 3)
 
 
 @pytest.mark.parametrize("smallest, largest", [(np.nan, 1), (0, np.inf)])
