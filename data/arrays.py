@@ -24,7 +24,7 @@ from data.custom import (
 from data.images import Images, check_images
 from data.memmap import MAX_IN_MEMORY_BYTES, MemmapImages
 from data.spec import DatasetSpec, LoadedDataset
-from data.value_scale import ValueScale, infer_scale
+from data.value_scale import ValueScale, infer_scale, value_kind
 from utils.errors import UserError
 
 MAX_CHANNELS = 4  # axis 1 counts channels where it is at most as long, and axes 2 and 3 are longer
@@ -48,7 +48,7 @@ def load(root: str, *, flip: FlipOptions, values: ValueOptions) -> LoadedDataset
         class_names,
         source,
         spec_fields=infer_spec_fields(train, test, class_names, flips, source),
-        preprocessing={} if scale.is_identity else {"value_scale": scale.to_dict()},
+        value_scales={} if scale.is_identity else {value_kind(parts.content.dtype): scale},
     )
 
 

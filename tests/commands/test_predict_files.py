@@ -68,6 +68,23 @@ def test_the_scale_of_the_run_is_used(run_on, probabilities, tmp_path):
     assert len(unknown) >= 30  # all but those that a label corrects
 
 
+def test_the_scale_of_the_run_s_arrays_is_used(home, probabilities, tmp_path):
+    """Each image as a file gets the probability that it has as a row of the arrays."""
+    images = np.stack([np.asarray(make_12_bits(number)) for number in range(48)])
+    names = np.array([f"{number:02}.png" for number in range(48)])
+    data, run, new = tmp_path / "mine.npz", tmp_path / "run", tmp_path / "new"
+    np.savez(data, images=images, labels=np.arange(48) % 2, paths=names)
+    command = [*WORDS.split(), "--dataset", "arrays", "--data-root", str(data)]
+    assert main_al.main([*command, "--run-dir", str(run)]) == 0
+    new.mkdir()
+    for number, name in list(enumerate(names))[:6]:  # alone these dark ones have another scale
+        make_12_bits(number).save(new / name)
+    pool, _ = probabilities(run)
+    files, err = probabilities(run, "--images", new)
+    assert err == "" and len(files) == 6
+    assert sum(pool[name] == files[name] for name in files) >= 4  # labels correct some
+
+
 def test_a_run_without_a_recorded_scale_keeps_the_old_rule(run_on, probabilities, tmp_path):
     run = run_on("bytes", lambda number: Image.fromarray(np.uint8(RAMP * 4 - number % 4)), "png")
     new = tmp_path / "new"

@@ -7,6 +7,7 @@ import torch
 from data import DATASETS
 from data.custom import FlipOptions, ValueOptions
 from data.features import FeatureOptions
+from data.value_scale import value_kind
 from utils.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -232,7 +233,7 @@ def test_one_scale_for_all_values(name, tmp_path):
     loaded = read_arrays(save(tmp_path / "a.npz", images=stored, labels=CLASSES))
     np.testing.assert_array_equal(all_pixels(loaded)[:, 0], expected)
     assert any("become 0 to 255" in line for line in loaded.warnings) == changed
-    assert ("value_scale" in loaded.preprocessing) == changed
+    assert set(loaded.value_scales) == ({value_kind(stored.dtype)} if changed else set())
 
 
 def test_the_scale_covers_the_test_part_too(tmp_path):
