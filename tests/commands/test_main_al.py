@@ -17,8 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 import main_al
 from al_methods import METHODS
@@ -276,9 +278,13 @@ def test_a_run_killed_while_pretraining_resumes(tmp_path, capsys):
 )
 @pytest.mark.parametrize("start", ["", "--add-unsupervised-pretraining"])
 def test_every_combination(training, start, tmp_path, monkeypatch, capsys):
-    """Every method with every way to train and to start."""
+    """Every method with every way to train and to start, on few images."""
     monkeypatch.chdir(tmp_path)
-    words = [*map(str, SHORT), "--epochs", "1", *training.split(), *start.split()]
+    digits = load_digits()
+    images = np.uint8(digits.images[:300] * 15)
+    np.savez("few.npz", images=images, labels=digits.target[:300])
+    words = ["--dataset", "arrays", "--data-root", "few.npz", *map(str, SHORT)]
+    words += ["--epochs", "1", *training.split(), *start.split()]
     if start:
         words += ["--pretraining-epochs", "1"]
     for name, method in METHODS.items():
@@ -291,7 +297,7 @@ def test_every_combination(training, start, tmp_path, monkeypatch, capsys):
         assert main_al.main([*words, "--al-method", name, *dropout]) == 0
         flags = training.split(" ")[0].replace("--add-", "_with_")
         flags += "_pretrained" if start else ""
-        folders = list(tmp_path.glob(f"runs/digits/budget10/sized_cnn/{name}{flags}/*/split0"))
+        folders = list(tmp_path.glob(f"runs/arrays/budget10/sized_cnn/{name}{flags}/*/split0"))
         assert len(folders) == 1
         results = rows(folders[0] / "results.csv")
         assert len(results) == 2 and ((int(results[0]["pseudo_labels"]) > 0) == ("lp" in training))
