@@ -1,161 +1,311 @@
-"""Reads labels.csv, as the page, a person or Excel writes it, and names every mistake in it.
+"""Reads labels.csv, as the page, a person, a spreadsheet or a label tool writes it, and names every
+mistake in it.
 
-One line per image: its index in the data set and its class, as a name or a number. The separator is
-a comma, semicolon or tab; quotes, spaces, a byte order mark, empty lines and a header are allowed.
-If the header names the columns `index` and `label`, there may be others: a copy of queries.csv with
-an added column is accepted.
+One row per image: its index or path, and its class, as a name or a number. `labeling.labels_csv`
+reads the form of the file; `labeling.class_answers` and `labeling.image_paths` say which class and
+image a cell means. An image whose answer is empty, `cannot tell`, `skip`, `?` or -1 is skipped. An
+unknown name may be a new class. Rows of images that were answered before are corrections.
 """
 
-import csv
-import difflib
-import io
 import re
-import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from labeling.class_answers import (
+    MISSING_VALUES,
+    AmbiguousAnswer,
+    ClassMatcher,
+    may_be_new_class,
+    normalize_name,
+    read_new_name,
+)
+from labeling.image_paths import ImageFinder
+from labeling.label_mistakes import (
+    AMBIGUOUS_CLASS,
+    AMBIGUOUS_PATH,
+    BLANK,
+    CONVERTED,
+    MISSING,
+    NOT_AN_INDEX,
+    NOT_TWO_COLUMNS,
+    NOT_YES,
+    OTHER_PATH,
+    OTHER_WIDTH,
+    REPEATED,
+    TIED,
+    UNKNOWN_CLASS,
+    UNKNOWN_PATH,
+    UNREADABLE,
+    UNREQUESTED,
+    Mistakes,
+    show_cell,
+)
+from labeling.labels_csv import (
+    INDEX,
+    SKIP_ANSWER,
+    SKIPPED,
+    LabelRow,
+    read_label_table,
+)
+from labeling.spreadsheet_values import is_date_time_or_money, read_whole_number
 from utils.errors import UserError
-from utils.files import os_errors_refused
+from utils.spreadsheets import unescape_cell
 
-MAX_LISTED_MISTAKES = 5  # of one kind
-MAX_CELL_CHARACTERS = 1 << 20
-UNREQUESTED, REPEATED, UNKNOWN_CLASS = "not queried", "labeled twice", "unknown class"
-NOT_AN_INDEX, NOT_TWO_COLUMNS = "not the index of an image", "not two columns"
-MISSING, UNREADABLE = "not labeled", "not readable"
-CURES = {  # by kind of mistake
-    UNREQUESTED: "queries.csv lists the queried images",
-    REPEATED: "keep one line",
-    UNKNOWN_CLASS: "classes.txt lists the classes",
-    NOT_AN_INDEX: "the second column of queries.csv has the indices",
-    NOT_TWO_COLUMNS: "put a class with a comma in quotes",
-}
+SKIP_ANSWERS = {"", SKIP_ANSWER, "skip", "?", "-1", "-1.0"}  # -1.0 is how pandas may write -1
+YES, NO = {"yes", "y", "true", "1", "1.0", "x"}, {"", "no", "n", "false", "0", "0.0"}
+_ERROR_VALUE = re.compile("#[A-Z/0]+[!?]?|Err:[0-9]+")  # of a spreadsheet
 
 
-def read_labels_csv(
-    path: Path, dataset_indices: np.ndarray, class_names: tuple[str, ...]
-) -> np.ndarray:
-    """The classes (n,) int64 of the images with these data set indices (n,), in their order.
+@dataclass(frozen=True)
+class Answers:
+    """What a labels.csv says.
+
+    labels: (n,) int64, the classes of the queried images in their order, or SKIPPED.
+    new_classes: names that are taken up as classes, numbered after the others in this order.
+    corrections: index of an image that was answered before -> its corrected class, or SKIPPED."""
+
+    labels: np.ndarray
+    new_classes: tuple[str, ...]
+    corrections: dict[int, int]
+
+
+def read_answers(
+    path: Path,
+    dataset_indices: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    paths: Mapping[int, str] | None = None,
+    earlier: Mapping[int, int] | None = None,
+) -> Answers:
+    """The answers in a labels.csv.
+
+    dataset_indices: (n,), of the queried images.
+    paths: of the queried and the earlier images, by index; without them the file must name images
+    by their indices.
+    earlier: the accepted classes, or SKIPPED, of images that were answered before, by index.
 
     Raises UserError with one line per kind of mistake: unreadable lines, images that were not
-    queried or are labeled twice, unknown classes, images without a label. Raises SystemRefusal if
-    the file cannot be read."""
-    classes = _classes_by_answer(class_names)
-    queried = {int(index) for index in dataset_indices}
-    labels: dict[int, int] = {}
-    mistakes = _Mistakes(path)
-    for line, index, answer in _parse_lines(path, mistakes):
-        if index not in queried:
-            mistakes.add(UNREQUESTED, f"image {index} (line {line})")
-        elif index in labels:
-            mistakes.add(REPEATED, f"image {index} (line {line})")
-        elif (name := _normalize_name(answer)) in classes:
-            labels[index] = classes[name]
-        elif name:
-            labels[index] = -1
-            mistakes.add(UNKNOWN_CLASS, _describe_unknown_class(answer, line, classes))
-    for index in dataset_indices:
-        if int(index) not in labels:
-            mistakes.add(MISSING, f"image {index}")
-    mistakes.raise_if_any()
-    return np.array([labels[int(index)] for index in dataset_indices], dtype=np.int64)
+    queried, are labeled twice or have no label, unknown or ambiguous classes. Raises SystemRefusal
+    if the file cannot be read."""
+    reader = _AnswerReader(path, class_names, dataset_indices, paths or {}, earlier or {})
+    return reader.read()
 
 
-class _Mistakes:
-    """The mistakes in a file, by kind."""
+class _Vote(NamedTuple):
+    """The answer of one row."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.by_kind: dict[str, list[str]] = {}
-
-    def add(self, kind: str, place: str) -> None:
-        self.by_kind.setdefault(kind, []).append(place)
-
-    def raise_if_any(self) -> None:
-        """Raises UserError with one line per kind of mistake."""
-        lines = []
-        for kind, places in self.by_kind.items():
-            listed = ", ".join(places[:MAX_LISTED_MISTAKES])
-            if len(places) > MAX_LISTED_MISTAKES:
-                listed += f" and {len(places) - MAX_LISTED_MISTAKES} more"
-            cure = f" ({CURES[kind]})" if kind in CURES else ""
-            lines.append(f"{self.path}: {kind}: {listed}{cure}")
-        if lines:
-            raise UserError(*lines)
+    line: int
+    annotator: str
+    name: str | None  # of a class; None: skipped
+    is_blank: bool = False  # the cell is empty
 
 
-def _parse_lines(path: Path, mistakes: _Mistakes) -> Iterator[tuple[int, int, str]]:
-    """Line number, index and answer of every line that has an index."""
-    text = _read_text(path)
-    separator = re.search("[,;\t]", text.strip())  # after the first index, or the title above it
-    rows = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=separator[0] if separator else ",",
-        skipinitialspace=True,
-    )
-    columns, is_first = (0, 1), True
-    csv.field_size_limit(MAX_CELL_CHARACTERS)
-    try:
-        for row in rows:
-            cells = [cell.strip() for cell in row]
-            while cells and not cells[-1]:
-                cells.pop()
-            if not cells:
+class _AnswerReader:
+    """Reads one labels.csv."""
+
+    def __init__(
+        self,
+        path: Path,
+        class_names: Sequence[str],
+        dataset_indices: np.ndarray,
+        paths: Mapping[int, str],
+        earlier: Mapping[int, int],
+    ):
+        self.path, self.class_names, self.earlier = path, tuple(class_names), earlier
+        self.queried = dict.fromkeys(int(index) for index in dataset_indices)  # in their order
+        self.known = {*self.queried, *earlier}
+        self.images = ImageFinder(paths)
+        self.classes = ClassMatcher(class_names)
+        self.has_missing_value = any(normalize_name(n) in MISSING_VALUES for n in class_names)
+        self.new_names: dict[str, None] = {}  # in order of their first appearance
+        self.votes: dict[int, list[_Vote]] = {}
+        self.similar: dict[str, str | None] = {}  # unknown name -> the most similar class
+        self.with_mistakes: set[int] = set()  # images that have a row with a mistake
+        self.mistakes = Mistakes(path)
+
+    def read(self) -> Answers:
+        """Raises UserError, SystemRefusal."""
+        self.table = read_label_table(
+            self.path, lambda cell: bool(self.images.find(cell)), self._is_answer
+        )
+        if self.table.has_paths_only and not self.images.paths:
+            raise UserError(
+                f"{self.path} names images by their paths, which the data set does not have: add a "
+                f"column {INDEX}"
+            )
+        rows = list(self._find_images())
+        for index, row in rows:
+            self._add_marked_class(index, row)
+        for index, row in rows:
+            if index not in self.with_mistakes:
+                self._add_vote(index, row)
+        if self.table.damage:
+            self.mistakes.add(UNREADABLE, self.table.damage)
+        numbers: dict[str | None, int] = {None: SKIPPED}
+        for number, name in enumerate((*self.class_names, *self.new_names)):
+            numbers.setdefault(name, number)
+        decided = {
+            index: numbers[self._decide(index, votes)] for index, votes in self.votes.items()
+        }
+        for index in self.queried:
+            if index not in decided and index not in self.with_mistakes:
+                self.mistakes.add(MISSING, f"image {index}")
+        self.mistakes.raise_if_any()
+        return Answers(
+            np.array([decided[index] for index in self.queried], dtype=np.int64),
+            tuple(self.new_names),
+            self._corrections(decided),
+        )
+
+    def _is_answer(self, cell: str) -> bool:
+        try:
+            return cell.casefold() in SKIP_ANSWERS or self.classes.find(cell) is not None
+        except AmbiguousAnswer:
+            return True
+
+    # ---- Images
+
+    def _find_images(self) -> Iterator[tuple[int, LabelRow]]:
+        """The rows that name a known image, and its index."""
+        for row in self.table.rows:
+            index = self._find_image(row)
+            if index is None:
                 continue
-            is_header = is_first and not _is_number(cells[0]) and not _is_number(cells[-1])
-            titles = [cell.casefold() for cell in cells]
-            if is_first and {"index", "label"} <= set(titles):
-                columns, is_header = (titles.index("index"), titles.index("label")), True
-            is_first = False
-            if not is_header:
-                yield from _parse_answer(rows.line_num, cells, columns, mistakes)
-    except csv.Error as error:
-        mistakes.add(UNREADABLE, f"line {rows.line_num} ({error})")
+            if row.has_wrong_width:
+                kind = NOT_TWO_COLUMNS if self.table.column_count == 2 else OTHER_WIDTH
+                self.mistakes.add(kind, f"line {row.line} has {row.cell_count}")
+                self.with_mistakes.add(index)
+            else:
+                yield index, row
 
+    def _find_image(self, row: LabelRow) -> int | None:
+        place = f"line {row.line}"
+        found = self.images.find(row.path) if row.path else set()
+        if row.index:
+            index = read_whole_number(row.index)
+            if index is None:
+                self.mistakes.add(NOT_AN_INDEX, f"{show_cell(row.index)} ({place})")
+            elif index not in self.known:
+                self.mistakes.add(UNREQUESTED, f"image {index} ({place})")
+            elif len(found) == 1 and index not in found:
+                self.mistakes.add(OTHER_PATH, f"image {index} and {show_cell(row.path)} ({place})")
+                self.with_mistakes.add(index)
+            else:
+                return index
+            return None
+        if not self.images.paths:
+            kind, shown = NOT_AN_INDEX, f"{show_cell(row.path)} ({place})"
+        elif len(found) > 1:
+            names = " or ".join(show_cell(self.images.paths[index]) for index in sorted(found)[:3])
+            kind, shown = AMBIGUOUS_PATH, f"{show_cell(row.path)} ({place}: {names})"
+        elif not found:
+            self._refuse_other_encoding(row.path)
+            kind, shown = UNKNOWN_PATH, f"{show_cell(row.path)} ({place})"
+        else:
+            return next(iter(found))
+        self.mistakes.add(kind, shown)
+        return None
 
-def _parse_answer(
-    line: int, cells: list[str], columns: tuple[int, int], mistakes: _Mistakes
-) -> Iterator[tuple[int, int, str]]:
-    """Line number, index and answer; nothing if the line is a mistake."""
-    index = cells[columns[0]] if columns[0] < len(cells) else ""
-    if not _is_number(index):
-        mistakes.add(NOT_AN_INDEX, f"{index!r} (line {line})")
-    elif columns == (0, 1) and len(cells) > 2:
-        mistakes.add(NOT_TWO_COLUMNS, f"line {line} has {len(cells)}")
-    else:
-        yield line, int(index), cells[columns[1]] if columns[1] < len(cells) else ""
+    # ---- Classes
 
+    def _add_marked_class(self, index: int, row: LabelRow) -> None:
+        """Add the class of a row that is marked as a new one."""
+        mark = row.new_class.casefold()
+        if mark not in YES | NO:
+            self.mistakes.add(NOT_YES, f"{show_cell(row.new_class)} (line {row.line})")
+            self.with_mistakes.add(index)
+        if mark not in YES or row.answer.casefold() in SKIP_ANSWERS:
+            return
+        self._refuse_other_encoding(row.answer)
+        try:
+            if self.classes.find_for_new(row.answer) is None:
+                self.classes.add(read_new_name(row.answer))
+        except AmbiguousAnswer as error:
+            self._add_ambiguous(index, row, error)
 
-def _is_number(cell: str) -> bool:
-    return re.fullmatch("[0-9]{1,18}", cell) is not None
+    def _add_vote(self, index: int, row: LabelRow) -> None:
+        """Add the answer of a row to those of its image."""
+        try:
+            name = self.classes.find(row.answer) if row.answer else None
+        except AmbiguousAnswer as error:
+            self._add_ambiguous(index, row, error)
+            return
+        if name is None and unescape_cell(row.answer).casefold() not in SKIP_ANSWERS:
+            name = self._take_up(row)
+            if name is None:
+                self.with_mistakes.add(index)
+                return
+        if not row.answer and self.has_missing_value and index in self.queried:
+            self.mistakes.add(BLANK, f"image {index} (line {row.line})")
+            self.with_mistakes.add(index)
+            return
+        votes = self.votes.setdefault(index, [])
+        if any(vote.annotator == row.annotator for vote in votes):
+            self.mistakes.add(REPEATED, f"image {index} (line {row.line})")
+            return
+        if name is not None and name not in self.class_names:
+            self.new_names.setdefault(name)
+        votes.append(_Vote(row.line, row.annotator, name, not row.answer))
 
+    def _take_up(self, row: LabelRow) -> str | None:
+        """The new class that a row names without a mark; None if this may be a mistake."""
+        self._refuse_other_encoding(row.answer)
+        name = read_new_name(row.answer)
+        place = f"line {row.line}"
+        if name not in self.similar:
+            self.similar[name] = self.classes.find_similar(row.answer)
+        close = self.similar[name]
+        if close is None and may_be_new_class(name):
+            self.classes.add(name)
+            return name
+        hint = f", did you mean {close!r}?" if close is not None else ""
+        is_converted = is_date_time_or_money(name) or _ERROR_VALUE.fullmatch(name)
+        kind = CONVERTED if is_converted else UNKNOWN_CLASS
+        self.mistakes.add(kind, f"{show_cell(row.answer)} ({place}{hint})")
+        return None
 
-def _classes_by_answer(class_names: tuple[str, ...]) -> dict[str, int]:
-    """Accepted answer -> class: its name, and its number unless some name is a number."""
-    names = {_normalize_name(name): number for number, name in enumerate(class_names)}
-    if any(_is_number(name) for name in names):
-        return names
-    return {str(number): number for number in range(len(class_names))} | names
+    def _add_ambiguous(self, index: int, row: LabelRow, error: AmbiguousAnswer) -> None:
+        names = " or ".join(map(show_cell, error.names[:4]))
+        self.mistakes.add(AMBIGUOUS_CLASS, f"{show_cell(row.answer)} (line {row.line}: {names})")
+        self.with_mistakes.add(index)
 
+    def _refuse_other_encoding(self, text: str) -> None:
+        """Raises UserError where a text that nothing matches has bytes that are not UTF-8."""
+        if self.table.first_bad_byte is not None and re.search("[\udc80-\udcff]", text):
+            raise UserError(
+                f"{self.path} is not UTF-8 text (byte {self.table.first_bad_byte}): save it as "
+                "CSV UTF-8"
+            )
 
-def _normalize_name(name: str) -> str:
-    """Without surrounding spaces, and with one encoding of accents; file systems have several."""
-    return unicodedata.normalize("NFC", name.strip())
+    # ---- The answers together
 
+    def _decide(self, index: int, votes: list[_Vote]) -> str | None:
+        """The answer of the majority of the annotators; those who skip an image do not count."""
+        counts = Counter(vote.name for vote in votes if vote.name is not None)
+        if not counts:
+            return None
+        (name, most), *others = counts.most_common()
+        if others and others[0][1] == most:
+            given = [
+                f"{show_cell(v.annotator)}: {show_cell(v.name)}"
+                for v in votes
+                if v.name is not None
+            ]
+            self.mistakes.add(TIED, f"image {index} ({'; '.join(given[:4])})")
+        return name
 
-def _describe_unknown_class(answer: str, line: int, classes: dict[str, int]) -> str:
-    close = difflib.get_close_matches(_normalize_name(answer), classes, n=1)
-    hint = f", did you mean {close[0]!r}?" if close else ""
-    return f"{answer!r} (line {line}{hint})"
-
-
-def _read_text(path: Path) -> str:
-    with os_errors_refused(path, "read"):
-        content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 text (byte {error.start}): save it as CSV UTF-8"
-        ) from None
+    def _corrections(self, decided: dict[int, int]) -> dict[int, int]:
+        """The decided answers of earlier images that differ from the accepted ones; an empty cell
+        changes nothing."""
+        return {
+            index: label
+            for index, label in decided.items()
+            if index not in self.queried
+            and label != self.earlier[index]
+            and not all(vote.is_blank for vote in self.votes[index])
+        }

@@ -53,8 +53,12 @@ def print_line(text: str, stream_name: str = "stdout") -> OSError | None:
 
 def to_one_line(text: str) -> str:
     """The text on one line, with control characters and other non-printable ones escaped."""
-    words = " ".join(text.split())
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
+    return escape_control_characters(" ".join(text.split()))
+
+
+def escape_control_characters(text: str) -> str:
+    """The text with control characters and other non-printable ones escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class _ConsoleHandler(logging.Handler):
