@@ -5,63 +5,80 @@ that comes from the data (class names, paths) is ever interpreted as HTML.
 """
 
 import base64
+import csv
 import io
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from labeling.labels_csv import SKIP_ANSWER, SKIPPED, render_labels_csv
+from utils.console import to_one_line
 from utils.files import render_csv
+from utils.spreadsheets import escape_cell
 
 QUERY_COLUMNS = ("order", "index", "path", "guess", "confidence")
 PAGE_FOLDER = Path(__file__).parent
+MAX_EARLIER_SIDE = 160  # pixels; a page with 2,000 earlier images has 10 to 20 MB
 
 
 @dataclass(frozen=True)
 class Query:
-    """An image whose class is queried."""
+    """An image whose class is queried, or has been queried in an earlier cycle."""
 
     index: int  # in the data set, as the user knows it
     pixels: np.ndarray | None  # (C, H, W) uint8; None if there is no image
     path: str = ""
     guess: int | None = None  # the class that the network predicts
     confidence: float = 0.0  # its probability
+    answer: str | None = None  # of an earlier cycle, as accepted: a class name or SKIP_ANSWER
+    cycle: int | None = None  # in which it was answered
 
 
-def render_queries_csv(queries: list[Query], class_names: tuple[str, ...]) -> bytes:
+def render_queries_csv(queries: Sequence[Query], class_names: tuple[str, ...]) -> bytes:
     """queries.csv: one row per query, in order of choice."""
     rows = []
     for order, query in enumerate(queries):
         guess = confidence = None
         if query.guess is not None:
-            guess, confidence = class_names[query.guess], f"{query.confidence:.4f}"
-        values = (order, query.index, query.path, guess, confidence)
+            guess = escape_cell(class_names[query.guess])
+            confidence = f"{query.confidence:.4f}"
+        values = (order, query.index, escape_cell(query.path), guess, confidence)
         rows.append(dict(zip(QUERY_COLUMNS, values, strict=True)))
     return render_csv(QUERY_COLUMNS, rows).encode(errors="surrogateescape")
 
 
 def render_queries_page(
-    queries: list[Query], class_names: tuple[str, ...], *, storage_key: str, folder: str
+    queries: Sequence[Query],
+    class_names: tuple[str, ...],
+    *,
+    storage_key: str,
+    folder: str,
+    earlier: Sequence[Query] = (),
 ) -> bytes:
     """queries.html.
 
     storage_key: under which the browser stores the answers given so far.
-    folder: where the person has to put labels.csv."""
+    folder: where the person has to put labels.csv.
+    earlier: images with accepted answers, which the person may review and correct; the last answer
+    of each counts, and none of an image that is queried again. Large images are reduced."""
+    queried = {query.index for query in queries}
+    last_answers = {query.index: query for query in earlier if query.index not in queried}
     content = {
         "key": storage_key,
-        "folder": folder,
-        "classes": class_names,
-        "queries": [
-            {
-                "index": query.index,
-                "path": query.path,
-                "image": None if query.pixels is None else png_data_uri(query.pixels),
-                "guess": query.guess,
-                "confidence": round(query.confidence, 4),
-            }
-            for query in queries
+        "folder": _to_valid_text(folder),
+        "classes": [_to_valid_text(name) for name in class_names],
+        "cells": _answer_cells(class_names),
+        "skipAnswer": _skip_answer(class_names),
+        "queries": [_query_content(query, png_data_uri) for query in queries],
+        "earlier": [
+            _query_content(query, thumbnail_data_uri)
+            | {"cycle": query.cycle, "answer": _answer_number(query, class_names)}
+            for query in last_answers.values()
         ],
     }
     text = json.dumps(content)  # ASCII only
@@ -74,12 +91,72 @@ def render_queries_page(
     return html.replace("/* queries */", text).encode()
 
 
+def _query_content(query: Query, encode: Callable[[np.ndarray], str]) -> dict[str, Any]:
+    """What the page knows about an image."""
+    return {
+        "index": query.index,
+        "path": _to_valid_text(query.path),
+        "image": None if query.pixels is None else encode(query.pixels),
+        "guess": query.guess,
+        "confidence": round(query.confidence, 4),
+    }
+
+
+def _answer_cells(class_names: tuple[str, ...]) -> list[str]:
+    """What the page writes into labels.csv for each class."""
+    text = render_labels_csv(enumerate(class_names), class_names=class_names)
+    rows = csv.reader(io.StringIO(text.decode(errors="surrogateescape"), newline=""))
+    return [_to_valid_text(cell) for _, cell in list(rows)[1:]]
+
+
+def _skip_answer(class_names: tuple[str, ...]) -> str:
+    """What the page writes for an image of which the person cannot tell the class."""
+    taken = {name.casefold() for name in class_names}
+    return next(answer for answer in (SKIP_ANSWER, "skip", "?", "") if answer not in taken)
+
+
+def _answer_number(query: Query, class_names: tuple[str, ...]) -> int:
+    """The class of an accepted answer, or SKIPPED.
+
+    Raises ValueError if it is neither a class name nor SKIP_ANSWER."""
+    if query.answer == SKIP_ANSWER and SKIP_ANSWER not in class_names:
+        return SKIPPED
+    return class_names.index(str(query.answer))
+
+
+def _to_valid_text(text: str) -> str:
+    """The text; bytes of a file name that are not UTF-8 are escaped, such as \\udcff.
+
+    A browser cannot write such characters into a file."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return to_one_line(text)
+    return text
+
+
 def png_data_uri(pixels: np.ndarray) -> str:
     """Pixels (C, H, W) uint8 as a PNG: colour if there are three channels, otherwise grey."""
+    return _data_uri(_to_image(pixels), "PNG", optimize=True)
+
+
+def thumbnail_data_uri(pixels: np.ndarray) -> str:
+    """As `png_data_uri`; an image larger than MAX_EARLIER_SIDE becomes a reduced JPEG."""
+    image = _to_image(pixels)
+    if max(image.size) <= MAX_EARLIER_SIDE:
+        return png_data_uri(pixels)
+    image.thumbnail((MAX_EARLIER_SIDE, MAX_EARLIER_SIDE))
+    return _data_uri(image, "JPEG", quality=85)
+
+
+def _to_image(pixels: np.ndarray) -> Image.Image:
     if len(pixels) == 3:
-        image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    else:
-        image = Image.fromarray(pixels.mean(axis=0).round().astype(np.uint8))
+        return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    return Image.fromarray(pixels.mean(axis=0).round().astype(np.uint8))
+
+
+def _data_uri(image: Image.Image, image_format: str, **options: Any) -> str:
     file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    image.save(file, image_format, **options)
+    encoded = base64.b64encode(file.getvalue()).decode()
+    return f"data:image/{image_format.lower()};base64,{encoded}"

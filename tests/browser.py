@@ -4,6 +4,7 @@ Without chromium or selenium the tests that need it are skipped, with the reason
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,19 +14,30 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+def start_chromium(profile: Path):
+    """A window of chromium with a new profile in a folder; None if a program is missing.
+
+    Raises ImportError without selenium."""
+    from selenium import webdriver
+
     programs = [shutil.which(name) for name in ("chromium", "google-chrome")]
     browser, driver = next(filter(None, programs), None), shutil.which("chromedriver")
     if not browser or not driver:
-        pytest.skip("chromium or chromedriver is not installed")
+        return None
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+    for flag in (*FLAGS.split(), f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    window = start_chromium(tmp_path_factory.mktemp("profile"))
+    if window is None:
+        pytest.skip("chromium or chromedriver is not installed")
     yield window
     window.quit()
 

@@ -41,15 +41,18 @@ def text(window, name: str) -> str:
 
 
 def save(window, folder) -> list[list[str]]:
-    """Press Ctrl S; the rows of the labels.csv beside the page."""
+    """Press Ctrl S; index, label and new_class of each row of the labels.csv beside the page."""
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.wait import WebDriverWait
 
-    chord(window, Keys.CONTROL, "s")
     path = folder / "labels.csv"
+    path.unlink(missing_ok=True)
+    chord(window, Keys.CONTROL, "s")
     WebDriverWait(window, 10).until(lambda _: path.exists())
     with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))
+        header, *answers = csv.reader(file)
+    assert header == ["index", "label", "new_class"]
+    return answers
 
 
 def reload(window) -> None:
@@ -62,15 +65,25 @@ def reload(window) -> None:
         window.switch_to.alert.accept()
 
 
-def write_page(folder, names, count=12, path="", guess=1):
-    """Write a page with this many images; returns its path."""
+def write_page(folder, names, count=12, path="", guess=1, earlier=()):
+    """Write a page with this many images; returns its path.
+
+    earlier: answers of earlier cycles, two per cycle, of images 0, 1 and so on."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count, 1, 8, 8)).astype(np.uint8)
     query_list = [queries.Query(100 + i, pixels[i], path, guess, 0.5) for i in range(count)]
+    earlier_list = [
+        queries.Query(i, pixels[i % count], answer=answer, cycle=i // 2)
+        for i, answer in enumerate(earlier)
+    ]
     page_path = folder / "queries.html"
     page_path.write_bytes(
         queries.render_queries_page(
-            query_list, tuple(names), storage_key=str(folder), folder=str(folder)
+            query_list,
+            tuple(names),
+            storage_key=str(folder),
+            folder=str(folder),
+            earlier=earlier_list,
         )
     )
     return page_path
@@ -93,7 +106,7 @@ def test_answering_by_keys(tmp_path, page, run, session):
     press(window, ".")  # the third is skipped
     press(window, *(truth[index] for index in queried[3:]), truth[queried[2]])
     assert "labels.csv" in text(window, "status")
-    assert save(window, folder) == [["index", "label"], *([i, truth[i]] for i in queried)]
+    assert save(window, folder) == [[i, truth[i], ""] for i in queried]
     assert str(folder) in text(window, "status")
     words = [*SHORT.split(), "--al-nb-cycles", "1", "--run-dir", str(folder)]
     assert main_al.main([*words, "--oracle", "file"]) == 0
@@ -129,7 +142,7 @@ def test_the_guess_is_shown_on_request_or_after_the_answer(tmp_path, page):
     press(window, "?", "1", "7")
     assert window.execute_script(cards)[:3] == ["= 1, 50 %", "≠ 1, 50 %", ""]
     label = "return document.querySelectorAll('.card')[1].getAttribute('aria-label')"
-    assert window.execute_script(label) == "Image 2 of 12, 7, guess 1, 50 %"
+    assert window.execute_script(label) == "Image 2 of 12, 7 ≠ 1, 50 % by the network"
 
 
 def test_names_of_many_classes_are_typed(tmp_path, page):
@@ -141,7 +154,7 @@ def test_names_of_many_classes_are_typed(tmp_path, page):
     press(window, "f", "i", Keys.ENTER)  # the first match
     press(window, *'yew, "13', Keys.ENTER, *"zzz", Keys.ENTER, Keys.ESCAPE, *'"7"', Keys.ENTER)
     assert text(window, "left") == "3 of 3 answered, 0 left"
-    answers = [name for _, name in save(window, tmp_path)[1:]]
+    answers = [name for _, name, _ in save(window, tmp_path)]
     assert answers == ['fir, "0"', 'yew, "13"', 'oak, "7"']
 
 
@@ -161,7 +174,7 @@ def test_fewer_classes_have_keys(tmp_path, page, names, keys, answers):
     assert len(set(keys_of_classes)) == len(names)
     assert all(len(key) == 1 for key in keys_of_classes)
     press(window, *(keys_of_classes[names.index(answer)] for answer in answers))
-    assert [name for _, name in save(window, tmp_path)[1:]] == answers
+    assert [name for _, name, _ in save(window, tmp_path)] == answers
 
 
 def test_without_shortcuts_and_with_the_mouse(tmp_path, page):
@@ -178,7 +191,7 @@ def test_without_shortcuts_and_with_the_mouse(tmp_path, page):
     window.find_elements(By.CSS_SELECTOR, "#classes button")[4].click()
     window.find_elements(By.CSS_SELECTOR, ".card")[11].click()
     window.find_elements(By.CSS_SELECTOR, "#classes button")[9].click()
-    assert [*save(window, tmp_path)] == [["index", "label"], ["102", "4"], ["111", "9"]]
+    assert save(window, tmp_path) == [["102", "4", ""], ["111", "9", ""]]
     assert "10 images" in text(window, "status")
 
 
@@ -190,7 +203,7 @@ def test_controls_are_large_enough_and_have_names(tmp_path, page, size):
       const visible = [...document.querySelectorAll("button, input")].filter((e) => e.offsetHeight);
       return visible.map((e) => [e.offsetWidth, e.offsetHeight, nameOf(e)])"""
     controls = window.execute_script(sizes)
-    assert len(controls) == 12 + 10 + 4 + 1 and all(name.strip() for *_, name in controls)
+    assert len(controls) == 12 + 10 + 8 and all(name.strip() for *_, name in controls)
     assert min(min(width, height) for width, height, _ in controls) >= 24
     fits = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     assert window.execute_script(fits)
