@@ -1,10 +1,11 @@
 # Each target installs what it needs into .venv by itself; `make` alone lists the targets.
 VENV := .venv
+TOOLS := .label-tools
 PY := $(VENV)/bin/python
 PYTHON ?= python3
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # one pip at a time
-.PHONY: help run study tables test types lint format docs findings stress mutants bench growth gpu clean
+.PHONY: help run study tables test types lint format docs tools findings stress mutants bench growth gpu clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ format: $(VENV)/.group-tests  ## let ruff fix style and format
 docs: $(VENV)/.group-tests  ## rewrite the documentation that follows from the code
 	$(PY) -m tests.generated_docs
 
+tools: $(VENV)/.group-tests $(TOOLS)/.installed  ## exchange with Label Studio, datumaro and FiftyOne, through their libraries
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests/labeling/formats
+
 findings:  ## rerun the surprises of other software in findings/
 	@status=0; for script in findings/*.sh; do \
 		if PYTHON=$(PYTHON) $$script >/dev/null 2>&1; then echo "as written      $$script"; \
@@ -70,7 +74,7 @@ gpu: $(VENV)/.group-tests  ## check and time what runs on a GPU
 	$(PY) -m tests.gpu --csv bench/gpu.csv
 
 clean:  ## remove .venv and caches
-	rm -rf $(VENV) mutants .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TOOLS) mutants .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -85,4 +89,10 @@ $(VENV)/.pip: | $(VENV)/bin/python
 # A stamp file says that requirements.txt and this group of pyproject.toml are installed.
 $(VENV)/.group-%: requirements.txt pyproject.toml | $(VENV)/.pip
 	$(PY) -m pip install --disable-pip-version-check -r requirements.txt --group $*
+	@touch $@
+
+$(TOOLS)/.installed: pyproject.toml | $(VENV)/.pip
+	$(PY) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --disable-pip-version-check --quiet "pip>=25.1"
+	$(TOOLS)/bin/python -m pip install --disable-pip-version-check --group label-tools
 	@touch $@
