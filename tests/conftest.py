@@ -15,6 +15,12 @@ from tests.browser import chromium, page  # noqa: F401  fixtures
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes of `make test`: one more than there are cores, because many tests wait for others
+    that they start."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True, scope="session")
 def home(tmp_path_factory):
     """The folder of split files that tests create; not in the checkout."""
