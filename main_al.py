@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 
-from al_methods import INITIAL_BALANCED, initial_method_name
-from data.state import State, from_dict
+from al_methods import initial_method_name
+from data.state import State
 from experiment import result_tables, setup
 from experiment.config import SCHEMA, component_needs
 from experiment.experiment import Experiment
 from experiment.finished_runs import print_results
+from experiment.resume import accepted_digests, is_finished, resume_run
 from training.epoch import train_epoch
 from training.lr_schedule import learning_rate
 from training.network_outputs import evaluate_accuracy
@@ -67,25 +68,32 @@ def run_active_learning(options: OptionValues) -> None:
     Raises UserError for what the user can correct, WaitingForLabels if a person has to label."""
     dataset, options, file_stats = setup.open_dataset_with_file_stats(options)
     with setup.open_run_folder(options, dataset) as run_folder:
-        checkpoint = run_folder.last_checkpoint
-        state = from_dict(checkpoint["state"]) if checkpoint else None
-        if state and state.evaluated and state.cycle + 1 >= options.al_nb_cycles:
-            run_folder.record_finish(file_stats, state.cycle + 1, ALREADY_FINISHED_MESSAGE)
+        resumed = resume_run(options, dataset, run_folder)
+        state, dataset = resumed.state, resumed.dataset
+        if state and is_finished(state, options.al_nb_cycles):
+            for note in resumed.notes:
+                print_line(note)
+            answers = accepted_digests(options, dataset, run_folder, state)
+            cycles = state.cycle + 1
+            run_folder.record_finish(file_stats, cycles, ALREADY_FINISHED_MESSAGE, answers)
             return
         file_stats |= setup.write_missing_split(options, dataset)
-        run_folder.record_start(dataset.warnings, dataset.export_files, dataset.notes)
+        notes = (*dataset.notes, *resumed.notes)
+        run_folder.record_start(dataset.warnings, dataset.export_files, notes)
 
         # ---- 1. Optionally pre-train on all images without labels; every cycle starts from it.
         weights = setup.load_or_pretrain_weights(options, run_folder, dataset)
         learner = setup.make_learner(options, dataset)
-        if checkpoint:
-            learner.load_state_dict(checkpoint)
-        run_loop(Experiment(options, dataset, run_folder, learner, weights), state)
-        run_folder.record_finish(file_stats, options.al_nb_cycles, "Finished")
+        if resumed.learner:
+            learner.load_state_dict(resumed.learner)
+        state = run_loop(Experiment(options, dataset, run_folder, learner, weights), state)
+        answers = accepted_digests(options, dataset, run_folder, state)
+        run_folder.record_finish(file_stats, options.al_nb_cycles, "Finished", answers)
 
 
-def run_loop(experiment: Experiment, state: State | None) -> None:
-    """The cycles, from the start or from the state of the last checkpoint."""
+def run_loop(experiment: Experiment, state: State | None) -> State:
+    """The cycles, from the start or from the state of the last checkpoint; returns the last
+    state."""
     # ---- 2. Query the first labels: those of a split, or the choice of a method.
     if state is None:
         state = query_initial(experiment)
@@ -93,11 +101,12 @@ def run_loop(experiment: Experiment, state: State | None) -> None:
         log.info("resuming at cycle %d, epoch %d", state.cycle + 1, state.epoch)
 
     cycles = experiment.budget.al_nb_cycles
-    for cycle in range(state.cycle, cycles):
-        # ---- 3. Label the queried images; the run may stop here until a person has done so.
+    while state.cycle < cycles:
+        # ---- 3. Label the queried images; the run may stop here until a person has done so.  New
+        # classes change the network, and corrected labels lead back to an earlier cycle.
         if state.queried is not None:
             experiment.save_checkpoint(state)
-            state = label_queried_images(experiment, state)
+            experiment, state = label_queried_images(experiment, state)
 
         # ---- 4. Train a fresh network on the labels and on the algorithm's pseudo-labels.
         # ---- 5. Evaluate it with the weights of the last epoch.
@@ -106,16 +115,18 @@ def run_loop(experiment: Experiment, state: State | None) -> None:
             state = evaluate_cycle(experiment, state)
 
         # ---- 6. Let the acquisition method choose what to query next; not after the last cycle.
-        if cycle + 1 < cycles:
-            state = query_next(experiment, state)
+        if state.cycle + 1 == cycles:
+            break
+        state = query_next(experiment, state)
     experiment.save_checkpoint(state)
+    return state
 
 
 def query_initial(experiment: Experiment) -> State:
     """The first state: the images of the split are queried, or what a method chooses from images
     without any labels."""
     dataset = experiment.dataset
-    state = State.initial(dataset.initial_indices, len(dataset.images))
+    state = State.initial(dataset.initial_indices, len(dataset.images), dataset.class_names)
     if method := initial_method_name(experiment.options):
         reset_weights(experiment, cycle=0)
         with experiment.run_folder.time_stage("all", "select"):
@@ -125,19 +136,12 @@ def query_initial(experiment: Experiment) -> State:
     return state
 
 
-def label_queried_images(experiment: Experiment, state: State) -> State:
+def label_queried_images(experiment: Experiment, state: State) -> tuple[Experiment, State]:
     """Reveal the labels of the queried images; the algorithm sets the cycle's first targets."""
-    dataset, algorithm = experiment.dataset, experiment.algorithm
-    labels = experiment.oracle_labels(state)
-    # The images of a balanced split are in its file, and not in acquired.csv.
-    if state.cycle or experiment.methods.initial != INITIAL_BALANCED:
-        indices = dataset.dataset_indices[state.queried]
-        rows = result_tables.make_acquired_rows(state.cycle - 1, indices, labels)
-        experiment.run_folder.table_rows["acquired"] += rows
-        experiment.run_folder.write_tables()
-    state = state.reveal_labels(labels)
-    targets = algorithm.initial_targets(state.pool, dataset.num_classes, state.carry_over)
-    return replace(state, targets=targets, carry_over={})
+    experiment, state = experiment.label_queried_images(state)
+    num_classes, algorithm = experiment.dataset.num_classes, experiment.algorithm
+    targets = algorithm.initial_targets(state.pool, num_classes, state.carry_over)
+    return experiment, replace(state, targets=targets, carry_over={})
 
 
 def train_cycle(experiment: Experiment, state: State) -> State:

@@ -8,7 +8,7 @@ needed.
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +27,13 @@ from experiment.checkpoint import load_checkpoint
 from experiment.config import SCHEMA
 from experiment.environment import resolve_device
 from experiment.finished_runs import read_run_config
+from experiment.identity import missing_classes
+from experiment.resume import load_state
 from models.network import Network
 from reports.output_files import path_ending_in
 from semisup.label_propagation import propagate
 from training.network_outputs import extract_outputs
-from utils.console import make_streams_safe, print_line
+from utils.console import escape_control_characters, make_streams_safe, print_line
 from utils.errors import UserError
 from utils.files import os_errors_refused, render_csv, write_atomically
 from utils.graph.graph_options import GraphOptions, affinity_settings
@@ -39,11 +41,13 @@ from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text
 from utils.options.option import OptionValues
 from utils.options.schema import fill_defaults
+from utils.spreadsheets import escape_cell
 
 PROGRAM = "predict.py"
 PREDICTION_COLUMNS = ("index", "path", "class", "probability", "given")
 PART_COLUMN = "part"  # train, validation or test; only where the run held images out
 PSEUDO_LABEL_COLUMNS = ("pseudo", "pseudo_weight")
+NAME_COLUMNS = ("path", "class", "pseudo")  # text that comes from the data
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,7 +104,7 @@ class FinishedRun(NamedTuple):
 
     folder: Path
     options: OptionValues
-    data_fingerprint: str
+    identity: dict[str, Any]
     checkpoint: dict[str, Any]  # the last one
     device: torch.device
 
@@ -126,13 +130,24 @@ def write_predictions(args: argparse.Namespace) -> None:
     else:
         rows = predict_pool(run, args.data_root, args.pseudo)
     part = (PART_COLUMN,) if PART_COLUMN in rows[0] else ()
-    text = render_csv(PREDICTION_COLUMNS + PSEUDO_LABEL_COLUMNS * args.pseudo + part, rows)
+    header = PREDICTION_COLUMNS + PSEUDO_LABEL_COLUMNS * args.pseudo + part
     if args.csv:
+        text = render_csv(header, [map_names(row, escape_cell) for row in rows])
         write_atomically(args.csv, text.encode(errors="surrogateescape"))
         labeled = sum(row["given"] for row in rows)
         print_line(f"{len(rows)} images, {labeled} of them labeled in the run: {args.csv}")
     else:
+        printed = (map_names(row, escape_control_characters) for row in rows)
+        text = render_csv(header, [map_names(row, escape_cell) for row in printed])
         print_line(text.rstrip("\n"))
+
+
+def map_names(row: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The row with all paths and class names changed."""
+    return {
+        name: change(value) if name in NAME_COLUMNS and value is not None else value
+        for name, value in row.items()
+    }
 
 
 def load_finished_run(folder: Path, device: str) -> FinishedRun:
@@ -150,7 +165,7 @@ def load_finished_run(folder: Path, device: str) -> FinishedRun:
     return FinishedRun(
         folder,
         options,
-        data_fingerprint=config["identity"]["data"],
+        identity=config["identity"],
         device=resolve_device(device),
         checkpoint=load_checkpoint(folder / "checkpoint.pt"),
     )
@@ -180,11 +195,10 @@ def predict_pool(
     with_pseudo_labels: also propagate the labels over the network's features."""
     options = run.options.replace(data_root=data_root) if data_root else run.options
     dataset, _ = setup.open_dataset(options)
-    if run.data_fingerprint not in (dataset.fingerprint, dataset.contents_fingerprint):
-        raise UserError(
-            f"{run.folder} used other data (fingerprint {run.data_fingerprint}, not "
-            f"{dataset.fingerprint}): give their folder with --data-root"
-        )
+    check_data_unchanged(run, dataset)
+    dataset = dataset.with_classes(load_state(run.checkpoint, dataset, run.folder).class_names)
+    for added in dataset.all_class_names[dataset.num_classes :]:
+        print_line(f"{run.folder} does not know the class {added!r}, which is new", "stderr")
     network = load_network(run, use_recorded_scale(run, dataset))
     features, probs = extract_outputs(network, dataset.images)
     labels = run.checkpoint["state"]["pool"]["labels"].numpy()
@@ -215,6 +229,29 @@ def predict_pool(
     return rows
 
 
+def check_data_unchanged(run: FinishedRun, dataset: ActiveDataset) -> None:
+    """Raises UserError, which says what has changed, unless these are the data of the run, perhaps
+    with further classes that have no images."""
+    now: dict[str, Any] = {}
+    if dataset.has_class_names:
+        now["classes"] = dataset.data_class_names
+    missing = missing_classes(run.identity, now)
+    fingerprint = run.identity["data"]
+    if fingerprint in (dataset.fingerprint, dataset.contents_fingerprint) and not missing:
+        return
+    count = len(run.checkpoint["state"]["pool"]["labels"])
+    changes = [f"the class {name!r} is missing" for name in missing]
+    changes += [f"the class {name!r} is new" for name in missing_classes(now, run.identity)]
+    if len(dataset.images) != count:
+        changes.append(f"{len(dataset.images)} training images instead of {count}")
+    if not changes:
+        changes = [f"fingerprint {dataset.fingerprint} instead of {fingerprint}"]
+    raise UserError(
+        f"{run.folder} used other data (now {', '.join(changes)}): give the folder of its data "
+        "with --data-root"
+    )
+
+
 def use_recorded_scale(run: FinishedRun, dataset: ActiveDataset) -> setup.InputShape:
     """Leave features as they are where the run was made before features were centred and scaled.
 
@@ -236,7 +273,8 @@ def predict_folder(run: FinishedRun, folder: Path) -> list[dict[str, Any]]:
     Files that cannot be read are reported on standard error and left out."""
     if not folder.is_dir():
         raise UserError(f"--images {folder} is not a folder: give a folder with image files")
-    class_names, facts = export.read_export_files(run.folder)
+    names_in_file, facts = export.read_export_files(run.folder)
+    class_names = run.checkpoint["state"].get("class_names") or names_in_file
     if facts["mean"] is None:
         raise UserError(f"{run.folder} learned from features, not from images: leave --images out")
     if facts["channels"] not in (1, 3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -101,7 +102,7 @@ class ActiveDataset:
     channels: int  # for feature vectors their dimension
     size: int  # side in pixels
     has_feature_vectors: bool  # features instead of images
-    class_names: tuple[str, ...]  # num_classes of them
+    class_names: tuple[str, ...]  # num_classes of them; a run may add some to those of the data
     fingerprint: str  # of all pixels and labels, of row numbers, and of nothing else
     image_paths: tuple[str, ...] | None = None  # N paths or ids; None without
     warnings: tuple[str, ...] = ()  # for the user, one line each
@@ -113,6 +114,9 @@ class ActiveDataset:
     held_out: Mapping[str, HeldOutPart] = field(default_factory=dict)
     value_scales: Mapping[str, ValueScale] = field(default_factory=dict)  # as in LoadedDataset
     page: str = "first"  # as in LoadedDataset
+    # The classes of the data; by their numbers where they have no names.
+    data_class_names: tuple[str, ...] = ()
+    has_class_names: bool = False  # whether the data name their classes
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -125,6 +129,33 @@ class ActiveDataset:
         texts = export.render_export_files(self)
         files = {name: text.encode() for name, text in texts.items()}
         return files | ({CONTACT_SHEET_FILE: self.overview.contact_sheet} if self.overview else {})
+
+    @property
+    def all_class_names(self) -> tuple[str, ...]:
+        """`class_names`, and then the classes that only the data have: new class folders."""
+        known = {normalize_name(name) for name in self.class_names}
+        added = [name for name in self.data_class_names if normalize_name(name) not in known]
+        return (*self.class_names, *added)
+
+    def with_classes(self, class_names: tuple[str, ...]) -> ActiveDataset:
+        """The same data with these classes, at least those that have images.
+
+        Raises UserError where a class that has images has another number in `class_names`."""
+        labels = np.concatenate([self.oracle.labels, *(y for _, y in self.eval_sets.values())])
+        for label in np.unique(labels[labels >= 0]):
+            name = self.data_class_names[label]
+            expected = class_names[label] if label < len(class_names) else None
+            if expected is None or normalize_name(name) != normalize_name(expected):
+                raise UserError(
+                    f"class {label} of the data is {name!r}, but the run began with {expected!r}: "
+                    "give the classes their earlier order, or use another --run-dir"
+                )
+        return replace(self, class_names=class_names, num_classes=len(class_names))
+
+
+def normalize_name(name: str) -> str:
+    """Without surrounding blanks, and with one encoding of accents; file systems have several."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def load_active_dataset(
@@ -194,6 +225,8 @@ def load_active_dataset(
         size=facts["size"],
         has_feature_vectors=spec.has_feature_vectors,
         class_names=loaded.class_names or tuple(map(str, range(num_classes))),
+        data_class_names=loaded.class_names or tuple(map(str, range(num_classes))),
+        has_class_names=bool(loaded.class_names),
         fingerprint=fingerprint,
         image_paths=_choose(loaded.image_paths, indices),
         image_files=_choose(loaded.image_files, indices),

@@ -99,7 +99,7 @@ def list_image_folder(root: str) -> FolderListing:
     tree = make_image_tree(top, contents)
     layout = _find_clear_layout(tree, contents)
     folders = [layout.class_folders(tree, part) for part in layout.parts]
-    class_names = sorted({name for names in folders for name in names})
+    class_names = _order_classes(tree, folders)
     check_class_names(top, class_names)
     all_images, others = _sort_into_parts(tree, layout, class_names)
     check_class_count(tree, layout, {image.label for image in all_images} - {-1})
@@ -127,6 +127,20 @@ def list_image_folder(root: str) -> FolderListing:
         {reason: len(paths) for reason, paths in left_out.items()},
         warnings,
     )
+
+
+def _order_classes(tree: ImageTree, parts: list[dict[str, str]]) -> list[str]:
+    """The names of the classes in the order of their numbers: sorted, but those without any image
+    last, so that a new, empty class folder moves no number.
+
+    parts: class name -> its folder, for each part."""
+    names = {name for folders in parts for name in folders}
+
+    def is_empty(name: str) -> bool:
+        paths = [folders[name] for folders in parts if name in folders]
+        return not any(tree.total_counts[path] for path in paths)
+
+    return sorted(names, key=lambda name: (is_empty(name), name))
 
 
 def list_images_below(root: Path) -> tuple[list[str], list[str]]:

@@ -1,7 +1,7 @@
 """The parts of a run that stay the same over its cycles, and what the loop does with them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,24 +9,32 @@ import numpy as np
 import torch
 
 import semisup
-from al_methods import METHODS, MethodOptions, select
+from al_methods import INITIAL_BALANCED, METHODS, MethodOptions, select
 from data.active_dataset import ActiveDataset
 from data.batches import BatchLoader
 from data.budget import BudgetOptions
 from data.state import State, to_dict
-from experiment import setup
+from experiment import result_tables, resume, setup
 from experiment.config import LoopOptions, component_needs
 from experiment.environment import DeviceOptions
 from experiment.run_folder import RunFolder, RunFolderOptions
 from experiment.static_features import make_static_features
-from labeling.oracle import get_oracle_labels
+from labeling.answer_files import CycleAnswers, format_image_count
+from labeling.oracle import (
+    OracleOptions,
+    asks_person,
+    read_human_answers,
+    wait_for_answers,
+)
+from models.network import Network
 from semisup import ALGORITHMS
 from semisup.spec import Algorithm
 from training.learner import Learner
 from training.lr_schedule import ScheduleOptions
 from training.network_outputs import NetworkOutputs
+from utils.console import log, to_one_line
 from utils.options.option import OptionValues, kwargs_for
-from utils.seeding import rng_for
+from utils.seeding import derive_seed, rng_for
 
 
 @dataclass(frozen=True)
@@ -101,9 +109,14 @@ class Experiment:
     ) -> np.ndarray:
         """The picks of an acquisition method: (budget,) int64, in order of choice.
 
+        The method does not see images that a person has skipped, so that they are not queried
+        again. Others are always left, because the budget of all cycles fits into the pool.
+
         name: of the method.
         outputs: of the network; what the method does not need is not computed.
         rng_purpose: what the method's random numbers are derived from."""
+        if state.next_queried is not None:  # before the run went back to correct labels
+            return state.next_queried
         method = METHODS[name]
         needs = component_needs(self.options, method)
         options = {
@@ -111,15 +124,21 @@ class Experiment:
             for group in kwargs_for(self.options, *method.functions()).values()
             for option, value in vars(group).items()
         }
-        return select(
+        inputs = outputs.get_tensors(needs, method.substitutes_for(needs))
+        candidates = np.setdiff1d(np.arange(len(state.pool.labels)), state.skipped)
+        if len(state.skipped):
+            rows = torch.from_numpy(candidates).to(self.dataset.images.device)
+            inputs = {key: value[rows] if value.ndim else value for key, value in inputs.items()}
+        picks = select(
             name,
-            labels=state.pool.labels,
+            labels=state.pool.labels[candidates],
             budget=budget,
             num_classes=self.dataset.num_classes,
             rng=rng_for(self.split_seed, rng_purpose, state.cycle),
-            **outputs.get_tensors(needs, method.substitutes_for(needs)),
+            **inputs,
             **options,
         )
+        return candidates[picks]
 
     def make_batch_loader(self, state: State) -> BatchLoader:
         """The batches of the next epoch of `state`, which must have targets."""
@@ -136,18 +155,68 @@ class Experiment:
             self.dataset.images, state.targets, batches, rng, algorithm.augmentations
         )
 
-    def oracle_labels(self, state: State) -> np.ndarray:
-        """The classes (n,) of the queried images.
+    def label_queried_images(self, state: State) -> tuple["Experiment", State]:
+        """The labels of the queried images, in the state and in acquired.csv.
 
-        Raises WaitingForLabels if a person has to label them first (labeling.oracle)."""
-        return get_oracle_labels(
-            state,
-            dataset=self.dataset,
-            folder=self.run_folder.path,
-            network=self.learner.eval_model,
-            options=self.options,
-            amp=self.amp,
+        -> also the experiment, with a new network if there are new classes.  If a person has
+        corrected earlier answers, the state is one of the first cycle that they change.
+
+        Raises WaitingForLabels if a person has to label the images first (labeling.oracle)."""
+        if asks_person(self.options, state.cycle):
+            state = self._wait_for_answers(state)
+        answers = self._read_answers(state)
+        # The images of a balanced split are in its file, and not in acquired.csv.
+        if state.cycle or self.methods.initial != INITIAL_BALANCED:
+            assert state.queried is not None
+            known = answers.labels >= 0
+            indices = self.dataset.dataset_indices[state.queried[known]]
+            rows = result_tables.make_acquired_rows(state.cycle - 1, indices, answers.labels[known])
+            self.run_folder.table_rows["acquired"] += rows
+            self.run_folder.write_tables()
+        experiment = self._with_classes(answers, state.cycle)
+        state = replace(state, class_names=answers.class_names)
+        return experiment, state.reveal_labels(answers.labels, answers.source)
+
+    def _wait_for_answers(self, state: State) -> State:
+        """The state when the person has answered; an earlier one if answers were corrected."""
+        files = resume.answer_files(self.options, self.dataset, self.run_folder)
+        ask_until_answered = self.options.of(OracleOptions).ask_until_answered
+        wait_for_answers(state, files, self.learner.eval_model, self.amp, ask_until_answered)
+        state, notes = resume.go_back_if_corrected(self.options, files, self.run_folder, state)
+        for note in notes:
+            log.info(note)
+        return state
+
+    def _read_answers(self, state: State) -> CycleAnswers:
+        """The labels of the queried images, which are known, and the classes of the run."""
+        if asks_person(self.options, state.cycle):
+            files = resume.answer_files(self.options, self.dataset, self.run_folder)
+            return read_human_answers(state, files)
+        assert state.queried is not None
+        labels = self.dataset.oracle.query_labels(state.queried)
+        return CycleAnswers(labels, self.dataset.class_names, "")
+
+    def _with_classes(self, answers: CycleAnswers, cycle: int) -> "Experiment":
+        """This experiment, or one whose network has an output for every class of the answers.
+
+        The backbone keeps its weights, for cycles that continue from them; the head is new."""
+        names = answers.class_names
+        if names == self.dataset.class_names:
+            return self
+        words = ", ".join(
+            f"{to_one_line(name)} ({format_image_count(int((answers.labels == number).sum()))})"
+            for number, name in enumerate(names)
+            if number >= self.dataset.num_classes
         )
+        log.info("new classes: %s; the head of the network is made anew", words)
+        dataset = self.dataset.with_classes(names)
+        torch.manual_seed(derive_seed(self.split_seed, "weights", cycle))
+        learner = setup.make_learner(self.options, dataset)
+        before, after = self.learner.model, learner.model
+        assert isinstance(before, Network) and isinstance(after, Network)
+        after.backbone.load_state_dict(before.backbone.state_dict())
+        self.run_folder.write_export_files(dataset.export_files)
+        return replace(self, dataset=dataset, learner=learner)
 
     def save_checkpoint(self, state: State) -> None:
         """Write a checkpoint from which the run resumes as if it had not been interrupted."""

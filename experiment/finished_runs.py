@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment import identity, result_tables
+from labeling.answer_files import answer_digests, has_new_labels_file
 from utils import fingerprints
 from utils.console import print_line
 from utils.errors import UserError
@@ -48,10 +49,11 @@ def match_finished_run(
         same_name = "*" not in str(pattern) or folder.parent.name == run_folder_name(
             run_identity, exp_name
         )
-        is_unchanged = config["sources"] == current_sources(run_identity["data"]) and finished[
-            "files"
-        ] == content_digests(folder)
-        if same_options and same_name and is_unchanged and finished["cycles"] >= cycles:
+        if not (same_options and same_name and finished["cycles"] >= cycles):
+            continue
+        same_sources = config["sources"] == current_sources(run_identity["data"])
+        # Only reading the data tells whether a new labels.csv corrects an answer.
+        if same_sources and has_same_contents(folder, finished):
             return folder
     return None
 
@@ -92,6 +94,18 @@ def content_digests(folder: Path) -> dict[str, Any]:
         content = path.read_bytes() if path.is_file() else b""
         digests[name] = hashlib.sha256(content).hexdigest()
     return digests
+
+
+def has_same_contents(folder: Path, finished: dict[str, Any]) -> bool:
+    """Whether nobody has changed a finished run's files or corrected an answer in it.
+
+    finished: the record in config.json."""
+    try:
+        if has_new_labels_file(folder) or finished.get("answers", {}) != answer_digests(folder):
+            return False
+        return finished["files"] == content_digests(folder)
+    except OSError:  # reported when the run reads the file
+        return False
 
 
 def print_results(folder: Path, message: str) -> None:

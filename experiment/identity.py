@@ -20,21 +20,31 @@ def make_identity(options: dict[str, Any], fingerprint: str, **parts: Any) -> di
 
     options: those that the active components read.
     fingerprint: of the data.
-    parts: what else distinguishes two runs, such as a digest of the initial labels."""
+    parts: what else distinguishes two runs, such as a digest of the initial labels.  `classes`, the
+    names of the data's classes, may only grow (`missing_classes`)."""
     return {"options": options, "data": fingerprint, "results": RESULTS_VERSION, **parts}
 
 
 def identity_digest(run_identity: dict[str, Any], without: tuple[str, ...] = ()) -> str:
     """A short name for an identity, optionally without some of its options.
 
-    Without the split, the initial labels that follow from it are left out too."""
+    Without the split, the initial labels that follow from it are left out too.  The names of the
+    classes are never part of it, because a run may get more of them."""
     options = {
         name: value for name, value in run_identity["options"].items() if name not in without
     }
     parts = {**run_identity, "options": options}
+    parts.pop("classes", None)
     if "split" in without:
         parts.pop("initial", None)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def missing_classes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The classes that the data had for one identity and lack now; none where either does not
+    record them."""
+    names = now.get("classes", before.get("classes", ()))
+    return [name for name in before.get("classes", ()) if name not in names]
 
 
 def identity_difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
@@ -47,14 +57,17 @@ def identity_difference(before: dict[str, Any], now: dict[str, Any]) -> str | No
             return f"without {name}, which this run reads"
         if old[name] != new[name]:
             return f"with {name} = {old[name]}, not {new[name]}"
+    if missing := missing_classes(before, now):
+        return f"with the class {missing[0]!r}, which the data no longer have"
     if before["data"] != now["data"]:
-        return f"on other data (fingerprint {before['data']}, not {now['data']})"
+        added = f"without the class {new[0]!r}, " if (new := missing_classes(now, before)) else ""
+        return f"on other data ({added}fingerprint {before['data']}, not {now['data']})"
     if before["results"] != now["results"]:
         return (
             f"with results version {before['results']}, not {now['results']} "
             '(see "Changes results" in CHANGELOG.md)'
         )
-    for name in sorted(set(before) | set(now)):
+    for name in sorted((set(before) | set(now)) - {"classes"}):
         if before.get(name) != now.get(name):
             return f"with other {name} labels"
     return None
@@ -69,4 +82,6 @@ def check_same_identity(
     if not isinstance(before, dict) or not {"options", "data", "results"} <= set(before):
         raise UserError(f"{thing} does not record which run it belongs to: {cure}")
     if difference := identity_difference(before, now):
+        if missing_classes(before, now):
+            cure = f"give the class its name back, or {cure}"
         raise UserError(f"{thing} was made {difference}: {cure}")

@@ -206,10 +206,14 @@ class RunFolder:
         for warning in warnings:
             log.warning(warning)
         self._write_config()
-        for name, content in (export_files or {}).items():
-            write_atomically(self.path / name, content)
+        self.write_export_files(export_files or {})
         self._record_environment()
         self.write_tables()
+
+    def write_export_files(self, files: dict[str, bytes]) -> None:
+        """Write files that describe the data, name -> contents."""
+        for name, content in files.items():
+            write_atomically(self.path / name, content)
 
     def _record_environment(self) -> None:
         """Add this start to environment.json; warn if the environment has changed."""
@@ -240,19 +244,27 @@ class RunFolder:
         self.table_rows = checkpoint["rows"]
         self.write_tables()
 
-    def record_finish(self, file_stats: dict[str, Any], cycles: int, message: str) -> None:
+    def record_finish(
+        self,
+        file_stats: dict[str, Any],
+        cycles: int,
+        message: str,
+        answers: dict[str, str] | None = None,
+    ) -> None:
         """Record in config.json that the run has finished, and print the results.
 
         The record lets `finished_runs.match_finished_run` recognise the run later.
 
         file_stats: sizes and times of the data files (utils.fingerprints.file_stats).
-        cycles: how many cycles are done."""
+        cycles: how many cycles are done.
+        answers: digests of the files of a person's answers, as they were read, by name."""
         self.last_written_texts = None  # write them even so: somebody may have edited them
         self.write_tables()
         self.config["sources"] = file_stats
         self.config["finished"] = {
             "cycles": cycles,
             "files": finished_runs.content_digests(self.path),
+            **({"answers": answers} if answers else {}),
         }
         self._write_config()
         if self.is_started:
@@ -288,6 +300,22 @@ class RunFolder:
             dict(zip(result_tables.TIMING_COLUMNS, values, strict=True))
         )
 
+    def forget_cycles(self, first: int) -> None:
+        """Remove the rows of the cycles from `first` on, which will be repeated, from the tables.
+
+        The rows of acquired.csv carry the number of the cycle before, whose network chose them."""
+
+        def is_kept(table: str, cycle: int | str) -> bool:
+            return isinstance(cycle, str) or cycle < first - (table == "acquired")
+
+        self.table_rows = {
+            name: [row for row in rows if is_kept(name, row["cycle"])]
+            for name, rows in self.table_rows.items()
+        }
+        if self.tensorboard:  # a new file of events replaces what the earlier ones have
+            self.tensorboard.close()
+            self.tensorboard = TensorBoardWriter(self.path)
+
     def write_tables(self) -> None:
         """Write the CSV files from the rows; every checkpoint begins with this.
 
@@ -314,15 +342,18 @@ class RunFolder:
         write_atomically(self.path / "config.json", json_bytes(self.config))
 
     def _check_same_identity(self) -> None:
-        """Raises UserError if the folder's config.json records another identity."""
+        """Raises UserError if the folder's config.json records another identity.
+
+        The run keeps the names of the classes that the data had when it began."""
         config = finished_runs.read_run_config(self.path)
-        if config is not None:
-            identity.check_same_identity(
-                config.get("identity"),
-                self.config["identity"],
-                f"run folder {self.path}",
-                "use another --run-dir",
-            )
+        if config is None:
+            return
+        before, now = config.get("identity"), self.config["identity"]
+        cure = "use another --run-dir"
+        identity.check_same_identity(before, now, f"run folder {self.path}", cure)
+        assert isinstance(before, dict)  # it passed the check
+        if "classes" in before:
+            self.config["identity"] = {**now, "classes": before["classes"]}
 
     def _load_last_checkpoint(self) -> dict[str, Any] | None:
         checkpoint = self.checkpoints.load_latest()

@@ -177,8 +177,11 @@ def open_run_folder(options: OptionValues, dataset: ActiveDataset) -> RunFolder:
     labels = fingerprints.array_digest(
         dataset.dataset_indices[dataset.initial_indices], dataset.initial_labels
     )
+    parts: dict[str, Any] = {"initial": labels}
+    if dataset.has_class_names:
+        parts["classes"] = list(dataset.data_class_names)
     run_identity = identity.make_identity(
-        identity_options(SCHEMA, options), dataset.fingerprint, initial=labels
+        identity_options(SCHEMA, options), dataset.fingerprint, **parts
     )
     folder = options.of(RunFolderOptions)
     return RunFolder(
@@ -251,6 +254,9 @@ def load_or_pretrain_weights(
     pretraining, seed = options.of(PretrainingOptions), options.of(SeedOptions).seed
     if not pretraining.add_unsupervised_pretraining:
         return None
+    # Those that the data had at the start; the number of clusters may follow from them.
+    classes = run_folder.config["identity"].get("classes", dataset.data_class_names)
+    dataset = dataset.with_classes(tuple(classes))
     pretrainer = PRETRAINERS[pretraining.pretraining_method]
     groups: tuple[type[OptionGroup], ...] = (
         DatasetOptions,

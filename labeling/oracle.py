@@ -1,19 +1,15 @@
 """The oracle that labels the queried images: the data set, or a person (--oracle file).
 
     queries.csv, queries.html    in the run folder: the images to label, until they are labeled
-    labels.csv                   the answers, put there by the person
-    answers/cycle00.csv          that file once it answers every query, moved there in one step, or
-                                 copied where labels.csv is a link
+    labels.csv, answers/         what the person answers (labeling.answer_files)
 
 The checkpoint holds the queries, and answers/ keeps accepted answers for good. A run that is killed
-before the move queries the same images again; after it, the run finds the answers, so that nobody
-is asked twice. A labels.csv for earlier queries is refused, because it names images that are not
-queried now.
+before labels.csv is moved there queries the same images again; after it, the run finds the answers,
+so that nobody is asked twice.
 """
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,18 +20,25 @@ from data.augment import ImageStore
 from data.feature_images import decode_or_none
 from data.state import State
 from labeling import queries
-from labeling.answers import read_labels_csv
+from labeling.answer_files import (
+    LABELS_FILE,
+    MIN_LABELS,
+    AnswerFiles,
+    CycleAnswers,
+    check_label_count,
+)
+from labeling.answers import Answers
+from labeling.labels_csv import SKIP_ANSWER, SKIPPED
 from training.network_outputs import extract_outputs
 from utils.console import log, to_one_line
 from utils.errors import UserError, WaitingForLabels
-from utils.files import make_folder, os_errors_refused, write_atomically
+from utils.files import os_errors_refused, write_atomically
 from utils.fingerprints import array_digest
 from utils.options.converters import one_of
-from utils.options.option import OptionGroup, OptionValues, option
+from utils.options.option import Condition, OptionGroup, OptionValues, option
 
 DATASET_ORACLE, FILE_ORACLE = "data", "file"
 QUERY_FILES = ("queries.csv", "queries.html")
-LABELS_FILE = "labels.csv"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,13 @@ class OracleOptions(OptionGroup):
         "Who labels the queried images. data: the data set's own labels. file: a person, for whom "
         "the run writes a page of images and stops with exit status 3.",
         type=one_of((DATASET_ORACLE, FILE_ORACLE)),
+    )
+    ask_until_answered: bool = option(
+        False,
+        "Wait until every queried image has a class, instead of leaving out those of which the "
+        "person cannot tell it.",
+        identity=False,
+        read_if=Condition(lambda options: options.oracle == FILE_ORACLE, "--oracle file"),
     )
 
     def check(self, options: OptionValues) -> None:
@@ -84,127 +94,150 @@ class OracleOptions(OptionGroup):
             )
 
 
-def get_oracle_labels(
+def asks_person(options: OptionValues, cycle: int) -> bool:
+    """Whether a person labels the queries of a cycle.
+
+    Labels that the data have from the start (--initial given) are not queried from a person."""
+    is_in_data = options.initial == INITIAL_GIVEN and not cycle
+    return options.of(OracleOptions).oracle == FILE_ORACLE and not is_in_data
+
+
+def wait_for_answers(
     state: State,
-    *,
-    dataset: ActiveDataset,
-    folder: Path,
+    files: AnswerFiles,
     network: torch.nn.Module,
-    options: OptionValues,
     amp: bool,
-) -> np.ndarray:
-    """The classes (n,) of the images that `state` queries, from the data set or from a person.
+    ask_until_answered: bool = False,
+) -> None:
+    """Accept the labels.csv that answers the queries of `state`, or that corrects earlier answers.
 
-    Labels that the data have from the start (--initial given) are not queried from a person.
-
-    folder: the run folder.
     network: whose predictions are shown to the person as guesses.
+    ask_until_answered: whether every image needs a class.
 
-    Raises WaitingForLabels if the person's labels.csv is not there yet, UserError if it does not
-    answer exactly the queries."""
-    assert state.queried is not None
-    is_in_data = options.initial == INITIAL_GIVEN and not state.cycle
-    if is_in_data or options.of(OracleOptions).oracle == DATASET_ORACLE:
-        return dataset.oracle.query_labels(state.queried)
-    return read_human_labels(folder, dataset, state.queried, state.cycle, network, amp)
+    Raises WaitingForLabels if it is not there yet or leaves too many images without a class,
+    UserError if it does not answer exactly the queries."""
+    if files.path(state.cycle).exists():
+        return
+    write_queries(state, files, network if state.cycle else None, amp)
+    if files.accept_corrections(state):
+        return
+    answers = files.read_labels_file(state)
+    if answers is None:
+        assert state.queried is not None
+        waits = f"{len(state.queried)} images are waiting for labels"
+        raise WaitingForLabels(_wait_message(files, waits, _describe_labels_file(files)))
+    _wait_for_skipped_images(state, files, answers, ask_until_answered)
+    files.accept_labels_file(state, answers)
 
 
-def read_human_labels(
-    folder: Path,
-    dataset: ActiveDataset,
-    queried: np.ndarray,
-    cycle: int,
-    network: torch.nn.Module,
-    amp: bool,
-) -> np.ndarray:
-    """The classes (n,) that a person has given to the queried images (n,).
+def read_human_answers(state: State, files: AnswerFiles) -> CycleAnswers:
+    """The accepted answers to the queries of `state`, whose files are removed.
 
-    Otherwise as `get_oracle_labels`."""
-    answers_file = folder / "answers" / f"cycle{cycle:02d}.csv"
-    indices, class_names = dataset.dataset_indices[queried], dataset.class_names
-    if not answers_file.exists():
-        write_queries(folder, dataset, queried, network if cycle else None, amp)
-        labels_file = folder / LABELS_FILE
-        if not labels_file.exists() or _has_old_answers(labels_file, answers_file.parent):
-            raise WaitingForLabels(_wait_message(folder, len(queried)))
-        read_labels_csv(labels_file, indices, class_names)  # refused before it is moved
-        with os_errors_refused(answers_file):
-            make_folder(answers_file.parent)
-            if labels_file.is_symlink():  # the person's file stays where it is
-                write_atomically(answers_file, labels_file.read_bytes())
-            else:
-                os.replace(labels_file, answers_file)
-    labels = read_labels_csv(answers_file, indices, class_names)
+    Raises UserError if the file has been edited and does not answer exactly the queries."""
+    path, answers = files.path(state.cycle), files.read_cycle(state, state.cycle)
+    skipped = int((answers.labels == SKIPPED).sum())
+    if state.cycle == 0:
+        check_label_count(len(answers.labels) - skipped, path)
     for name in QUERY_FILES:
-        with os_errors_refused(folder / name, "removed"):
-            (folder / name).unlink(missing_ok=True)
-    log.info("read %d human labels; saved to %s", len(labels), answers_file)
-    return labels
+        with os_errors_refused(files.folder / name, "removed"):
+            (files.folder / name).unlink(missing_ok=True)
+    words = f", {skipped} skipped ({SKIP_ANSWER})" if skipped else ""
+    log.info("read %d human labels%s; saved to %s", len(answers.labels) - skipped, words, path)
+    return answers
 
 
-def _has_old_answers(labels_file: Path, answers: Path) -> bool:
-    """Whether labels.csv is a link to a file that has been read for an earlier cycle: it stays
-    after it has been copied."""
-    if not labels_file.is_symlink():
-        return False
-    with os_errors_refused(labels_file, "read"):
-        content = labels_file.read_bytes()
-        return any(path.read_bytes() == content for path in answers.glob("cycle*.csv"))
+def _wait_for_skipped_images(
+    state: State, files: AnswerFiles, answers: Answers, ask_until_answered: bool
+) -> None:
+    """Raises WaitingForLabels if labels.csv leaves images without a class that need one."""
+    skipped = int((answers.labels == SKIPPED).sum())
+    labeled = len(state.pool.labeled_order) + len(answers.labels) - skipped
+    images = f"{skipped} of {len(answers.labels)} images have no class in {files.labels_file}"
+    if labeled < MIN_LABELS:
+        waits = f"{images}, and training needs at least {MIN_LABELS} labels"
+    elif ask_until_answered and skipped:
+        waits = f"{images} (--ask-until-answered)"
+    else:
+        return
+    raise WaitingForLabels(_wait_message(files, waits))
 
 
 def write_queries(
-    folder: Path,
-    dataset: ActiveDataset,
-    queried: np.ndarray,
-    network: torch.nn.Module | None,
-    amp: bool,
+    state: State, files: AnswerFiles, network: torch.nn.Module | None, amp: bool
 ) -> None:
-    """Write queries.csv and queries.html for the images `queried` (n,).
+    """Write queries.csv and queries.html for the images that `state` queries; the page also shows
+    the answers of earlier cycles.
 
     network: whose predictions are the guesses; None in the first cycle, before any training."""
-    images, indices = dataset.images.subset(queried.copy()), dataset.dataset_indices[queried]
-    guesses: list[int | None] = [None] * len(indices)
-    confidences = np.zeros(len(indices))
+    assert state.queried is not None
+    dataset, names = files.dataset, files.dataset.all_class_names
+    accepted = files.accepted_answers(state).values()
+    count = len(state.queried)
+    images = np.array([*state.queried, *(answer.image for answer in accepted)], dtype=np.int64)
+    shown = _make_queries(dataset, images, network, amp)
+    earlier = [
+        replace(
+            query,
+            answer=SKIP_ANSWER if answer.label == SKIPPED else names[answer.label],
+            cycle=answer.cycle,
+        )
+        for query, answer in zip(shown[count:], accepted, strict=True)
+    ]
+    folder_name = str(files.folder.absolute())
+    indices = dataset.dataset_indices[state.queried]
+    page = queries.render_queries_page(
+        shown[:count],
+        names,
+        storage_key=f"{folder_name} {dataset.fingerprint} {array_digest(indices)}",
+        folder=folder_name,
+        earlier=earlier,
+    )
+    table = queries.render_queries_csv(shown[:count], names)
+    for name, content in zip(QUERY_FILES, (table, page), strict=True):
+        write_atomically(files.folder / name, content)
+
+
+def _make_queries(
+    dataset: ActiveDataset, positions: np.ndarray, network: torch.nn.Module | None, amp: bool
+) -> list[queries.Query]:
+    """The images at these positions (n,) of the training set, with the guesses of a network."""
+    images = dataset.images.subset(positions)
+    guesses: list[int | None] = [None] * len(positions)
+    confidences = np.zeros(len(positions))
     if network is not None:
         _, probs = extract_outputs(network, images, amp=amp, location="guesses")
         top = probs.max(dim=1)
         guesses, confidences = top.indices.tolist(), top.values.cpu().numpy()
-    pixels: list[np.ndarray | None] = [None] * len(indices)
+    pixels: list[np.ndarray | None] = [None] * len(positions)
     if isinstance(images, ImageStore):
         pixels = list(images.pixels.cpu().numpy())
     elif dataset.image_files:
-        pixels = [decode_or_none(dataset.image_files[position]) for position in queried]
+        pixels = [decode_or_none(dataset.image_files[position]) for position in positions]
     paths = dataset.image_paths
-    query_list = [
+    return [
         queries.Query(
-            int(index),
+            int(dataset.dataset_indices[position]),
             pixels[i],
-            paths[queried[i]] if paths else "",
+            paths[position] if paths else "",
             guesses[i],
             float(confidences[i]),
         )
-        for i, index in enumerate(indices)
+        for i, position in enumerate(positions)
     ]
-    folder_name, class_names = str(folder.absolute()), dataset.class_names
-    page = queries.render_queries_page(
-        query_list,
-        class_names,
-        storage_key=f"{folder_name} {dataset.fingerprint} {array_digest(indices)}",
-        folder=folder_name,
-    )
-    table = queries.render_queries_csv(query_list, class_names)
-    for name, content in zip(QUERY_FILES, (table, page), strict=True):
-        write_atomically(folder / name, content)
 
 
-def _wait_message(folder: Path, count: int) -> str:
-    labels_file = folder / LABELS_FILE
-    similar = sorted(path.name for path in folder.glob("labels*.csv") if path != labels_file)
-    hint = f" (only {similar[0]!r} is there: rename it)" if similar else ""
+def _describe_labels_file(files: AnswerFiles) -> str:
+    """What may be wrong about a labels.csv that is missing, in brackets."""
+    labels_file = files.labels_file
     if labels_file.is_symlink():
         content = "the answers to earlier queries" if labels_file.exists() else "no file"
-        hint = f" (the link there leads to {content}: {os.readlink(labels_file)})"
+        return f" (the link there leads to {content}: {os.readlink(labels_file)})"
+    similar = sorted(path.name for path in files.folder.glob("labels*.csv") if path != labels_file)
+    return f" (only {similar[0]!r} is there: rename it)" if similar else ""
+
+
+def _wait_message(files: AnswerFiles, waits: str, hint: str = "") -> str:
     return (
-        f"{count} images are waiting for labels: open {folder / QUERY_FILES[1]}, save its "
-        f"{LABELS_FILE} in {folder}{hint} and run the same command again"
+        f"{waits}: open {files.folder / QUERY_FILES[1]}, save its {LABELS_FILE} in {files.folder}"
+        f"{hint} and run the same command again"
     )

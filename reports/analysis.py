@@ -44,7 +44,7 @@ def _budget_key(group: RunGroup) -> tuple:
 
 def _make_curves(group: RunGroup, measure: str) -> pd.DataFrame:
     rows = {
-        (run.split, run.seed): run.results.set_index("labeled")[measure]
+        (run.split, run.seed): run.curve.set_index("labeled")[measure]
         for run in group.runs
         if measure in run.results
     }

@@ -75,7 +75,8 @@ def _identity_facts(identity: dict[str, Any]) -> dict[str, str]:
     options = {
         name: value for name, value in identity["options"].items() if name not in REPLICATE_OPTIONS
     }
-    others = {name: value for name, value in identity.items() if name not in ("options", "initial")}
+    not_facts = ("options", "initial", "classes")  # `initial` follows from the split
+    others = {name: value for name, value in identity.items() if name not in not_facts}
     return {
         name: json.dumps(facts[name], sort_keys=True)
         for facts in (options, others)

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from reports.runs import RunResult, read_run_file
 from utils.console import to_one_line
 from utils.errors import UserError
+from utils.spreadsheets import unescape_cell
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,11 @@ def _read_acquired(run: RunResult) -> pd.DataFrame:
     return table.rename(columns={"index": "index_"})
 
 
-def _read_table(run: RunResult, name: str) -> pd.DataFrame:
+def _read_table(run: RunResult, name: str, **reading: Any) -> pd.DataFrame:
+    """reading: arguments of pd.read_csv."""
     content = read_run_file(run.folder / name)
     try:
-        return pd.read_csv(io.BytesIO(content))
+        return pd.read_csv(io.BytesIO(content), **reading)
     except ValueError as error:
         raise UserError(f"{name} cannot be read ({error})") from None
 
@@ -145,8 +148,8 @@ def _read_class_names(run: RunResult) -> list[str]:
 def _read_predictions(run: RunResult) -> dict[int, str]:
     """Predicted classes of the images queried last, from queries.csv: index -> class name."""
     try:
-        table = _read_table(run, "queries.csv")
-        rows = zip(table["index"], table["guess"].astype("string").fillna(""), strict=True)
-        return {int(index): to_one_line(guess) for index, guess in rows}
+        table = _read_table(run, "queries.csv", dtype=str, keep_default_na=False)
+        rows = zip(table["index"], table["guess"], strict=True)
+        return {int(index): to_one_line(unescape_cell(guess)) for index, guess in rows}
     except (UserError, KeyError, ValueError, TypeError):
         return {}

@@ -45,6 +45,12 @@ class RunResult:
         return self.identity["options"]["seed"]
 
     @property
+    def curve(self) -> pd.DataFrame:
+        """One row per number of labels: of cycles without a new label, because a person could not
+        tell the class of any image, the last one."""
+        return self.results.drop_duplicates("labeled", keep="last")
+
+    @property
     def group_key(self) -> str:
         """Equal for all runs that differ only in split and seed."""
         return identity_digest(self.identity, without=group_names.REPLICATE_OPTIONS)
@@ -197,15 +203,14 @@ def _read_results(folder: Path) -> pd.DataFrame:
 
 
 def _check_rows(results: pd.DataFrame) -> None:
-    """Raises UserError unless there is one row per cycle with an increasing number of labels."""
+    """Raises UserError unless there is one row per cycle, and no label is lost."""
     if not isinstance(results.index, pd.RangeIndex):
         raise UserError("results.csv is garbled: a row has more cells than there are columns")
     if list(results["cycle"]) != list(range(len(results))):
         raise UserError("results.csv is garbled: cycle does not count from 0")
     labeled = results["labeled"]
-    increasing = labeled.is_monotonic_increasing and labeled.is_unique
-    if not pd.api.types.is_integer_dtype(labeled) or not increasing:
-        raise UserError("results.csv is garbled: labeled is not an increasing whole number")
+    if not pd.api.types.is_integer_dtype(labeled) or not labeled.is_monotonic_increasing:
+        raise UserError("results.csv is garbled: labeled is not a whole number that never falls")
 
 
 def _check_percentages(name: str, values: pd.Series) -> None:
@@ -244,7 +249,7 @@ def make_results_frame(runs: list[RunResult]) -> pd.DataFrame:
         (number, group, run) for number, group in enumerate(group_runs(runs)) for run in group.runs
     ]
     frames = [
-        run.results.assign(
+        run.curve.assign(
             group=number,
             dataset=group.display_name.dataset,
             training=group.display_name.training,

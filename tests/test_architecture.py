@@ -18,6 +18,7 @@ FIELD = {"al_methods", "semisup", "unsup", "training", "data", "models"}
 MAY_IMPORT = {
     "main_al": {"experiment", *FIELD, "utils"},
     "predict": {"reports", "experiment", *FIELD, "utils"},
+    "labels": {"labeling", "experiment", *FIELD, "utils"},
     "report": {"reports", "utils"},
     "sweep": {"sweeps", "utils"},
     "scripts": {"reports", "experiment", *FIELD, "utils"},

@@ -15,10 +15,12 @@ import main_al
 import predict
 from data import DATASETS, digits
 from data.image_decoding import decode_without_scale
+from labeling.answers import read_answers
 from models import create_model
 from scripts import digits_as_folder
 from tests.commands.test_main_al import rows
 from tests.labeling.sessions import answer
+from utils.spreadsheets import unescape_cell
 
 WORDS = "--initial random --al-budget 40 --epochs 8 --ema 0.8 --device cpu --oracle file"
 
@@ -173,6 +175,28 @@ def test_a_run_on_features(tmp_path, predict_rows, image_files):
     assert sum(row["given"] == "1" for row in predictions) == 20
     status, _, err = predict_rows(tmp_path / "run", "--images", image_files)
     assert status == 2 and err.count("\n") == 1 and "features" in err and "--images" in err
+
+
+def test_names_are_safe_in_a_spreadsheet_and_on_the_terminal(tmp_path, predict_rows):
+    rng, names = np.random.default_rng(0), np.array(["=cat", "\x1b[31mdog"])
+    labels = np.arange(20) % 2
+    arrays = {"features": rng.normal(size=(20, 4)) + labels[:, None], "labels": labels}
+    arrays |= {"class_names": names, "paths": [f"-{i}\x1b" for i in range(20)]}
+    np.savez(tmp_path / "few.npz", **arrays)
+    words = f"--dataset features --data-root {tmp_path / 'few.npz'} --al-budget 4 --epochs 1"
+    words += f" --initial random --al-nb-cycles 1 --device cpu --run-dir {tmp_path / 'run'}"
+    assert main_al.main(words.split()) == 0
+    status, printed, _ = predict_rows(tmp_path / "run")
+    assert status == 0 and {row["class"] for row in printed} == {"'=cat", r"\x1b[31mdog"}
+    assert {row["path"] for row in printed} == {rf"'-{i}\x1b" for i in range(20)}
+    assert predict_rows(tmp_path / "run", "--csv", tmp_path / "a.csv")[0] == 0
+    written = rows(tmp_path / "a.csv")
+    assert {row["class"] for row in written} == {"'=cat", "\x1b[31mdog"}
+    assert {row["path"] for row in written} == {f"'-{i}\x1b" for i in range(20)}
+    indices, given = [int(row["index"]) for row in written], {n: i for i, n in enumerate(names)}
+    answers = read_answers(tmp_path / "a.csv", np.array(indices), tuple(names))
+    expected = [given[unescape_cell(row["class"])] for row in written]
+    assert answers.labels.tolist() == expected
 
 
 def test_errors_are_one_line(finished_run, tmp_path, predict_rows, monkeypatch):

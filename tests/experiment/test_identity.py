@@ -16,6 +16,7 @@ from experiment import identity
 from experiment.checkpoint import load_checkpoint
 from tests.commands.test_main_al import assert_same_run
 from tests.conftest import ROOT
+from utils.errors import UserError
 
 SHORT = "--al-budget 10 --al-nb-cycles 2 --epochs 1 --device cpu"
 
@@ -91,6 +92,29 @@ def test_changed_arithmetic_is_another_run(run, tmp_path, monkeypatch):
     status, _, line = run("--run-dir mine")
     assert status == 2
     assert f"results version {identity.RESULTS_VERSION - 1}" in line and "CHANGELOG.md" in line
+
+
+def test_names_of_classes_may_only_grow():
+    """They are in the identity, but never in the name of a folder."""
+
+    def make(*names, data="1f"):
+        return identity.make_identity({"lr": 1}, data, classes=list(names))
+
+    before, digest = make("a", "b"), identity.identity_digest(make("a", "b"))
+    earlier = identity.make_identity({"lr": 1}, "1f")  # of a version without the names
+    assert digest == identity.identity_digest(earlier) == identity.identity_digest(make("c"))
+    for now in (make("a", "b"), make("a", "c", "b"), earlier):
+        assert identity.identity_difference(before, now) is None
+        assert identity.identity_difference(earlier, now) is None
+        identity.check_same_identity(before, now, "it", "stop")
+    with pytest.raises(UserError) as refused:
+        identity.check_same_identity(before, make("a", "x", data="2f"), "it", "stop")
+    assert str(refused.value) == (
+        "it was made with the class 'b', which the data no longer have: give the class its name "
+        "back, or stop"
+    )
+    difference = identity.identity_difference(before, make("a", "b", "c", data="2f"))
+    assert difference == "on other data (without the class 'c', fingerprint 1f, not 2f)"
 
 
 def test_results_version_is_the_number_of_changelog_entries():

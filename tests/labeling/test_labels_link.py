@@ -1,15 +1,22 @@
 """labels.csv as a symbolic link: its file is copied and stays where it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from data.active_dataset import ActiveDataset
+from data.state import QueryRecord, State
 from labeling import oracle
+from labeling.answer_files import AnswerFiles
 from utils.errors import UserError, WaitingForLabels
 
 
 class Dataset:
     dataset_indices = np.arange(10)
-    class_names = ("cat", "dog")
+    class_names = data_class_names = ("cat", "dog")
+    image_paths = None
+    all_class_names = ActiveDataset.all_class_names
 
 
 @pytest.fixture
@@ -19,8 +26,14 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
-def read_labels(folder, queried, cycle=0):
-    return oracle.read_human_labels(folder, Dataset, np.array(queried), cycle, None, False).tolist()
+def read_labels(folder, queried, earlier=()):
+    """earlier: the images that an earlier cycle has queried, all of them dogs."""
+    history = [QueryRecord(np.array(earlier), np.ones(len(earlier), np.int64))] if earlier else []
+    state = State.initial(np.array(queried), 10)
+    state = replace(state, cycle=len(history), history=tuple(history))
+    files = AnswerFiles(folder, Dataset())
+    oracle.wait_for_answers(state, files, None, False)
+    return oracle.read_human_answers(state, files).labels.tolist()
 
 
 @pytest.mark.parametrize("target", ["../mine.csv", "{folder}/../mine.csv", "mine too.csv"])
@@ -43,14 +56,14 @@ def test_the_link_serves_the_next_cycle(folder):
     (folder / "labels.csv").symlink_to(mine)
     read_labels(folder, [5, 3])
     with pytest.raises(WaitingForLabels, match=r"answers to earlier queries.*mine.csv"):
-        read_labels(folder, [1, 2], cycle=1)
+        read_labels(folder, [1, 2], earlier=[5, 3])
     mine.write_text("1,dog\n2,dog\n")
-    assert read_labels(folder, [1, 2], cycle=1) == [1, 1]
+    assert read_labels(folder, [1, 2], earlier=[5, 3]) == [1, 1]
 
 
 def test_a_link_with_other_answers_is_refused(folder):
     mine = folder.parent / "mine.csv"
-    mine.write_text("3,dog\n5,cow\n")
+    mine.write_text("3,dog\n5,doog\n")
     (folder / "labels.csv").symlink_to(mine)
     with pytest.raises(UserError, match="unknown class"):
         read_labels(folder, [5, 3])

@@ -91,7 +91,7 @@ def test_damaged_run_folders_are_left_out_with_a_note(work_folder, command):
     remove_file("c").with_name("log.txt").write_text("begun")
     reasons["c"] = "no results.csv"
     garbled = {
-        "d1": (f"{HEADER}0,10,50\n1,10,60\n", "labeled is not"),
+        "d1": (f"{HEADER}0,10,50\n1,9,60\n", "labeled is not"),
         "d2": (f"{HEADER}0,10,50\n1,20,nan\n", "top1 is not"),
         "d3": (f"{HEADER}0,10,50\n1,20,6\0\n", "zero byte"),
         "d4": (f"{HEADER}0,10,50\n1,20,60,1,2\n", "cannot be read"),
@@ -112,6 +112,14 @@ def test_damaged_run_folders_are_left_out_with_a_note(work_folder, command):
     assert len(lines) == len(reasons), done.stderr
     for line, (name, reason) in zip(lines, reasons.items(), strict=True):
         assert line.startswith(f"left out: runs/{name}: ") and reason in line
+
+
+def test_a_cycle_without_a_new_label_counts_once(work_folder, command):
+    """A person could not tell the class of any image; the last training is reported."""
+    (work_folder / "runs" / "good" / "results.csv").write_text(f"{HEADER}0,10,50\n1,10,60\n")
+    done = command("python", ROOT / "report.py", "runs", timeout=60)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "| 10 labels |" in done.stdout and "| 60.0 |" in done.stdout
 
 
 def test_unreadable_run_folders_are_left_out_with_a_note(work_folder, command):
