@@ -47,7 +47,7 @@ docs: $(VENV)/.group-tests  ## rewrite the documentation that follows from the c
 	$(PY) -m tests.generated_docs
 
 tools: $(VENV)/.group-tests $(TOOLS)/.installed  ## exchange with Label Studio, datumaro and FiftyOne, through their libraries
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests/labeling/formats
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests/labeling/formats tests/data/test_datumaro.py
 
 findings:  ## rerun the surprises of other software in findings/
 	@status=0; for script in findings/*.sh; do \

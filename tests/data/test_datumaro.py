@@ -1,22 +1,15 @@
-"""Folders as datumaro writes them are read, or refused by the name of their format.
+"""Folders as datumaro writes them are read, or refused by the name of their format."""
 
-datumaro requires an older Pillow than this project may have, so that it may need an environment of
-its own: DATUMARO_PYTHON is the interpreter that has it."""
-
-import importlib.util
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.data.folder_files import count_parts, read
+from tests.label_tools import PYTHON, needs_label_tools
 from utils.errors import UserError
 
-PYTHON = os.environ.get("DATUMARO_PYTHON") or (
-    sys.executable if importlib.util.find_spec("datumaro") else ""
-)
+pytestmark = needs_label_tools
 REFUSED = {
     "voc": "VOC",
     "voc_classification": "VOC",
@@ -34,8 +27,6 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory):
-    if not PYTHON:
-        pytest.skip("needs datumaro")
     folder = tmp_path_factory.mktemp("datumaro")
     script = Path(__file__).with_name("datumaro_export.py")
     names = ["imagenet", "imagenet_with_subset_dirs", *REFUSED]

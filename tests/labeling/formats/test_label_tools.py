@@ -1,10 +1,7 @@
-"""Round trips through the real libraries of the label tools.
+"""Round trips through the real libraries of the label tools (tests.label_tools).
 
-They require other versions of numpy and Pillow than this project may have, so that they are in an
-environment of their own: `make tools` installs it, LABEL_TOOLS_PYTHON is its interpreter. CVAT has
-no library of its own for its formats; its server uses datumaro."""
+CVAT has no library of its own for its formats; its server uses datumaro."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -13,15 +10,14 @@ import pytest
 from labeling.exchange import classes_for_tools, collect_answers, export_tasks
 from labeling.formats import FORMATS
 from labeling.labels_csv import SKIP_ANSWER
-from tests.conftest import ROOT
+from tests.label_tools import PYTHON, needs_label_tools
 from tests.labeling.formats.tasks import ODD_NAMES, SLASH, make_task
 
-PYTHON = os.environ.get("LABEL_TOOLS_PYTHON") or str(ROOT / ".label-tools" / "bin" / "python")
 NAMES = {"cvat": "cvat", "coco": "coco", "voc": "voc", "imagenet": "imagefolder"}  # datumaro: ours
 PATHS = {100 - i: f"folder/pic {i}.x.tif" for i in range(len(ODD_NAMES) + 1)}
 ANSWERS = dict(zip(PATHS, (*ODD_NAMES, SKIP_ANSWER), strict=True))
 
-pytestmark = pytest.mark.skipif(not Path(PYTHON).exists(), reason="needs `make tools`")
+pytestmark = needs_label_tools
 
 
 def run(script: str, *words) -> str:
