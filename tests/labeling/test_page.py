@@ -12,11 +12,7 @@ import pytest
 import main_al
 from labeling import queries
 from tests.commands.test_main_al import rows
-from tests.labeling.sessions import (
-    SHORT,
-    check_session_killed_in_every_phase,
-    truth_of,
-)
+from tests.labeling.sessions import SHORT, truth_of
 
 SCHEMES = {"file", "data", "blob"}  # the last is used for saving
 NAMES = [str(i) for i in range(10)]
@@ -122,15 +118,6 @@ def test_answering_by_keys(tmp_path, page, run, session):
     for name in ("results.csv", "acquired.csv"):  # of two cycles; the session has three
         table, longer = ((path / name).read_bytes() for path in (folder, session))
         assert longer.startswith(table) and table.count(b"\n") > 2
-
-
-def test_a_session_on_the_page_killed_in_every_phase(tmp_path, page, session, start):
-    def answer(folder, truth):
-        window = page(folder / "queries.html")
-        press(window, *(truth[row["index"]] for row in rows(folder / "queries.csv")))
-        save(window, folder)
-
-    check_session_killed_in_every_phase(tmp_path / "run", session, start, answer)
 
 
 def test_the_guess_is_shown_on_request_or_after_the_answer(tmp_path, page):
