@@ -77,6 +77,15 @@ class FeatureScale:
         }
 
 
+def scale_from_dict(plain: dict[str, Any]) -> FeatureScale:
+    """The scale that `to_dict` gave; columns that were constant get the common factor."""
+    mean, factor = torch.tensor(plain["mean"], dtype=torch.float64), plain["factor"]
+    per_column = isinstance(factor, list)
+    if per_column:
+        return FeatureScale(mean, torch.tensor(factor, dtype=torch.float64), True)
+    return FeatureScale(mean, torch.full_like(mean, factor), False)
+
+
 def fit_feature_scale(features: torch.Tensor, source: str) -> FeatureScale:
     """The scale for training rows (N, d) float32, all finite.
 

@@ -172,6 +172,8 @@ def write_queries(
     pixels: list[np.ndarray | None] = [None] * len(indices)
     if isinstance(images, ImageStore):
         pixels = list(images.pixels.cpu().numpy())
+    elif dataset.shown_pixels is not None:
+        pixels = list(dataset.shown_pixels[queried].numpy())
     elif dataset.image_files:
         pixels = [decode_or_none(dataset.image_files[position]) for position in queried]
     paths = dataset.image_paths
