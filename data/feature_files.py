@@ -261,12 +261,13 @@ def _encode_shards(
     ]
     prepared = _prepare_batches(images, batches, settings.prepare, executor)
     for shard in shards:
-        rows, digest, unreadable = [], hashlib.sha256(), {}
+        rows, digest = [], hashlib.sha256()
+        unreadable: dict[str, str] = {}
         for _ in range(shard.start, shard.stop, batch_size):
             batch, inputs, faults = next(prepared)
             features = _encode_readable(images, batch, inputs, settings)
             unreadable |= {str(position): reason for position, reason in faults.items()}
-            for position, one in zip(batch, inputs, strict=True):
+            for one in inputs:
                 digest.update(b"unreadable" if one is None else hashlib.sha256(one.data).digest())
             rows.append(features)
         yield shard, np.concatenate(rows), digest.hexdigest()[:32], unreadable
@@ -363,9 +364,7 @@ def _write_other_files(
         shards = progress.shards[part.prefix]
         for start in sorted(shards):
             digest.update(shards[start].digest.encode())
-        readable = np.setdiff1d(
-            np.arange(len(part.images)), list(progress.unreadable(part.prefix))
-        )
+        readable = np.setdiff1d(np.arange(len(part.images)), list(progress.unreadable(part.prefix)))
         _name_rows(folder, part.prefix, readable, len(part.images), settings.dimension)
         _save_array(folder / f"{part.prefix}labels.npy", part.labels[readable])
         if part.paths:
@@ -400,7 +399,10 @@ def _name_rows(folder: Path, prefix: str, readable: np.ndarray, count: int, dime
     """<prefix>features.rows becomes <prefix>features.npy, without the rows of unreadable images.
 
     Nothing is done where that has been done already."""
-    rows_file, target = folder / f"{prefix}{FEATURES}{ROWS_SUFFIX}", folder / f"{prefix}features.npy"
+    rows_file, target = (
+        folder / f"{prefix}{FEATURES}{ROWS_SUFFIX}",
+        folder / f"{prefix}features.npy",
+    )
     if target.exists():
         rows_file.unlink(missing_ok=True)
         return
@@ -418,5 +420,3 @@ def _name_rows(folder: Path, prefix: str, readable: np.ndarray, count: int, dime
             os.fsync(file.fileno())
         os.rename(shorter, target)
         rows_file.unlink()
-
-

@@ -40,7 +40,6 @@ from utils.options.option import (
 )
 from utils.options.schema import OptionSchema
 
-
 # Options of images that a run on the features of an encoder does not read -> why.
 PIXEL_OPTIONS = {
     "image_size": "which has its own (--encoder-size)",

@@ -36,7 +36,7 @@ from data.spec import LoadedDataset
 from data.value_scale import scale_from_dict
 from experiment.environment import DeviceOptions, resolve_device
 from experiment.run_folder import RunFolderOptions
-from models import ENCODERS, EncoderOptions, encoder_key
+from models import ENCODERS, encoder_key
 from models.encoders.spec import Encoder
 from utils.console import print_line, to_one_line
 from utils.errors import UserError
@@ -59,7 +59,7 @@ def list_weight_files(options: OptionValues) -> list[Path]:
 
 def load_encoder(options: OptionValues) -> Encoder:
     """The encoder of --encoder on --device.  Raises UserError as its entry describes."""
-    name, _, model = options.of(EncoderOptions).encoder.partition(":")
+    name, _, model = options.encoder.partition(":")
     load, device = ENCODERS[name].load, resolve_device(options.of(DeviceOptions).device)
     return load(model, device, **kwargs_for(options, load))
 
@@ -67,7 +67,7 @@ def load_encoder(options: OptionValues) -> Encoder:
 def describe_encoder(options: OptionValues, encoder: Encoder) -> dict[str, Any]:
     """What the numbers of the features depend on beside the images: plain types."""
     return {
-        "encoder": options.of(EncoderOptions).encoder,
+        "encoder": options.encoder,
         "weights": encoder.weights_digest,
         "preprocessing": encoder.preprocessing,
     }
@@ -229,7 +229,7 @@ def _cache_folder(options: OptionValues, settings: EncodeSettings, inputs: Encod
     root = Path(folder.run_dir).parent if folder.run_dir else Path(folder.out)
     key = [settings.description, inputs.list_name, inputs.stamp, settings.skip_corrupt]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
-    encoder = options.of(EncoderOptions).encoder.replace(":", "_").replace("/", "_")
+    encoder = options.encoder.replace(":", "_").replace("/", "_")
     return root / "encoded" / options.of(DatasetOptions).dataset / encoder / digest
 
 

@@ -82,9 +82,7 @@ def parse_encoder(text: str) -> str:
     """NAME or NAME:MODEL of --encoder.  Raises argparse.ArgumentTypeError."""
     name, colon, model = text.partition(":")
     if name not in ENCODERS:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is unknown: choose from {', '.join(ENCODERS)}"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is unknown: choose from {', '.join(ENCODERS)}")
     example = ENCODERS[name].model_example
     if bool(example) != bool(model) or bool(colon) != bool(model):
         wanted = f"name a model, such as {name}:{example}" if example else f"use {name} alone"

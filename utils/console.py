@@ -203,12 +203,12 @@ class DownloadProgressBar:
 
 
 class CountProgressBar(StageProgress):
-    """Work on many items, such as images: a progress bar, or one line per minute without a terminal.
+    """Work on many images: a progress bar, or one line per minute without a terminal.
 
     `with CountProgressBar("encoding", 1000) as bar: bar.update(32)`"""
 
     def __init__(self, stage: str, total: int, done: int = 0):
-        """done: items that were complete before."""
+        """done: images that were complete before."""
         super().__init__(stage)
         self.total, self.done, self.initial = total, done, done
         self.last_report_time = self.start_time
@@ -216,12 +216,16 @@ class CountProgressBar(StageProgress):
             desc=stage, total=total, initial=done, unit=" images", leave=False, disable=None
         )
 
+    def __enter__(self) -> "CountProgressBar":
+        super().__enter__()
+        return self
+
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         self.bar.close()
 
     def update(self, count: int) -> None:
-        """`count` more items are done."""
+        """`count` more images are done."""
         self.done += count
         self.bar.update(count)
         if self.bar.disable and time.monotonic() - self.last_report_time > PROGRESS_SECONDS:
@@ -229,7 +233,7 @@ class CountProgressBar(StageProgress):
             print_line(self.progress_text())
 
     def progress_text(self) -> str:
-        """Stage, items done, remaining time."""
+        """Stage, images done, remaining time."""
         text = f"{self.stage}: {self.done:,} of {self.total:,}"
         if self.done > self.initial:
             elapsed = time.monotonic() - self.start_time

@@ -30,7 +30,6 @@ from utils.options.option import OptionGroup, option
 
 FLAG = "--encoder onnx"
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
-AS_STORED = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}  # pixels 0 to 255 stay what they are
 
 
 @dataclass(frozen=True)
@@ -83,12 +82,11 @@ def load(
     image_input, batch_size, preprocessing = _find_input(session, path, size.encoder_size)
     dtype, notes = TYPES[image_input.type], []
     if dtype == np.uint8:
-        preprocessing = replace(preprocessing, **AS_STORED)
+        # Pixels 0 to 255 stay what they are.
+        preprocessing = replace(preprocessing, mean=(0.0,) * 3, std=(1 / 255,) * 3)
     else:
         mean, std = (_as_numbers(text) for text in (onnx.encoder_mean, onnx.encoder_std))
-        preprocessing = replace(
-            preprocessing, mean=mean or IMAGENET_MEAN, std=std or IMAGENET_STD
-        )
+        preprocessing = replace(preprocessing, mean=mean or IMAGENET_MEAN, std=std or IMAGENET_STD)
         if mean is None or std is None:
             notes.append(
                 f"{path} does not say how its images are normalised: the statistics of ImageNet "
@@ -109,9 +107,7 @@ def load(
     dimension = encode(np.zeros((batch_size or 1, *shape), np.float32)).shape[1]
     description = f"{preprocessing.description}, output {output}"
     digest = digest_of_files(list_model_files(path))
-    return Encoder(
-        preprocessing, encode, dimension, description, digest, batch_size, tuple(notes)
-    )
+    return Encoder(preprocessing, encode, dimension, description, digest, batch_size, tuple(notes))
 
 
 def _as_numbers(text: str | None) -> tuple[float, ...] | None:

@@ -37,8 +37,8 @@ def open_session(path: str, device: torch.device, needed_by: str) -> Any:
         return runtime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # the package raises many kinds
         raise UserError(
-            f"{path} is not a model that ONNX Runtime can read ({shorten(error)}); export it again, "
-            "with the file of its weights beside it if there is one"
+            f"{path} is not a model that ONNX Runtime can read ({shorten(error)}); export it "
+            "again, with the file of its weights beside it if there is one"
         ) from None
 
 

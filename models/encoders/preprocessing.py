@@ -37,7 +37,7 @@ class Preprocessing:
             left, top = round((width - self.size) / 2), round((height - self.size) / 2)
             image = image.crop((left, top, left + self.size, top + self.size))
         pixels = np.asarray(image, np.float32) / np.float32(255)
-        pixels = (pixels - np.float32(self.mean)) / np.float32(self.std)
+        pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(pixels if self.channels_last else pixels.transpose(2, 0, 1))
 
     @property

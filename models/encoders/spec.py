@@ -1,4 +1,4 @@
-"""What an entry of the registry of encoders describes, and the options that several entries read."""
+"""What an entry of the registry of encoders describes, and options that several entries read."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def encode_with_torch(model: torch.nn.Module, device: torch.device) -> Callable[
     On a CPU the layout channels-last is the faster one, 1.1 to 3 times, for networks of
     convolutions and of attention alike."""
     model = model.eval().requires_grad_(False).to(device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def encode(batch: np.ndarray) -> np.ndarray:

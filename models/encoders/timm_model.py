@@ -8,6 +8,7 @@ depend on the tag, the part behind the dot, where one network has several publis
 a tag timm takes its first one.  Features are those before the classifier.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from models.encoders.spec import (
 from models.encoders.weights import (
     digest_of_tensors,
     list_weight_files,
+    load_weights,
     read_weights,
     require_weights,
 )
@@ -60,8 +62,7 @@ def load(
     return Encoder(
         as_prepare(transform),
         encode_with_torch(network, device),
-        int(network.num_features if not hasattr(network, "head_hidden_size") else
-            network.head_hidden_size),
+        int(getattr(network, "head_hidden_size", network.num_features)),  # type: ignore[arg-type]
         describe_transform(transform),
         digest_of_tensors(network.state_dict()),
     )
@@ -69,18 +70,19 @@ def load(
 
 def _create_network(timm: Any, model: str, path: str, side: int | None) -> torch.nn.Module:
     """The network without classifier, with its weights."""
-    settings: dict[str, Any] = {"num_classes": 0}
-    if path != HUB:
-        read_weights(path)  # refuses what is not a file of weights in one line
-        settings["pretrained_cfg_overlay"] = {"file": path}
+    settings: dict[str, Any] = {"num_classes": 0, "pretrained": path == HUB}
+    weights = {} if path == HUB else read_weights(path)
     if side is not None:
         settings["img_size"] = side
     try:
         try:
-            return timm.create_model(model, pretrained=True, **settings)
+            network = timm.create_model(model, **settings)
         except TypeError:  # networks of convolutions take images of any size
             settings.pop("img_size", None)
-            return timm.create_model(model, pretrained=True, **settings)
+            network = timm.create_model(model, **settings)
+        # What timm itself applies to files of other projects, such as Meta's of DINOv2.
+        convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+        weights = convert(weights, network) if convert and weights else weights
     except Exception as error:  # the library raises many kinds
         if path == HUB:
             raise UserError(
@@ -88,9 +90,14 @@ def _create_network(timm: Any, model: str, path: str, side: int | None) -> torch
                 "them elsewhere and use --encoder-weights FILE"
             ) from None
         raise UserError(
-            f"{path} has not the weights of timm:{model} ({shorten(error)}); name the model that "
+            f"{path} does not hold the weights of timm:{model} ({shorten(error)}); name the model that "
             "the file was saved from"
         ) from None
+    if path != HUB:  # by timm itself, weights of any other model would be accepted with a warning
+        head = network.pretrained_cfg.get("classifier") or ()
+        heads = (head,) if isinstance(head, str) else tuple(head)
+        load_weights(network, weights, [f"{name}." for name in heads], path, f"timm:{model}")
+    return network
 
 
 def as_prepare(transform: Any) -> Prepare:

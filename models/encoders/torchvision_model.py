@@ -49,7 +49,8 @@ def load(
     """Raises UserError for an unknown model, and for weights that are missing or of another one."""
     published = _published_weights(model)
     path = require_weights(weights.encoder_weights, f"torchvision:{model}")
-    network, notes = torchvision.models.get_model(model, weights=None), ()
+    network = torchvision.models.get_model(model, weights=None)
+    notes: tuple[str, ...] = ()
     if path == HUB:
         chosen = published.DEFAULT
         try:
@@ -69,7 +70,7 @@ def load(
                 f"{chosen}",
             )
     head = _last_layer_name(network)
-    load_weights(network, tensors, f"{head}.", path, f"torchvision:{model}")
+    load_weights(network, tensors, [f"{head}."], path, f"torchvision:{model}")
     dimension = network.get_submodule(head).in_features
     parent, _, child = head.rpartition(".")
     setattr(network.get_submodule(parent), child, torch.nn.Identity())

@@ -1,7 +1,7 @@
 """Files of weights, read without running anything in them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,19 @@ def read_weights(path: str) -> dict[str, torch.Tensor]:
 
 
 def load_weights(
-    network: torch.nn.Module, weights: Mapping[str, torch.Tensor], head: str, path: str, model: str
+    network: torch.nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    heads: Sequence[str],
+    path: str,
+    model: str,
 ) -> None:
     """Load weights into a network, all but those of its classifier.
 
-    head: the start of the names of the classifier's weights; path, model: for messages.
+    heads: how the names of the classifier's weights begin; path, model: for messages.
     Raises UserError where names or shapes differ."""
-    own = network.state_dict()
-    expected = {name for name in own if not name.startswith(head)}
-    given = {name for name in weights if not name.startswith(head)}
+    own, starts = network.state_dict(), tuple(heads)
+    expected = {name for name in own if not name.startswith(starts)}
+    given = {name for name in weights if not name.startswith(starts)}
     missing, unexpected = sorted(expected - given), sorted(given - expected)
     shapes = [n for n in sorted(expected & given) if own[n].shape != weights[n].shape]
     faults = [
@@ -83,7 +87,7 @@ def load_weights(
     ]
     if faults:
         raise UserError(
-            f"{path} has not the weights of {model}: {', '.join(faults)}; name the model that the "
+            f"{path} does not hold the weights of {model}: {', '.join(faults)}; name the model that the "
             "file was saved from"
         )
     network.load_state_dict({name: weights[name] for name in expected}, strict=False)
