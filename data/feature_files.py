@@ -312,7 +312,7 @@ def _prepare_batches(
 
     def read_one(position: int) -> np.ndarray | str:
         try:
-            return prepare(images.read(position))
+            return np.ascontiguousarray(prepare(images.read(position)))
         except UnreadableImage as error:
             return str(error)
 

@@ -173,7 +173,7 @@ def write_queries(
     if isinstance(images, ImageStore):
         pixels = list(images.pixels.cpu().numpy())
     elif dataset.shown_pixels is not None:
-        pixels = list(dataset.shown_pixels[queried].numpy())
+        pixels = list(dataset.shown_pixels[queried.copy()].numpy())
     elif dataset.image_files:
         pixels = [decode_or_none(dataset.image_files[position]) for position in queried]
     paths = dataset.image_paths

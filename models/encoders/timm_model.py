@@ -10,6 +10,7 @@ a tag timm takes its first one.  Features are those before the classifier.
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,9 @@ def _create_network(timm: Any, model: str, path: str, side: int | None) -> torch
             network = timm.create_model(model, **settings)
         # What timm itself applies to files of other projects, such as Meta's of DINOv2.
         convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-        weights = convert(weights, network) if convert and weights else weights
+        if convert and weights:
+            with suppress(Exception):  # of a file of another model; what it lacks is said below
+                weights = convert(weights, network)
     except Exception as error:  # the library raises many kinds
         if path == HUB:
             raise UserError(
