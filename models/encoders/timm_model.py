@@ -93,8 +93,8 @@ def _create_network(timm: Any, model: str, path: str, side: int | None) -> torch
                 "them elsewhere and use --encoder-weights FILE"
             ) from None
         raise UserError(
-            f"{path} does not hold the weights of timm:{model} ({shorten(error)}); name the model that "
-            "the file was saved from"
+            f"{path} does not hold the weights of timm:{model} ({shorten(error)}); name the "
+            "model that the file was saved from"
         ) from None
     if path != HUB:  # by timm itself, weights of any other model would be accepted with a warning
         head = network.pretrained_cfg.get("classifier") or ()

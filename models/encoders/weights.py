@@ -87,8 +87,8 @@ def load_weights(
     ]
     if faults:
         raise UserError(
-            f"{path} does not hold the weights of {model}: {', '.join(faults)}; name the model that the "
-            "file was saved from"
+            f"{path} does not hold the weights of {model}: {', '.join(faults)}; name the model "
+            "that the file was saved from"
         )
     network.load_state_dict({name: weights[name] for name in expected}, strict=False)
 

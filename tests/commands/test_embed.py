@@ -17,16 +17,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 SHORT = [
-    "--al-budget",
-    "4",
-    "--al-nb-cycles",
-    "2",
-    "--epochs",
-    "3",
-    "--device",
-    "cpu",
-    "--initial",
-    "random",
+    *("--al-budget=4", "--al-nb-cycles=2", "--epochs=3", "--device=cpu", "--initial=random"),
 ]
 
 
