@@ -18,6 +18,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -32,7 +33,8 @@ from data.image_tree import format_names
 from utils.console import CountProgressBar, print_line, to_one_line
 from utils.errors import UserError
 from utils.files import json_bytes, os_errors_refused, write_atomically
-from utils.lease import wait_for_lease
+from utils.lease import LEASE_FOLDER, Lease, wait_for_lease
+from utils.signals import defer_signals
 
 SHARD_IMAGES = 256  # or one batch, where that is larger
 DESCRIPTION_FILE, PROGRESS_FILE = "encoding.json", "progress.json"
@@ -91,27 +93,37 @@ def write_features(
             lease.discard()
             part_folder.rmdir()
             return existing
-        progress = _Progress.open(part_folder, key, settings.batch_size)
-        for part in inputs.parts:
-            _write_part(part_folder, part, settings, progress, executor)
-        _require_readable(inputs, progress, settings.skip_corrupt)
-        description = _write_other_files(part_folder, inputs, settings, progress)
-        with os_errors_refused(out):
-            (part_folder / PROGRESS_FILE).unlink()
+        is_whole = not (part_folder / PROGRESS_FILE).exists()  # killed just before the renaming
+        description = _find_complete(part_folder, key, stamp, missing_ok=True) if is_whole else None
+        if description is None:
+            progress = _Progress.open(part_folder, key, settings.batch_size, lease)
+            for part in inputs.parts:
+                _write_part(part_folder, part, settings, progress, executor)
+            _require_readable(inputs, progress, settings.skip_corrupt)
+            description = _write_other_files(part_folder, inputs, settings, progress)
+        with os_errors_refused(out), defer_signals():
+            lease.require_held()
+            (part_folder / PROGRESS_FILE).unlink(missing_ok=True)
+            for leftover in part_folder.glob(".*.*"):  # of writes that were killed
+                leftover.unlink()
             lease.discard()
+            shutil.rmtree(part_folder / LEASE_FOLDER, ignore_errors=True)  # of killed owners
             os.rename(part_folder, out)
     return description
 
 
-def _find_complete(out: Path, key: dict[str, Any], stamp: str) -> dict[str, Any] | None:
+def _find_complete(
+    out: Path, key: dict[str, Any], stamp: str, missing_ok: bool = False
+) -> dict[str, Any] | None:
     """encoding.json of the folder if it holds these features, None if there is no folder.
 
-    stamp: of the images.
-
+    stamp: of the images; missing_ok: return None as well where the folder has no encoding.json.
     Raises UserError if it holds anything else."""
     if not os.path.lexists(out):
         return None
     description = read_description(out)
+    if description is None and missing_ok:
+        return None
     if description is None:
         raise UserError(f"{out} exists and was not written by an encoder: use another name")
     if description["key"] != key:
@@ -139,14 +151,14 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 class _Progress:
     """progress.json: which shards of which part are complete."""
 
-    def __init__(self, folder: Path, key: dict[str, Any], batch_size: int):
-        self.folder, self.key, self.batch_size = folder, key, batch_size
+    def __init__(self, folder: Path, key: dict[str, Any], batch_size: int, lease: Lease):
+        self.folder, self.key, self.batch_size, self.lease = folder, key, batch_size, lease
         self.shards: dict[str, dict[int, _Shard]] = {}
 
     @classmethod
-    def open(cls, folder: Path, key: dict[str, Any], batch_size: int) -> _Progress:
+    def open(cls, folder: Path, key: dict[str, Any], batch_size: int, lease: Lease) -> _Progress:
         """Raises UserError where the folder belongs to another encoding."""
-        progress = cls(folder, key, batch_size)
+        progress = cls(folder, key, batch_size, lease)
         path = folder / PROGRESS_FILE
         try:
             stored = json.loads(path.read_text())
@@ -172,6 +184,7 @@ class _Progress:
 
     def add(self, prefix: str, start: int, shard: _Shard) -> None:
         """Record a shard, whose rows are on the disk."""
+        self.lease.require_held()
         self.shards.setdefault(prefix, {})[start] = shard
         content = {"key": self.key, "batch_size": self.batch_size, "shards": self.shards}
         write_atomically(self.folder / PROGRESS_FILE, json.dumps(content).encode())

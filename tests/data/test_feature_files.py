@@ -1,18 +1,21 @@
 """Folders of features: what is encoded, resuming, damaged images, and reading them again."""
 
+import contextlib
+import itertools
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import embed
-from data import features, folder
+from data import feature_files, features, folder
 from data.custom import FlipOptions, ValueOptions
 from data.encoder_inputs import FileSource, find_scales
 from data.features import FeatureOptions
@@ -179,6 +182,41 @@ def test_killed_at_random_and_resumed_gives_the_same_bytes(tmp_path, model):
     assert kills >= 1
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
     assert not progress.parent.exists()
+
+
+class Stopped(BaseException):
+    """In the place of a kill."""
+
+
+@pytest.mark.parametrize("moment", range(16))
+def test_stopped_while_the_folder_is_completed(tmp_path, model, moment, monkeypatch):
+    """Stopped before each of the last steps in turn, with one image that is left out."""
+    root = add_images(tmp_path / "photos", "{a,b}/{1-9}.png")
+    (root / "a" / "3.png").write_bytes(b"damaged")
+    whole, words = tmp_path / "whole", embed_words(root, tmp_path / "out", model, "--skip-corrupt")
+    assert embed.main(embed_words(root, whole, model, "--skip-corrupt")) == 0
+    calls = itertools.count()
+
+    def stop_at(function):
+        def call(*arguments, **settings):
+            if next(calls) == moment:
+                raise Stopped
+            return function(*arguments, **settings)
+
+        return call
+
+    for owner, name in (
+        (os, "rename"),
+        (os, "replace"),
+        (feature_files, "_save_array"),
+        (Path, "unlink"),
+    ):
+        monkeypatch.setattr(owner, name, stop_at(getattr(owner, name)))
+    with contextlib.suppress(Stopped):
+        embed.main(words)
+    monkeypatch.undo()
+    assert embed.main(words) == 0
+    assert files_of(tmp_path / "out") == files_of(whole)
 
 
 def test_a_resumed_encoding_keeps_its_batch_size(tmp_path, model, monkeypatch, capsys):
