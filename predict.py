@@ -18,11 +18,12 @@ import torch
 from data import export
 from data.active_dataset import ActiveDataset
 from data.augment import ImageStore
+from data.feature_scale import scale_from_dict
 from data.feature_vectors import FeatureStore
 from data.folder_listing import list_images_below
 from data.image_tree import format_names
 from data.new_files import decode_for_run
-from experiment import setup
+from experiment import encoding, setup
 from experiment.checkpoint import load_checkpoint
 from experiment.config import SCHEMA
 from experiment.environment import resolve_device
@@ -275,9 +276,9 @@ def predict_folder(run: FinishedRun, folder: Path) -> list[dict[str, Any]]:
         raise UserError(f"--images {folder} is not a folder: give a folder with image files")
     names_in_file, facts = export.read_export_files(run.folder)
     class_names = run.checkpoint["state"].get("class_names") or names_in_file
-    if facts["mean"] is None:
+    if facts["mean"] is None and not run.options.encoder:
         raise UserError(f"{run.folder} learned from features, not from images: leave --images out")
-    if facts["channels"] not in (1, 3):
+    if facts["channels"] not in (1, 3) and not run.options.encoder:
         raise UserError(
             f"{run.folder} learned from images of {facts['channels']} channels, which image files "
             "do not have: leave --images out"
@@ -290,10 +291,16 @@ def predict_folder(run: FinishedRun, folder: Path) -> list[dict[str, Any]]:
             f"{format_names(other_files)}",
             "stderr",
         )
-    paths, pixels = decode_for_run(folder, names, facts)
+    images: ImageStore | FeatureStore
+    if run.options.encoder:
+        paths, features = encoding.encode_for_run(run.options, folder, names, facts)
+        scale = scale_from_dict(facts["feature_scale"])
+        images = FeatureStore(torch.from_numpy(features).to(run.device), scale)
+    else:
+        paths, pixels = decode_for_run(folder, names, facts)
+        images = ImageStore(torch.from_numpy(pixels).to(run.device), facts["mean"], facts["std"])
     if not paths:
         raise UserError(f"--images {folder} has no readable image: give a folder with image files")
-    images = ImageStore(torch.from_numpy(pixels).to(run.device), facts["mean"], facts["std"])
     shape = ImageShape(len(class_names), facts["channels"], facts["size"])
     _, probs = extract_outputs(load_network(run, shape), images)
     unknown = np.full(len(paths), -1)

@@ -18,7 +18,7 @@ from data.budget import VALIDATION_IMAGES_PER_CLASS
 from data.download import checksums
 from data.feature_vectors import Features, FeatureStore
 from data.images import Images, data_fingerprint
-from data.memmap import make_image_store
+from data.memmap import MemmapImages, make_image_store
 from data.overview import CONTACT_SHEET_FILE, DataOverview, look_at_images
 from data.spec import DatasetSpec, LoadedDataset
 from data.value_scale import ValueScale
@@ -108,6 +108,7 @@ class ActiveDataset:
     warnings: tuple[str, ...] = ()  # for the user, one line each
     overview: DataOverview | None = None  # of a user's own images
     image_files: tuple[str, ...] | None = None  # N files to look at, for feature vectors; or ""
+    shown_pixels: Any = None  # (N, C, S, S), in the place of image_files where there are no files
     contents_fingerprint: str = ""  # without row numbers, as earlier versions computed it
     preprocessing: Mapping[str, Any] = field(default_factory=dict)  # for preprocessing.json
     # "validation" and "test", where these are rows of the user's file or of the training part
@@ -230,6 +231,7 @@ def load_active_dataset(
         fingerprint=fingerprint,
         image_paths=_choose(loaded.image_paths, indices),
         image_files=_choose(loaded.image_files, indices),
+        shown_pixels=_choose_pixels(loaded.shown_pixels, indices),
         contents_fingerprint=loaded.contents_fingerprint or fingerprint,
         preprocessing=loaded.preprocessing,
         held_out=held_out,
@@ -249,6 +251,13 @@ def load_active_dataset(
 def _choose(texts: tuple[str, ...], indices: np.ndarray) -> tuple[str, ...] | None:
     """The texts at these positions; None where there are no texts."""
     return tuple(texts[index] for index in indices) if texts else None
+
+
+def _choose_pixels(pixels: Any, indices: np.ndarray) -> Any:
+    """The images at these positions; all of them where they are all, without a copy."""
+    if pixels is None or len(pixels) == len(indices):
+        return pixels
+    return pixels.subset(indices) if isinstance(pixels, MemmapImages) else pixels[indices]
 
 
 def _read_initial_indices(
@@ -294,9 +303,15 @@ def _make_evaluated_parts(
     return eval_sets, held_out
 
 
-def _make_validation_store(all_images: Store, validation: Images) -> tuple[Store, np.ndarray]:
+def _make_validation_store(
+    all_images: Store, validation: Images | Features
+) -> tuple[Store, np.ndarray]:
     """The images of a validation part, prepared like the training images, and their labels."""
-    assert isinstance(all_images, ImageStore)  # only data sets of images have such a part
+    if isinstance(validation, Features):
+        assert isinstance(all_images, FeatureStore)
+        features = validation.features.to(all_images.device)
+        return FeatureStore(features, all_images.scale), validation.labels
+    assert isinstance(all_images, ImageStore)
     mean, std = all_images.mean, all_images.std
     store = make_image_store(validation.pixels, mean, std, 0, False, all_images.device)
     return store, validation.labels

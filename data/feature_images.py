@@ -15,12 +15,18 @@ MISSING_GREY = 128
 
 
 def find_image_files(
-    paths: Sequence[str], folder: str | None, data_root: Path, source: str
+    paths: Sequence[str],
+    folder: str | None,
+    data_root: Path,
+    source: str,
+    *,
+    recorded_folder: str = "",
 ) -> tuple[str, ...]:
     """The absolute path of each row's image file, "" where there is none; () where no row has one.
 
     paths: of the rows, as the file has them, absolute or relative; folder: what they are relative
-    to, --images; None for the folder of the data and the current one.
+    to, --images; None for recorded_folder, that of the data and the current one.
+    recorded_folder: the one that the features were computed from, where that is known.
     Raises UserError where --images is given and leads to no image."""
     if not paths and folder is not None:
         raise UserError(
@@ -28,7 +34,11 @@ def find_image_files(
             "add one, or leave --images out"
         )
     beside = data_root if data_root.is_dir() else data_root.parent
-    bases = [Path(folder).expanduser()] if folder is not None else [beside, Path()]
+    bases = [beside, Path()]
+    if folder is not None:
+        bases = [Path(folder).expanduser()]
+    elif recorded_folder:
+        bases.insert(0, Path(recorded_folder))
     files = tuple(_find_file(path, bases) for path in paths)
     if not any(files):
         if folder is not None:

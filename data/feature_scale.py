@@ -71,10 +71,20 @@ class FeatureScale:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for preprocessing.json."""
-        return {
+        plain = {
             "mean": self.mean.tolist(),
             "factor": self.factor.tolist() if self.per_column else float(self.factor.max()),
         }
+        constant = torch.nonzero(self.factor == 0).flatten().tolist()
+        return plain | ({"constant_columns": constant} if constant else {})
+
+
+def scale_from_dict(plain: dict[str, Any]) -> FeatureScale:
+    """The scale that `to_dict` gave."""
+    mean, stored = torch.tensor(plain["mean"], dtype=torch.float64), plain["factor"]
+    factor = torch.zeros_like(mean) + torch.tensor(stored, dtype=torch.float64)
+    factor[plain.get("constant_columns", [])] = 0
+    return FeatureScale(mean, factor, isinstance(stored, list))
 
 
 def fit_feature_scale(features: torch.Tensor, source: str) -> FeatureScale:

@@ -4,7 +4,8 @@ arrays, or a folder of .npy files, which are memory-mapped (data.array_files).
 features (N, d) and labels (data.array_labels) under the names of several projects
 (data.array_roles), with or without a test part.  Without one, a fifth of each class forms the test
 part; an index is always the row of the file.  Features are centred and scaled (data.feature_scale).
-The images that the features came from are shown where `paths` of the file lead to them."""
+The images that the features came from are shown where `paths` of the file lead to them.  A folder
+that embed.py wrote says where they are, and its validation part is evaluated as well."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from data.array_labels import read_labels
 from data.array_roles import ArrayParts, find_parts
 from data.array_rows import RowNumbers, hold_out_rows, make_loaded_dataset
 from data.custom import check_classes
+from data.feature_files import read_description
 from data.feature_images import find_image_files
 from data.feature_scale import fit_feature_scale
 from data.feature_vectors import Features, check_features
@@ -43,9 +45,21 @@ class FeatureOptions(OptionGroup):
 def load(root: str, *, files: FeatureOptions) -> LoadedDataset:
     """Raises UserError naming the first invalid row or label."""
     arrays, source = array_files.read_arrays(root, "features")
+    description = read_description(Path(source))
+    validation_arrays: dict[str, np.ndarray] = {}
+    if description is not None:
+        names = [name for name in arrays if name.startswith("val_")]
+        validation_arrays = {name: arrays.pop(name) for name in names}
     parts = find_parts(arrays, "features", source)
     train, test, rows, class_names = _read_parts(parts, source)
     check_classes(train.labels, test.labels, class_names, source)
+    validation = None
+    if validation_arrays:
+        validation = check_features(
+            validation_arrays["val_features"],
+            validation_arrays["val_labels"],
+            f"the validation part of {source}",
+        )
     scale = fit_feature_scale(train.features, source)
     parts.notes.append(f"{source}: {scale.description}")
     fields = {
@@ -66,8 +80,11 @@ def load(root: str, *, files: FeatureOptions) -> LoadedDataset:
         preprocessing={"feature_scale": scale.to_dict()},
         feature_scale=scale,
     )
-    image_files = find_image_files(loaded.image_paths, files.images, Path(source), source)
-    return loaded._replace(image_files=image_files)
+    recorded = description["image_folder"] if description else ""
+    image_files = find_image_files(
+        loaded.image_paths, files.images, Path(source), source, recorded_folder=recorded
+    )
+    return loaded._replace(image_files=image_files, validation=validation)
 
 
 def _read_parts(

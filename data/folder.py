@@ -135,5 +135,6 @@ def _report_unreadable(
 SPEC = DatasetSpec(
     load,
     list_files=folder_listing.list_files,
+    list_images=folder_listing.list_image_folder,
     defaults=DEFAULT_OPTIONS,
 )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from data.feature_vectors import Features
 from data.images import Images, check_images
 from data.value_scale import ValueScale
 from utils.options.option import Component
+
+if TYPE_CHECKING:
+    from data.folder_listing import FolderListing
 
 
 class Archive(NamedTuple):
@@ -46,6 +49,7 @@ class LoadedDataset(NamedTuple):
     that is missing had the usual 8 bits.
     page: what was used of files with several pages, for other files of the same kind.
     validation: a second part on which to report the accuracy.
+    shown_pixels: (N, C, S, S) of the training images, for features of images that are no files.
     notes: lines for the log that are no warnings."""
 
     train: Images | Features
@@ -64,8 +68,9 @@ class LoadedDataset(NamedTuple):
     feature_scale: FeatureScale | None = None
     value_scales: Mapping[str, ValueScale] = MappingProxyType({})
     page: str = "first"
-    validation: Images | None = None
+    validation: Images | Features | None = None
     notes: tuple[str, ...] = ()
+    shown_pixels: Any = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,9 @@ class DatasetSpec(Component):
     # Data root -> the files that `load` reads.  By them a finished run is recognised without
     # reading the data; None: the data must be read.
     list_files: Callable[[str], Iterable[Path]] | None = None
+    # Data root -> its image files, which an encoder reads at their full size; None: an encoder sees
+    # the pixels that `load` returns.
+    list_images: Callable[[str], "FolderListing"] | None = None
     # Files below the data root -> their published MD5; without those whose MD5 is not published.
     published_md5: dict[str, str] = field(default_factory=dict)
 

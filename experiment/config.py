@@ -16,6 +16,7 @@ from experiment.environment import DeviceOptions
 from experiment.run_folder import RunFolderOptions
 from labeling.oracle import OracleOptions
 from models import (
+    EncoderOptions,
     HeadOptions,
     NetworkOptions,
     SobelOptions,
@@ -38,6 +39,13 @@ from utils.options.option import (
     resolve_needs,
 )
 from utils.options.schema import OptionSchema
+
+# Options of images that a run on the features of an encoder does not read -> why.
+PIXEL_OPTIONS = {
+    "image_size": "which has its own (--encoder-size)",
+    "flip": "whose features are not augmented",
+    "cache": "which reads the files at their full size",
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,8 @@ def component_needs(options: OptionValues, component: Component) -> tuple[str, .
 
 def _check_components(options: OptionValues) -> None:
     """Raises UserError if the selected components do not fit together."""
-    has_features = data.DATASETS[options.dataset].has_feature_vectors
+    _check_encoder(options)
+    has_features = data.DATASETS[options.dataset].has_feature_vectors or bool(options.encoder)
     require_input_kind(options, has_features)
     if has_features:
         _reject_image_options(options)
@@ -90,9 +99,26 @@ def _check_components(options: OptionValues) -> None:
             )
 
 
+def _check_encoder(options: OptionValues) -> None:
+    """Raises UserError if an encoder is selected for features, or beside options that only concern
+    pixels."""
+    if not options.encoder:
+        return
+    if data.DATASETS[options.dataset].has_feature_vectors:
+        raise UserError(
+            f"--encoder needs images; --dataset {options.dataset} has features: leave it out"
+        )
+    for name, remedy in PIXEL_OPTIONS.items():
+        if options.is_explicit(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} has no effect with --encoder, {remedy}: leave it out")
+
+
 def _reject_image_options(options: OptionValues) -> None:
     """Raises UserError for options that need images; the data set has feature vectors."""
     has = f"--dataset {options.dataset} has features"
+    if options.encoder:
+        has = f"--encoder {options.encoder} gives features"
     if options.add_unsupervised_pretraining:
         raise UserError(
             f"--add-unsupervised-pretraining needs images; {has}, which replace pre-trained ones: "
@@ -111,6 +137,7 @@ SCHEMA = OptionSchema(
     groups=(
         DatasetOptions,
         DataOptions,
+        EncoderOptions,
         MethodOptions,
         OracleOptions,
         BudgetOptions,
@@ -131,6 +158,7 @@ SCHEMA = OptionSchema(
     ),
     registries=(
         data.REGISTRY,
+        models.ENCODER_REGISTRY,
         models.REGISTRY,
         al_methods.REGISTRY,
         al_methods.INITIAL_REGISTRY,

@@ -14,6 +14,9 @@ from utils.errors import UserError
 # Raised with each entry, so that earlier runs are not continued with different arithmetic.
 RESULTS_VERSION = 29
 
+# What else may distinguish two runs, for messages.
+PART_WORDS = {"initial": "initial labels", "encoder": "weights or preprocessing of its encoder"}
+
 
 def make_identity(options: dict[str, Any], fingerprint: str, **parts: Any) -> dict[str, Any]:
     """The identity of a run or of pre-trained weights, a dict of plain types.
@@ -69,7 +72,7 @@ def identity_difference(before: dict[str, Any], now: dict[str, Any]) -> str | No
         )
     for name in sorted((set(before) | set(now)) - {"classes"}):
         if before.get(name) != now.get(name):
-            return f"with other {name} labels"
+            return f"with other {PART_WORDS.get(name, name)}"
     return None
 
 

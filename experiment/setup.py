@@ -23,12 +23,19 @@ from data.active_dataset import (
 from data.augment import ImageStore
 from data.budget import BudgetOptions, DataSize
 from data.spec import DatasetSpec
-from experiment import finished_runs, identity
+from experiment import encoding, finished_runs, identity
 from experiment.config import SCHEMA, SeedOptions
 from experiment.environment import DeviceOptions, resolve_device
 from experiment.pretrained_cache import load_or_pretrain_backbone
 from experiment.run_folder import RunFolder, RunFolderOptions
-from models import ARCHS, HeadOptions, NetworkOptions, SobelOptions, create_model
+from models import (
+    ARCHS,
+    HeadOptions,
+    NetworkOptions,
+    SobelOptions,
+    create_model,
+    encoder_key,
+)
 from models.network import Network
 from semisup import ALGORITHMS
 from training.learner import (
@@ -51,8 +58,9 @@ from utils.seeding import derive_seed, rng_for
 
 
 def dataset_spec(options: OptionValues) -> DatasetSpec:
-    """The selected entry of DATASETS."""
-    return DATASETS[options.of(DatasetOptions).dataset]
+    """The selected entry of DATASETS; with an encoder, its images are features."""
+    spec = DATASETS[options.of(DatasetOptions).dataset]
+    return replace(spec, has_feature_vectors=True) if encoder_key(options) else spec
 
 
 def derive_split_seed(options: OptionValues) -> int:
@@ -77,6 +85,7 @@ def source_file_stats(options: OptionValues) -> dict:
     data."""
     spec = dataset_spec(options)
     paths = sorted(spec.list_files(options.of(DataOptions).data_root)) if spec.list_files else []
+    paths += encoding.list_weight_files(options)
     split = [] if spec.is_custom else split_file_paths(options, "")
     return fingerprints.file_stats([*paths, *split])
 
@@ -95,8 +104,11 @@ def open_dataset(options: OptionValues) -> tuple[ActiveDataset, OptionValues]:
 
     Raises UserError if the data are wrong or the options do not fit them."""
     spec, device = dataset_spec(options), options.of(DeviceOptions)
-    root, readers = options.of(DataOptions).data_root, kwargs_for(options, spec.load)
-    loaded = spec.load_and_check(root, **readers)
+    root = options.of(DataOptions).data_root
+    if encoder_key(options):
+        loaded = encoding.load_encoded_dataset(options)
+    else:
+        loaded = spec.load_and_check(root, **kwargs_for(options, spec.load))
     validation = options.of(ValidationOptions).use_val_set
     size = DataSize.of(loaded.train.labels, loaded.spec_fields["num_classes"], validation)
     options, lines = fit_defaults_to_data(SCHEMA, options, size)
@@ -180,6 +192,8 @@ def open_run_folder(options: OptionValues, dataset: ActiveDataset) -> RunFolder:
     parts: dict[str, Any] = {"initial": labels}
     if dataset.has_class_names:
         parts["classes"] = list(dataset.data_class_names)
+    if encoder_key(options):
+        parts["encoder"] = dataset.preprocessing["encoder"]
     run_identity = identity.make_identity(
         identity_options(SCHEMA, options), dataset.fingerprint, **parts
     )

@@ -211,6 +211,8 @@ def _make_queries(
     pixels: list[np.ndarray | None] = [None] * len(positions)
     if isinstance(images, ImageStore):
         pixels = list(images.pixels.cpu().numpy())
+    elif dataset.shown_pixels is not None:
+        pixels = list(dataset.shown_pixels[positions].numpy())
     elif dataset.image_files:
         pixels = [decode_or_none(dataset.image_files[position]) for position in positions]
     paths = dataset.image_paths

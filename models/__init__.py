@@ -1,5 +1,7 @@
-"""Networks, all called as `model(x) -> (logits, features)`.  One entry each in ARCHS."""
+"""Networks, all called as `model(x) -> (logits, features)`, one entry each in ARCHS; pre-trained
+encoders of images, one entry each in ENCODERS."""
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,13 +9,20 @@ from typing import Any
 from torch import nn
 
 from models.cnn import cifar_cnn, sized_cnn, small_cnn
+from models.encoders import (
+    efficientnet_lite0,
+    mobilenet_v3_small,
+    onnx_model,
+    timm_model,
+    torchvision_model,
+)
 from models.identity import identity_backbone
 from models.layers.sobel import Sobel
 from models.mlp import HIDDEN_UNITS, mlp
 from models.network import HeadFactory, Network, linear_head, weight_norm_head
 from models.resnet import resnet18
 from utils.errors import UserError
-from utils.options.converters import make_number_type, one_of
+from utils.options.converters import ChoiceConverter, make_number_type, one_of
 from utils.options.option import Component, Condition, OptionGroup, OptionValues, option
 from utils.options.schema import Registry
 
@@ -58,6 +67,47 @@ ARCHS = {
     "linear": Arch(identity_backbone, feature_dim=None, takes_features=True, defaults={"lr": 2.0}),
     "mlp": Arch(mlp, feature_dim=HIDDEN_UNITS, takes_features=True),
 }
+
+ENCODERS = {
+    "mobilenet_v3_small": mobilenet_v3_small.ENCODER,
+    "efficientnet_lite0": efficientnet_lite0.ENCODER,
+    "onnx": onnx_model.ENCODER,
+    "timm": timm_model.ENCODER,
+    "torchvision": torchvision_model.ENCODER,
+}
+DEFAULT_ENCODER = "mobilenet_v3_small"  # of embed.py
+
+
+def parse_encoder(text: str) -> str:
+    """NAME or NAME:MODEL of --encoder.  Raises argparse.ArgumentTypeError."""
+    name, colon, model = text.partition(":")
+    if name not in ENCODERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is unknown: choose from {', '.join(ENCODERS)}")
+    example = ENCODERS[name].model_example
+    if bool(example) != bool(model) or bool(colon) != bool(model):
+        wanted = f"name a model, such as {name}:{example}" if example else f"use {name} alone"
+        raise argparse.ArgumentTypeError(f"{text!r} is not an encoder: {wanted}")
+    return text
+
+
+@dataclass(frozen=True)
+class EncoderOptions(OptionGroup):
+    """A pre-trained network that turns images into features."""
+
+    section = "encoder"
+    encoder: str | None = option(
+        None,
+        "Pre-trained encoder: the run learns from its features instead of pixels. timm and "
+        "torchvision need the name of a model, as in timm:vit_small_patch14_dinov2.lvd142m.",
+        type=ChoiceConverter(parse_encoder, ENCODERS),
+        metavar="NAME[:MODEL]",
+        default_text="none",
+    )
+
+
+def encoder_key(options: OptionValues) -> str | None:
+    """The selected key of ENCODERS, None without an encoder."""
+    return options.encoder.partition(":")[0] if options.encoder else None
 
 
 def create_model(
@@ -190,3 +240,4 @@ class HeadOptions(OptionGroup):
 
 
 REGISTRY = Registry(ARCHS, lambda options: options.arch, "--arch {}")
+ENCODER_REGISTRY = Registry(ENCODERS, encoder_key, "--encoder {}")

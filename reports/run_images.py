@@ -14,6 +14,7 @@ from data import DATASETS, splits
 from data.feature_images import FileImages
 from data.images import data_fingerprint
 from data.spec import LoadedDataset
+from experiment import encoding
 from experiment.config import SCHEMA
 from utils import fingerprints
 from utils.errors import UserError
@@ -41,8 +42,11 @@ def load_run_images(config: dict[str, Any]) -> RunImages:
     try:
         options = fill_defaults(SCHEMA, config)
         spec = DATASETS[options.dataset]
-        groups = kwargs_for(options, spec.load)
-        loaded = _read_dataset(options.dataset, options.data_root, tuple(groups.items()))
+        if options.encoder:
+            loaded = encoding.load_encoded_dataset(options, only_cached=True)
+        else:
+            groups = kwargs_for(options, spec.load)
+            loaded = _read_dataset(options.dataset, options.data_root, tuple(groups.items()))
     except (UserError, OSError) as error:
         return RunImages(reason_missing=str(error))
     except (KeyError, AttributeError, TypeError, ValueError):  # edited, or of another version
@@ -56,7 +60,7 @@ def load_run_images(config: dict[str, Any]) -> RunImages:
         rows, fingerprint = None, loaded.contents_fingerprint  # the training images
     else:
         return RunImages(reason_missing="the data set has changed since the run")
-    images: Any = getattr(train, "pixels", None)
+    images: Any = getattr(train, "pixels", loaded.shown_pixels)
     if images is None and loaded.image_files:
         images = FileImages(loaded.image_files)
     reason_missing = "" if images is not None else "its data set has features instead of images"

@@ -17,6 +17,7 @@ FIELD = {"al_methods", "semisup", "unsup", "training", "data", "models"}
 # Package or command -> the packages that it may import beside itself, upper layers first.
 MAY_IMPORT = {
     "main_al": {"experiment", *FIELD, "utils"},
+    "embed": {"experiment", *FIELD, "utils"},
     "predict": {"reports", "experiment", *FIELD, "utils"},
     "labels": {"labeling", "experiment", *FIELD, "utils"},
     "report": {"reports", "utils"},

@@ -1,4 +1,4 @@
-"""An entry is one file and one line: five entries that only the tests know (tests/plugins) are run,
+"""An entry is one file and one line: six entries that only the tests know (tests/plugins) are run,
 killed, resumed and reported, with the options that they bring."""
 
 import dataclasses
@@ -103,6 +103,24 @@ def test_options_of_plugins_at_their_default_are_not_in_the_identity(tmp_path, p
         assert options["dataset"] == "plugin" and not set(OPTIONS) & set(options)
 
 
+def test_a_plugin_encoder_is_run_and_reported(tmp_path, plugins, capsys):
+    """Its features take the place of the pixels of another plugin."""
+    words = ["--dataset=plugin", "--encoder=plugin", "--al-budget=10", "--al-nb-cycles=2"]
+    words += ["--epochs=2", "--device=cpu", f"--out={tmp_path}"]
+    assert main_al.main([*words, "--plugin-gain=2"]) == 0
+    config = next(tmp_path.glob("plugin/*/linear/*/*/split0/config.json"))
+    assert options_in_identity(config)["encoder"] == NAME
+    assert options_in_identity(config)["plugin_gain"] == 2
+    identity = json.loads(config.read_text())["identity"]
+    assert identity["encoder"]["preprocessing"] == "2 x 2 pixels, times 2.0"
+    capsys.readouterr()
+    assert main_al.main([*words, "--plugin-gain=2"]) == 0
+    assert main_al.ALREADY_FINISHED_MESSAGE in capsys.readouterr().out
+    assert main_al.main(words) == 0  # other features, another run
+    assert len(list(tmp_path.glob("plugin/*/linear/*/*/split0/config.json"))) == 2
+    assert report.main([str(tmp_path)]) == 0
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options_of_unused_plugins_are_refused(plugins, capsys, name):
     with pytest.raises(SystemExit) as stopped:
@@ -142,13 +160,15 @@ def function_without_effect(*args, unread: UnreadOptions, **kwargs):
     """Takes the group and reads none of its options."""
 
 
-FUNCTION_FIELDS = ("load", "make_backbone", "pick", "make_loss", "pretrain")  # one per registry
+# One per registry.
+FUNCTION_FIELDS = ("load", "make_backbone", "pick", "make_loss", "pretrain", "load")
 SELECTORS = (
     "--dataset plugin",
     "--arch plugin",
     "--al-method plugin",
     "--add-plugin",
     "--pretraining-method plugin",
+    "--encoder plugin",
 )
 
 

@@ -206,6 +206,46 @@ class DownloadProgressBar:
             print_line(f"{self.name}: {percent} % of {size:.1f} MiB")
 
 
+class CountProgressBar(StageProgress):
+    """Work on many images: a progress bar, or one line per minute without a terminal.
+
+    `with CountProgressBar("encoding", 1000) as bar: bar.update(32)`"""
+
+    def __init__(self, stage: str, total: int, done: int = 0):
+        """done: images that were complete before."""
+        super().__init__(stage)
+        self.total, self.done, self.initial = total, done, done
+        self.last_report_time = self.start_time
+        self.bar = _SafeTqdm(
+            desc=stage, total=total, initial=done, unit=" images", leave=False, disable=None
+        )
+
+    def __enter__(self) -> "CountProgressBar":
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.bar.close()
+
+    def update(self, count: int) -> None:
+        """`count` more images are done."""
+        self.done += count
+        self.bar.update(count)
+        if self.bar.disable and time.monotonic() - self.last_report_time > PROGRESS_SECONDS:
+            self.last_report_time = time.monotonic()
+            print_line(self.progress_text())
+
+    def progress_text(self) -> str:
+        """Stage, images done, remaining time."""
+        text = f"{self.stage}: {self.done:,} of {self.total:,}"
+        if self.done > self.initial:
+            elapsed = time.monotonic() - self.start_time
+            left = elapsed / (self.done - self.initial) * (self.total - self.done)
+            text += f", about {format_duration(left)} left"
+        return text
+
+
 def format_duration(seconds: float) -> str:
     """Seconds, minutes or hours, such as "89 s", "1.5 min" or "2.0 h"."""
     for unit, size in (("h", 3600), ("min", 60)):

@@ -8,7 +8,7 @@ import data
 import models
 import semisup
 import unsup
-from tests.plugins import algorithm, dataset, method, network, pretrainer
+from tests.plugins import algorithm, dataset, encoder, method, network, pretrainer
 
 NAME = "plugin"  # the key of each entry in its registry
 ENTRIES = (  # registry, entry
@@ -17,4 +17,5 @@ ENTRIES = (  # registry, entry
     (al_methods.METHODS, method.METHOD),
     (semisup.ALGORITHMS, algorithm.ALGORITHM),
     (unsup.PRETRAINERS, pretrainer.PRETRAINER),
+    (models.ENCODERS, encoder.ENCODER),
 )

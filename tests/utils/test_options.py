@@ -654,10 +654,15 @@ CHANGES = {
         "--pretraining-clusters 20",
     ),
     "seed": ("", "--seed 8"),
+    "encoder": (FOLDER, "--encoder mobilenet_v3_small"),
 }
 TESTED_ELSEWHERE = {
     "amp",  # refused without a GPU: tests/commands/test_bad_input.py
     "oracle",  # a person may answer differently: tests/labeling/test_oracle.py
+    "encoder_mean",  # change the features: tests/models/encoders/test_encoders.py
+    "encoder_output",
+    "encoder_size",
+    "encoder_std",
     "compile",  # changes only rounding: tests/training/test_training.py
 }
 

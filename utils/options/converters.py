@@ -122,6 +122,20 @@ def parse_range(text: str) -> str:
     return f"{low:.17g},{high:.17g}"
 
 
+def parse_channel_values(text: str) -> str:
+    """Three numbers above or equal to 0, for red, green and blue, or one for all of them,
+    separated by commas.  The value is text, too."""
+    try:
+        values = [float(word) for word in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3) or not all(0 <= value < math.inf for value in values):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not R,G,B: three numbers from 0 on, such as 0.5,0.5,0.5"
+        )
+    return ",".join(f"{value:.17g}" for value in values * (3 // len(values)))
+
+
 def non_empty_text(text: str) -> str:
     """A path or a name.  An empty one is usually an unset variable of a shell script."""
     if not text.strip():

@@ -1,0 +1,1 @@
+"""Pre-trained encoders: images -> feature vectors.  models.ENCODERS lists them."""
