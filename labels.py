@@ -21,7 +21,6 @@ import numpy as np
 
 from data import export as data_export
 from data.active_dataset import ActiveDataset, DataOptions
-from data.augment import ImageStore
 from experiment import setup
 from experiment.config import SCHEMA
 from experiment.finished_runs import read_run_config
@@ -301,12 +300,12 @@ def _read_image(
     if file and file.suffix.lower() in IMAGES_OF_BROWSERS:
         with os_errors_refused(file, "read"):
             return file.read_bytes(), file.suffix.lower()
-    if not isinstance(dataset.images, ImageStore):
+    (pixels,) = dataset.pixels_to_show(np.array([position]))
+    if pixels is None:
         raise UserError(
             f"image {dataset.dataset_indices[position]} has no image file that a label tool shows: "
             "the data are feature vectors; repeat the run's command with --images"
         )
-    pixels = dataset.images.subset(np.array([position])).pixels[0].cpu().numpy()
     return base64.b64decode(png_data_uri(pixels).partition(",")[2]), ".png"
 
 

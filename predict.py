@@ -291,16 +291,18 @@ def predict_folder(run: FinishedRun, folder: Path) -> list[dict[str, Any]]:
             f"{format_names(other_files)}",
             "stderr",
         )
-    images: ImageStore | FeatureStore
     if run.options.encoder:
-        paths, features = encoding.encode_for_run(run.options, folder, names, facts)
-        scale = scale_from_dict(facts["feature_scale"])
-        images = FeatureStore(torch.from_numpy(features).to(run.device), scale)
+        paths, content = encoding.encode_for_run(run.options, folder, names, facts)
     else:
-        paths, pixels = decode_for_run(folder, names, facts)
-        images = ImageStore(torch.from_numpy(pixels).to(run.device), facts["mean"], facts["std"])
+        paths, content = decode_for_run(folder, names, facts)
     if not paths:
         raise UserError(f"--images {folder} has no readable image: give a folder with image files")
+    tensor = torch.from_numpy(content).to(run.device)
+    images: ImageStore | FeatureStore
+    if run.options.encoder:
+        images = FeatureStore(tensor, scale_from_dict(facts["feature_scale"]))
+    else:
+        images = ImageStore(tensor, facts["mean"], facts["std"])
     shape = ImageShape(len(class_names), facts["channels"], facts["size"])
     _, probs = extract_outputs(load_network(run, shape), images)
     unknown = np.full(len(paths), -1)

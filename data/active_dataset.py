@@ -16,6 +16,7 @@ from data import export, splits
 from data.augment import ImageStore, channel_statistics
 from data.budget import VALIDATION_IMAGES_PER_CLASS
 from data.download import checksums
+from data.feature_images import decode_or_none
 from data.feature_vectors import Features, FeatureStore
 from data.images import Images, data_fingerprint
 from data.memmap import MemmapImages, make_image_store
@@ -130,6 +131,17 @@ class ActiveDataset:
         texts = export.render_export_files(self)
         files = {name: text.encode() for name, text in texts.items()}
         return files | ({CONTACT_SHEET_FILE: self.overview.contact_sheet} if self.overview else {})
+
+    def pixels_to_show(self, positions: np.ndarray) -> list[np.ndarray | None]:
+        """The training images at these positions (n,) for a person to look at: pixels (C, H, W)
+        uint8, as the run uses them; None where there is no image, or no readable one."""
+        if isinstance(self.images, ImageStore):
+            return list(self.images.subset(positions).pixels.cpu().numpy())
+        if self.shown_pixels is not None:
+            return list(self.shown_pixels[positions].numpy())
+        if self.image_files:
+            return [decode_or_none(self.image_files[position]) for position in positions]
+        return [None] * len(positions)
 
     @property
     def all_class_names(self) -> tuple[str, ...]:

@@ -16,8 +16,6 @@ import torch
 
 from al_methods import INITIAL_BALANCED, INITIAL_GIVEN
 from data.active_dataset import ActiveDataset
-from data.augment import ImageStore
-from data.feature_images import decode_or_none
 from data.state import State
 from labeling import queries
 from labeling.answer_files import (
@@ -208,13 +206,7 @@ def _make_queries(
         _, probs = extract_outputs(network, images, amp=amp, location="guesses")
         top = probs.max(dim=1)
         guesses, confidences = top.indices.tolist(), top.values.cpu().numpy()
-    pixels: list[np.ndarray | None] = [None] * len(positions)
-    if isinstance(images, ImageStore):
-        pixels = list(images.pixels.cpu().numpy())
-    elif dataset.shown_pixels is not None:
-        pixels = list(dataset.shown_pixels[positions].numpy())
-    elif dataset.image_files:
-        pixels = [decode_or_none(dataset.image_files[position]) for position in positions]
+    pixels = dataset.pixels_to_show(positions)
     paths = dataset.image_paths
     return [
         queries.Query(
