@@ -8,7 +8,9 @@ images are covered, the lowest indices are picked.
 δ is the largest radius at which the balls are pure (section 4.1): with k-means clusters, one per
 class, in place of labels, at least the share α = 0.95 of the balls contain no image of another
 cluster.  A ball is pure up to the distance of its nearest image of another cluster, so δ is the
-(1 − α)-quantile of these distances, and no grid has to be searched.
+(1 − α)-quantile of these distances, and no grid has to be searched.  One-hot, binary and count
+features have many pairs at exactly this distance.  Distances that equal δ up to rounding are
+outside, or rounding would decide whether the balls are pure.
 
 Squared distances are −2 times a single matrix product, of (x, −|x|²/2, 1) and (y, 1, −|y|²/2), so
 comparing them with the radius needs no further pass.  Where clusters are known, two kinds of pairs
@@ -35,6 +37,8 @@ log = logging.getLogger("al.probcover")
 
 PURITY = 0.95  # α in the paper
 KMEANS_SEED = 0  # fixed, so that δ is the same in every cycle
+# Of squared distances between vectors of unit length; rounding was 3e-6 with 2,000 dimensions.
+ROUNDING_TOLERANCE = 1e-5
 MAX_TILE_PRODUCTS = 2**20  # products per tile, 4 MiB: they stay in the cache until compared
 
 
@@ -118,7 +122,8 @@ def _distance_factors(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Balls:
-    """Balls of one radius, one around each image.
+    """Open balls of one radius, one around each image.  A distance that equals the radius up to
+    rounding is outside.
 
     x: (N, d); assigned, between: (N,), the clusters and the distances to other clusters; give both
     or neither."""
@@ -130,7 +135,9 @@ class Balls:
         assigned: torch.Tensor | None = None,
         between: torch.Tensor | None = None,
     ):
-        self.num_balls, self.product_threshold = len(x), -(radius**2) / 2
+        square = radius**2
+        self.num_balls = len(x)
+        self.product_threshold = -max(square - ROUNDING_TOLERANCE, square / 2) / 2
         everything = torch.arange(len(x), device=x.device)
         parts: list[tuple[torch.Tensor, torch.Tensor | None]] = [(everything, None)]
         if assigned is not None and between is not None:
