@@ -22,6 +22,7 @@ import scipy.special
 import torch
 
 from data.pool import Pool, Targets, targets_from_labels
+from semisup.class_masses import balance_classes
 from utils.arrays import as_numpy
 from utils.diffusion import diffuse
 from utils.graph import affinity
@@ -29,9 +30,6 @@ from utils.ranking import top_candidates
 
 PSEUDO_LABEL_MODES = ("full", "certain", "prob", "uniform")
 BALANCE_MODES = ("none", "uniform", "labels")
-BALANCE_TOLERANCE = 1e-3  # relative error of a class mass
-MAX_BALANCE_STEPS = 1000
-MIN_CLASS_SCALE = 1e-6  # relative to the largest scale; below it, no balance exists
 
 Array = np.ndarray | torch.Tensor
 
@@ -94,33 +92,6 @@ def certainty(distributions: np.ndarray) -> np.ndarray:
         return np.ones(len(distributions))
     entropies = scipy.special.entr(distributions.astype(np.float64)).sum(axis=1)
     return np.clip(1 - entropies / np.log(classes), 0, 1)
-
-
-def balance_classes(Z: np.ndarray, prior: np.ndarray) -> np.ndarray | None:
-    """Z with its columns rescaled so that the rows, each divided by its sum, have class masses
-    proportional to the prior.
-
-    Z: (N, C) float32, non-negative; prior: (C,), 0 for a class without a label -> (N, C) float32.
-    None where no rescaling achieves this, for example because one class alone reaches more images
-    than its share: it would lose all images that it shares with other classes, however certain."""
-    rows = Z[Z.any(axis=1)].astype(np.float64)
-    classes = np.flatnonzero((prior > 0) & rows.any(axis=0))
-    result = np.zeros_like(Z)
-    if not len(classes):
-        return result
-    required = prior[classes] / prior[classes].sum()
-    scale = np.ones(len(classes))
-    for _ in range(MAX_BALANCE_STEPS):
-        scaled = rows[:, classes] * scale
-        shares = (scaled / scaled.sum(axis=1, keepdims=True)).mean(axis=0)
-        if np.abs(shares / required - 1).max() < BALANCE_TOLERANCE:
-            result[:, classes] = Z[:, classes] * scale
-            return result
-        scale *= required / np.maximum(shares, np.finfo(float).tiny)
-        scale /= scale.max()
-        if scale.min() < MIN_CLASS_SCALE:
-            return None
-    return None
 
 
 def targets_from_propagation(
