@@ -42,7 +42,9 @@ def pick(
     features: (N, d); labels: (N,) int64, -1 where unknown."""
     system = DiffusionSolver(affinity(features, **affinity_settings(graph)), graph.lp_alpha)
     unlabeled = labels < 0
-    f = as_numpy(system.solve((~unlabeled).astype(np.float32)), np.float64)  # (N,)
+    sides = (~unlabeled).astype(np.float32)[:, None]
+    values, exponents = system.solve_rows(sides)
+    f = np.ldexp(as_numpy(values, np.float64)[:, 0], exponents)  # (N,)
     if not f[unlabeled].any():
         log.info("jlp: no label reaches an unlabeled image; picking the lowest indices")
     columns: dict[int, np.ndarray] = {}
@@ -65,7 +67,8 @@ def _solve_columns(
     columns: dict[int, np.ndarray],
     max_new: int,
 ) -> dict[int, np.ndarray]:
-    """Columns of the inverse, image -> (N,) float32, for the candidates with the lowest f.
+    """Columns of the inverse, image -> (N,), for the candidates with the lowest f.  They are exact
+    relative to f, however small it is far from all labels.
 
     columns: those solved before; the ones of images whose f is no longer among the lowest are
     dropped.  max_new: how many columns to solve at most."""
@@ -75,5 +78,8 @@ def _solve_columns(
     new = missing[: min(MAX_BLOCK_COLUMNS, max_new)]
     sides = np.zeros((len(f), len(new)), dtype=np.float32)
     sides[new, np.arange(len(new))] = 1
-    solutions = np.maximum(as_numpy(system.solve(sides).T), 0)
-    return columns | dict(zip(new, solutions, strict=True))
+    solutions = as_numpy(system.solve(sides))
+    for i, image in enumerate(new):
+        values, exponents = system.refine(solutions[:, [i]], sides[:, [i]], f)
+        columns[image] = np.maximum(np.ldexp(values[:, 0], exponents), 0)
+    return columns

@@ -24,7 +24,7 @@ import torch
 from data.pool import Pool, Targets, targets_from_labels
 from semisup.class_masses import balance_classes
 from utils.arrays import as_numpy
-from utils.diffusion import diffuse
+from utils.diffusion import prepare_diffusion
 from utils.graph import affinity
 from utils.ranking import top_candidates
 
@@ -70,7 +70,8 @@ def propagate(
     Y = np.zeros((len(labels), num_classes), dtype=np.float32)
     Y[labeled, labels[labeled]] = 1 / members[labels[labeled]]
     W = affinity(features, search=search, **graph)
-    Z = np.maximum(as_numpy(diffuse(W, Y, alpha)), 0)
+    Z, _ = prepare_diffusion(W, alpha).solve_rows(Y)  # the scales of rows do not matter
+    Z = np.maximum(as_numpy(Z), 0)
     balance_failed = False
     if balance != "none":
         balanced = balance_classes(Z, members if balance == "labels" else members > 0)
