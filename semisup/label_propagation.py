@@ -26,7 +26,7 @@ from semisup.class_masses import balance_classes
 from utils.arrays import as_numpy
 from utils.diffusion import prepare_diffusion
 from utils.graph import affinity
-from utils.ranking import top_candidates
+from utils.ranking import tie_order, top_candidates
 
 PSEUDO_LABEL_MODES = ("full", "certain", "prob", "uniform")
 BALANCE_MODES = ("none", "uniform", "labels")
@@ -156,7 +156,7 @@ def _select_unlabeled(
         return usable
     count = min(round(float(unlabeled.sum() * percent)), len(usable))
     if mode == "certain":
-        return np.sort(top_candidates(weights, count, usable))
+        return np.sort(top_candidates(weights, count, usable, tie_order(rng, len(weights))))
     odds = weights[usable].astype(np.float64) if mode == "prob" else np.ones(len(usable))
     return np.sort(rng.choice(usable, size=count, replace=False, p=odds / odds.sum()))
 

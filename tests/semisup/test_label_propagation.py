@@ -166,7 +166,8 @@ def test_labeled_images_keep_their_label_and_weight():
 def test_negative_scores_are_ignored(monkeypatch):
     """The exact solution has no negative entry; no label may come from rounding errors."""
     Z = np.array([[2, -4], [-1, -3], [1, 3], [-5, 1], [2, 2]], dtype=np.float32)
-    monkeypatch.setattr(label_propagation, "diffuse", lambda *_: Z)
+    system = SimpleNamespace(solve_rows=lambda Y: (Z, np.zeros(5, dtype=np.int64)))
+    monkeypatch.setattr(label_propagation, "prepare_diffusion", lambda *_: system)
     propagation = propagate(clustered(5), np.full(5, -1), 2, k=2)
     assert propagation.scores.tolist() == [[1, 0], [0, 0], [0.25, 0.75], [0, 1], [0.5, 0.5]]
     assert propagation.labels.tolist() == [0, -1, 1, 1, 0]
