@@ -71,9 +71,9 @@ def propagate(
     masses = members > 0 if balance == "uniform" else members
     W = affinity(features, search=search, **graph)
     prior = masses / max(masses.sum(), 1)
-    Z = SOLVERS[solver](W, labels, num_classes, alpha=alpha, prior=prior)
+    Z = SOLVERS[solver].solve(W, labels, num_classes, alpha=alpha, prior=prior)
     balance_failed = False
-    if balance != "none":
+    if balance != "none" and not SOLVERS[solver].keeps_prior:
         balanced = balance_classes(Z, masses)
         Z, balance_failed = (Z, True) if balanced is None else (balanced, False)
     mass = Z.sum(axis=1, keepdims=True)

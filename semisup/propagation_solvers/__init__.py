@@ -1,6 +1,6 @@
 """How labels spread over the graph: one solver per file, one entry each in SOLVERS.
 
-A solver is a function (W, labels, num_classes, *, alpha, prior) -> Z:
+The function of a solver takes (W, labels, num_classes, *, alpha, prior) and returns Z:
 
     W       (N, N) from utils.graph.affinity      labels  (N,) int64, -1 where unknown
     alpha   α, the weight of the graph            prior   (C,) share of each class, sums to one
@@ -9,15 +9,26 @@ A solver is a function (W, labels, num_classes, *, alpha, prior) -> Z:
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from semisup.propagation_solvers import diffusion, poisson, poisson_mbo
 
-Solver = Callable[..., np.ndarray]
+
+@dataclass(frozen=True)
+class Solver:
+    """An entry of SOLVERS.
+
+    solve: the function of the module's docstring.
+    keeps_prior: whether the classes already have the sizes of the prior."""
+
+    solve: Callable[..., np.ndarray]
+    keeps_prior: bool = False
+
 
 SOLVERS: dict[str, Solver] = {
-    "diffusion": diffusion.solve,
-    "poisson": poisson.solve,
-    "poisson_mbo": poisson_mbo.solve,
+    "diffusion": Solver(diffusion.solve),
+    "poisson": Solver(poisson.solve),
+    "poisson_mbo": Solver(poisson_mbo.solve, keeps_prior=True),
 }

@@ -23,7 +23,14 @@ import scipy.special
 import torch
 
 from utils.arrays import as_numpy
-from utils.diffusion import DiffusionSolver, Graph, conjugate_gradient, prepare_diffusion
+from utils.diffusion import (
+    DiffusionSolver,
+    Graph,
+    NotConverged,
+    conjugate_gradient,
+    prepare_diffusion,
+)
+from utils.errors import UserError
 from utils.graph import degrees_of
 
 TOLERANCE = 1e-5
@@ -76,12 +83,20 @@ def poisson_sources(
 
 
 def solve_singular(system: DiffusionSolver, sides: np.ndarray) -> np.ndarray:
-    """A solution of (I − W) v = sides, (N, C) float64 each; sides are orthogonal to the kernel."""
+    """A solution of (I − W) v = sides, (N, C) float64 each; sides are orthogonal to the kernel.
+
+    Raises UserError if conjugate gradient does not converge."""
     matrix = system.in_float64
     columns = torch.from_numpy(sides).to(matrix.device)
     if system.row_order is not None:
         columns = columns[system.row_order]
-    solution = conjugate_gradient(matrix, columns, 1.0, TOLERANCE, MAX_ITERATIONS)
+    try:
+        solution = conjugate_gradient(matrix, columns, 1.0, TOLERANCE, MAX_ITERATIONS)
+    except NotConverged:
+        raise UserError(
+            "Poisson learning did not converge on this graph: use a larger --lp-k, or --lp-solver "
+            "diffusion"
+        ) from None
     result = np.empty_like(sides)
     order = slice(None) if system.row_order is None else as_numpy(system.row_order)
     result[order] = as_numpy(solution, np.float64)
