@@ -98,7 +98,7 @@ def test_poisson_mbo():
 @pytest.mark.parametrize("shares", [(0.5, 0.3, 0.2), (0.9, 0.05, 0.05), (1 / 3, 1 / 3, 1 / 3)])
 def test_class_sizes(shares):
     """Against the assignment problem."""
-    u = np.random.default_rng(4).normal(size=(200, 3)) + [1, 0, -1]
+    u = np.random.default_rng(4).normal(size=(200, 3)) + np.array([1, 0, -1])
     constants = poisson_mbo.class_constants(u, np.array(shares))
     assigned = (u + constants).argmax(axis=1)
     sizes = np.diff(np.round(np.cumsum(shares) * 200).astype(int), prepend=0)
