@@ -37,7 +37,7 @@ import numpy as np
 NUM_NEIGHBORS = 10
 LABELS_PER_CLASS = (1, 2, 5)
 FASHION_CLASSES = 10
-COLUMNS = ("data", "labels_per_class", "draw", "method", "accuracy", "seconds")
+KEYS = ("data", "labels_per_class", "draw")  # before two columns per method, see `write_draw`
 OURS = {  # method -> solver, balance
     "diffusion": ("diffusion", "none"),
     "diffusion, priors": ("diffusion", "uniform"),
@@ -133,12 +133,9 @@ def compare(name: str, pixels: np.ndarray, labels: np.ndarray, args: argparse.Na
                     rows.append((f"ours: {method}", predicted, time.perf_counter() - start))
                 rows += [(f"GraphLearning: {m}", p, s) for m, p, s in peer.classify(known)]
                 free = known < 0
-                write_rows(
-                    args.out,
-                    [
-                        (name, count, draw, m, f"{(p == labels)[free].mean():.5f}", f"{s:.5f}")
-                        for m, p, s in rows
-                    ],
+                accuracy = {method: (p == labels)[free].mean() for method, p, _ in rows}
+                write_draw(
+                    args.out, (name, count, draw), accuracy, {method: s for method, _, s in rows}
                 )
             print(f"{name}: draw {draw + 1} of {args.draws}", flush=True)
 
@@ -192,24 +189,37 @@ class Peer:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
+    """A row per draw and method; none if there is no file yet."""
+    rows: list[dict[str, Any]] = []
     if not path.exists():
-        return []
+        return rows
     with path.open(newline="") as file:
-        return [
-            row
-            | {name: int(row[name]) for name in ("labels_per_class", "draw")}
-            | {name: float(row[name]) for name in ("accuracy", "seconds")}
-            for row in csv.DictReader(file)
-        ]
+        for line in csv.DictReader(file):
+            draw = {
+                "data": line["data"],
+                "labels_per_class": int(line["labels_per_class"]),
+                "draw": int(line["draw"]),
+            }
+            for method in line:
+                if f"{method} seconds" in line:
+                    accuracy, seconds = float(line[method]), float(line[f"{method} seconds"])
+                    rows.append(draw | {"method": method, "accuracy": accuracy, "seconds": seconds})
+    return rows
 
 
-def write_rows(path: Path, rows: list[tuple[Any, ...]]) -> None:
-    """Append the rows of one draw together."""
+def write_draw(
+    path: Path, key: tuple[str, int, int], accuracy: dict[str, float], seconds: dict[str, float]
+) -> None:
+    """Append one draw: its key, then of each method the accuracy on images without a label, from 0
+    to 1, and the seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([COLUMNS, *rows] if is_new else rows)
+        if is_new:
+            writer.writerow([*KEYS, *(name for m in accuracy for name in (m, f"{m} seconds"))])
+        values = [text for m in accuracy for text in (f"{accuracy[m]:.4f}", f"{seconds[m]:.4f}")]
+        writer.writerow([*key, *values])
 
 
 def print_summary(rows: list[dict[str, Any]]) -> None:
