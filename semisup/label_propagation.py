@@ -70,7 +70,7 @@ def propagate(
     members = np.bincount(labels[labeled], minlength=num_classes)  # n_c
     masses = members > 0 if balance == "uniform" else members
     W = affinity(features, search=search, **graph)
-    prior = masses / max(masses.sum(), 1)
+    prior = None if balance == "none" else masses / max(masses.sum(), 1)
     Z = SOLVERS[solver].solve(W, labels, num_classes, alpha=alpha, prior=prior)
     balance_failed = False
     if balance != "none" and not SOLVERS[solver].keeps_prior:

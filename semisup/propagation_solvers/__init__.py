@@ -3,7 +3,7 @@
 The function of a solver takes (W, labels, num_classes, *, alpha, prior) and returns Z:
 
     W       (N, N) from utils.graph.affinity      labels  (N,) int64, -1 where unknown
-    alpha   α, the weight of the graph            prior   (C,) share of each class, sums to one
+    alpha   α, the weight of the graph            prior   (C,) share of each class, or None
     Z       (N, C) float32, non-negative; a row is zero where no label reaches; scales of rows do
             not matter
 """
@@ -21,7 +21,7 @@ class Solver:
     """An entry of SOLVERS.
 
     solve: the function of the module's docstring.
-    keeps_prior: whether the classes already have the sizes of the prior."""
+    keeps_prior: whether the solver gives the classes the sizes of the prior."""
 
     solve: Callable[..., np.ndarray]
     keeps_prior: bool = False
@@ -29,6 +29,6 @@ class Solver:
 
 SOLVERS: dict[str, Solver] = {
     "diffusion": Solver(diffusion.solve),
-    "poisson": Solver(poisson.solve),
+    "poisson": Solver(poisson.solve, keeps_prior=True),
     "poisson_mbo": Solver(poisson_mbo.solve, keeps_prior=True),
 }

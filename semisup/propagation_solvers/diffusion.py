@@ -12,7 +12,7 @@ from utils.diffusion import Graph, prepare_diffusion
 
 
 def solve(
-    W: Graph, labels: np.ndarray, num_classes: int, *, alpha: float, prior: np.ndarray
+    W: Graph, labels: np.ndarray, num_classes: int, *, alpha: float, prior: np.ndarray | None
 ) -> np.ndarray:
     """Z of the package's docstring; the prior is not used."""
     labeled = np.flatnonzero(labels >= 0)

@@ -12,6 +12,9 @@ right-hand side is orthogonal to the kernel of I − W.  For that, ȳ is the mea
 connected component.  All labels of a class weigh the same together, as after the paper's division
 of u by the shares of the labels.
 
+With a prior, a constant is added to each column of u, class after class: the constant at which the
+class gets its share of the images.  (The paper scales the columns, by gradient steps.)
+
 The paper decides by argmax_c u_ic.  A propagation needs a distribution per image: softmax(u_i / T),
 where T is the mean difference of the two largest entries of an unlabeled image.
 
@@ -35,13 +38,19 @@ from utils.graph import degrees_of
 
 TOLERANCE = 1e-5
 MAX_ITERATIONS = 10_000
+MAX_SWEEPS = 50  # over the classes, to find their constants
+SIZE_TOLERANCE = 1e-3  # of a class, in shares of all images
 
 
 def solve(
-    W: Graph, labels: np.ndarray, num_classes: int, *, alpha: float, prior: np.ndarray
+    W: Graph, labels: np.ndarray, num_classes: int, *, alpha: float, prior: np.ndarray | None
 ) -> np.ndarray:
-    """Z of the package's docstring; α and the prior are not used."""
+    """Z of the package's docstring; α is not used."""
     potentials, reached = solve_poisson(W, labels, num_classes)
+    if prior is not None:
+        classes = np.flatnonzero(prior > 0)
+        constants = class_constants(potentials[reached][:, classes], prior[classes])
+        potentials[:, classes] += constants
     return class_distributions(potentials, labels, reached)
 
 
@@ -116,3 +125,29 @@ def class_distributions(u: np.ndarray, labels: np.ndarray, reached: np.ndarray) 
         temperature = max(margins.mean(), np.finfo(np.float32).tiny) if len(margins) else 1.0
     Z[reached] = scipy.special.softmax(u[reached] / temperature, axis=1)
     return Z
+
+
+def class_constants(u: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """What to add to each column of u (N, C) so that argmax_c gives class c to the share prior_c
+    of the rows: (C,)."""
+    sizes = np.diff(np.round(prior.cumsum() / prior.sum() * len(u)).astype(np.int64), prepend=0)
+    constants = np.zeros(len(prior))
+    if len(prior) < 2 or not len(u):
+        return constants
+    u = np.asfortranarray(u)
+    for _ in range(MAX_SWEEPS):
+        counts = np.bincount((u + constants).argmax(axis=1), minlength=len(prior))
+        wrong = np.abs(counts - sizes)
+        if wrong.max() <= max(SIZE_TOLERANCE * len(u), 0.5):
+            break
+        for c in np.argsort(-wrong, kind="stable"):
+            others = u + constants
+            others[:, c] = -np.inf
+            needed = others.max(axis=1) - u[:, c]  # the constant from which a row is of class c
+            if not np.isfinite(needed).any():
+                continue
+            place = min(max(int(sizes[c]), 1), len(u) - 1)
+            below, above = np.partition(needed, [place - 1, place])[place - 1 : place + 1]
+            if np.isfinite(below):
+                constants[c] = (below + above) / 2 if np.isfinite(above) else below + 1e-9
+    return constants

@@ -5,9 +5,6 @@ very low label rates", ICML 2020, algorithm 2 (after Merriman, Bence & Osher, 19
 steps u ← u − dt (L u − μ b) with μ = 1 and dt = 1 / max d_i, then one-hot rows, so that the classes
 have the sizes of the prior.
 
-The paper scales columns for that, by gradient steps on the class sizes.  Here a constant is added
-to each column, class after class: the constant at which the class gets its size exactly.
-
     u (N, C)  potentials      b (N, C)  sources, see semisup.propagation_solvers.poisson
 """
 
@@ -15,6 +12,7 @@ import numpy as np
 import torch
 
 from semisup.propagation_solvers.poisson import (
+    class_constants,
     class_distributions,
     poisson_sources,
     solve_poisson,
@@ -25,14 +23,15 @@ from utils.graph import degrees_of
 
 NUM_ROUNDS = 20
 NUM_STEPS = 40
-MAX_SWEEPS = 50  # over the classes, to find their constants
-SIZE_TOLERANCE = 1e-3  # of a class, in shares of all images
 
 
 def solve(
-    W: Graph, labels: np.ndarray, num_classes: int, *, alpha: float, prior: np.ndarray
+    W: Graph, labels: np.ndarray, num_classes: int, *, alpha: float, prior: np.ndarray | None
 ) -> np.ndarray:
-    """Z of the package's docstring; α is not used."""
+    """Z of the package's docstring; α is not used.  Without a prior, that of the labels."""
+    if prior is None:
+        members = np.bincount(labels[labels >= 0], minlength=num_classes)
+        prior = members / max(members.sum(), 1)
     potentials, reached = solve_poisson(W, labels, num_classes)
     system = prepare_diffusion(W, 1 - np.finfo(float).eps)
     component = as_numpy(system.component_of_image)
@@ -62,29 +61,3 @@ def solve(
         u[np.isneginf(potentials)] = -np.inf
     constants[classes] = class_constants(u[reached][:, classes], prior[classes])
     return class_distributions(u + constants, labels, reached)
-
-
-def class_constants(u: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """What to add to each column of u (N, C) so that argmax_c gives class c to the share prior_c
-    of the rows: (C,)."""
-    sizes = np.diff(np.round(prior.cumsum() / prior.sum() * len(u)).astype(np.int64), prepend=0)
-    constants = np.zeros(len(prior))
-    if len(prior) < 2 or not len(u):
-        return constants
-    u = np.asfortranarray(u)
-    for _ in range(MAX_SWEEPS):
-        counts = np.bincount((u + constants).argmax(axis=1), minlength=len(prior))
-        wrong = np.abs(counts - sizes)
-        if wrong.max() <= max(SIZE_TOLERANCE * len(u), 0.5):
-            break
-        for c in np.argsort(-wrong, kind="stable"):
-            others = u + constants
-            others[:, c] = -np.inf
-            needed = others.max(axis=1) - u[:, c]  # the constant from which a row is of class c
-            if not np.isfinite(needed).any():
-                continue
-            place = min(max(int(sizes[c]), 1), len(u) - 1)
-            below, above = np.partition(needed, [place - 1, place])[place - 1 : place + 1]
-            if np.isfinite(below):
-                constants[c] = (below + above) / 2 if np.isfinite(above) else below + 1e-9
-    return constants

@@ -6,7 +6,7 @@ import scipy.optimize
 import torch
 
 from semisup.label_propagation import propagate
-from semisup.propagation_solvers import SOLVERS, poisson, poisson_mbo
+from semisup.propagation_solvers import SOLVERS, poisson
 from utils.graph import affinity, degrees_of
 from utils.graph.device_graph import affinity_on_device
 
@@ -63,6 +63,8 @@ def test_poisson_learning(counts):
     free = labels < 0
     np.testing.assert_array_equal(result.labels[free], expected.argmax(axis=1)[free])
     assert (result.labels[~free] == labels[~free]).all()
+    balanced = propagate(x, labels, 3, k=8, solver="poisson", balance="uniform").labels
+    assert np.abs(np.bincount(balanced[free]) - 40).max() <= 4  # labeled images aside
     np.testing.assert_allclose(result.scores.sum(axis=1), 1, rtol=1e-5)
 
 
@@ -99,7 +101,7 @@ def test_poisson_mbo():
 def test_class_sizes(shares):
     """Against the assignment problem."""
     u = np.random.default_rng(4).normal(size=(200, 3)) + np.array([1, 0, -1])
-    constants = poisson_mbo.class_constants(u, np.array(shares))
+    constants = poisson.class_constants(u, np.array(shares))
     assigned = (u + constants).argmax(axis=1)
     sizes = np.diff(np.round(np.cumsum(shares) * 200).astype(int), prepend=0)
     assert np.abs(np.bincount(assigned, minlength=3) - sizes).max() <= 1
