@@ -2,8 +2,9 @@
 
 python graphlearning_peer.py GRAPH.npz CLASSES KNOWN.npy ANSWER.npz
 
-For each line of the standard input, which lists methods to leave out, it reads the known classes (N,), -1 where unknown, writes the
-classes that each method predicts, and prints the seconds of each as JSON.
+For each line of the standard input, which lists methods to leave out, it reads the known classes
+(N,), -1 where unknown, writes the classes that each other method predicts, and prints the seconds
+of each as JSON.
 """
 
 import contextlib
