@@ -95,7 +95,8 @@ def margin_weights(system: DiffusionSolver, labels: np.ndarray) -> np.ndarray:
         return np.ones(len(labels), np.float32)
     sides = np.zeros((len(labels), len(classes)), np.float32)
     sides[labeled, column] = 1 / sizes[column]
-    shares = np.maximum(as_numpy(system.solve(sides)), 0)
+    values, _ = system.solve_rows(sides)  # the scales of rows do not matter
+    shares = np.maximum(as_numpy(values), 0)
     mass = shares.sum(axis=1, keepdims=True)
     shares = np.divide(shares, mass, out=np.zeros_like(shares), where=mass > 0)
     second, largest = np.partition(shares, -2, axis=1)[:, -2:].T

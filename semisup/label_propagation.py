@@ -3,8 +3,7 @@
 Source: Iscen, Tolias, Avrithis & Chum, "Label propagation for deep semi-supervised learning", CVPR
 2019, section 4; used in every cycle of active learning by Siméoni et al., ICPR 2020, section 3.
 
-    Y (N, C)   1/n_c on the n_c labeled images of class c, else 0
-    Z (N, C)   solution of (I − αW) Z = Y, negatives set to zero, rows scaled to sum to one
+    Z (N, C)   scores of a solver, by default the diffusion, rows scaled to sum to one
     ŷ_i        argmax_c z_ic, the pseudo-label
     ω_i        1 − H(z_i) / log C, divided by the largest, the weight
     ζ_c        (images in use / C) / images in use of class c, the class weight
@@ -22,16 +21,14 @@ import scipy.special
 import torch
 
 from data.pool import Pool, Targets, targets_from_labels
+from semisup.class_masses import balance_classes
+from semisup.propagation_solvers import SOLVERS
 from utils.arrays import as_numpy
-from utils.diffusion import diffuse
 from utils.graph import affinity
-from utils.ranking import top_candidates
+from utils.ranking import tie_order, top_candidates
 
 PSEUDO_LABEL_MODES = ("full", "certain", "prob", "uniform")
 BALANCE_MODES = ("none", "uniform", "labels")
-BALANCE_TOLERANCE = 1e-3  # relative error of a class mass
-MAX_BALANCE_STEPS = 1000
-MIN_CLASS_SCALE = 1e-6  # relative to the largest scale; below it, no balance exists
 
 Array = np.ndarray | torch.Tensor
 
@@ -51,6 +48,7 @@ def propagate(
     num_classes: int,
     *,
     alpha: float = 0.99,
+    solver: str = "diffusion",
     balance: str = "none",
     search: str = "auto",
     **graph: Any,
@@ -60,6 +58,7 @@ def propagate(
     features: (N, d), or a sequence of such views.
     labels: (N,) int64, -1 where unknown.
     alpha: α.
+    solver: a key of SOLVERS.
     balance: "uniform" for equal class masses, "labels" for masses proportional to the labels.
     search, graph: arguments of utils.graph.affinity.
 
@@ -69,13 +68,13 @@ def propagate(
         raise ValueError(f"label {labels.max()} is not one of {num_classes} classes")
     labeled = np.flatnonzero(labels >= 0)
     members = np.bincount(labels[labeled], minlength=num_classes)  # n_c
-    Y = np.zeros((len(labels), num_classes), dtype=np.float32)
-    Y[labeled, labels[labeled]] = 1 / members[labels[labeled]]
+    masses = members > 0 if balance == "uniform" else members
     W = affinity(features, search=search, **graph)
-    Z = np.maximum(as_numpy(diffuse(W, Y, alpha)), 0)
+    prior = None if balance == "none" else masses / max(masses.sum(), 1)
+    Z = SOLVERS[solver].solve(W, labels, num_classes, alpha=alpha, prior=prior)
     balance_failed = False
-    if balance != "none":
-        balanced = balance_classes(Z, members if balance == "labels" else members > 0)
+    if balance != "none" and not SOLVERS[solver].keeps_prior:
+        balanced = balance_classes(Z, masses)
         Z, balance_failed = (Z, True) if balanced is None else (balanced, False)
     mass = Z.sum(axis=1, keepdims=True)
     reached = mass[:, 0] > 0
@@ -94,33 +93,6 @@ def certainty(distributions: np.ndarray) -> np.ndarray:
         return np.ones(len(distributions))
     entropies = scipy.special.entr(distributions.astype(np.float64)).sum(axis=1)
     return np.clip(1 - entropies / np.log(classes), 0, 1)
-
-
-def balance_classes(Z: np.ndarray, prior: np.ndarray) -> np.ndarray | None:
-    """Z with its columns rescaled so that the rows, each divided by its sum, have class masses
-    proportional to the prior.
-
-    Z: (N, C) float32, non-negative; prior: (C,), 0 for a class without a label -> (N, C) float32.
-    None where no rescaling achieves this, for example because one class alone reaches more images
-    than its share: it would lose all images that it shares with other classes, however certain."""
-    rows = Z[Z.any(axis=1)].astype(np.float64)
-    classes = np.flatnonzero((prior > 0) & rows.any(axis=0))
-    result = np.zeros_like(Z)
-    if not len(classes):
-        return result
-    required = prior[classes] / prior[classes].sum()
-    scale = np.ones(len(classes))
-    for _ in range(MAX_BALANCE_STEPS):
-        scaled = rows[:, classes] * scale
-        shares = (scaled / scaled.sum(axis=1, keepdims=True)).mean(axis=0)
-        if np.abs(shares / required - 1).max() < BALANCE_TOLERANCE:
-            result[:, classes] = Z[:, classes] * scale
-            return result
-        scale *= required / np.maximum(shares, np.finfo(float).tiny)
-        scale /= scale.max()
-        if scale.min() < MIN_CLASS_SCALE:
-            return None
-    return None
 
 
 def targets_from_propagation(
@@ -184,7 +156,7 @@ def _select_unlabeled(
         return usable
     count = min(round(float(unlabeled.sum() * percent)), len(usable))
     if mode == "certain":
-        return np.sort(top_candidates(weights, count, usable))
+        return np.sort(top_candidates(weights, count, usable, tie_order(rng, len(weights))))
     odds = weights[usable].astype(np.float64) if mode == "prob" else np.ones(len(usable))
     return np.sort(rng.choice(usable, size=count, replace=False, p=odds / odds.sum()))
 

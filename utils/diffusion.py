@@ -7,6 +7,9 @@ Appl. 29, 1980): one sparse product per iteration, and half as many iterations a
 The residuals are stored as an orthonormal basis and coordinates (Dubrulle, ETNA 12, 2001), so that
 columns that become linearly dependent leave the basis instead of causing a division by zero.
 
+Far from all right-hand sides Z is below the rounding of its largest entries; `solve_rows` makes
+these rows exact as well (utils.distant_rows).
+
     W (N, N)   normalised affinity      Y (N, C)  right-hand sides
     Z (N, C)   solution                 Q T       residuals: Q (N, r) orthonormal, T (r, C)
 """
@@ -21,14 +24,17 @@ from numpy.typing import ArrayLike
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from utils.arrays import as_numpy
+from utils.distant_rows import ITERATIVE_TOLERANCE, solve_distant_rows
 from utils.errors import UserError
 from utils.torch_faiss import torch
 
 MAX_BLOCK_COLUMNS = 32  # solved together; wider blocks do not fit into the cache
+MAX_EXACT_ITERATIONS = 10_000
 MIN_IMAGES_TO_REORDER = 20_000  # from here on reordering costs less time than it saves
 # Relative to a column's largest entry; columns solved together leave only 2e-6 in each other.
 RELATIVE_TOLERANCE = 1e-4
-RANK_TOLERANCE = 3e-7  # length, next to columns of length one, that float32 rounds to zero
+# Length, next to columns of length one, that rounds to zero.
+RANK_TOLERANCE = {torch.float32: 3e-7, torch.float64: 1e-14}
 
 Graph: TypeAlias = scipy.sparse.csr_matrix | torch.Tensor  # (N, N), torch in CSR layout
 
@@ -122,6 +128,78 @@ class DiffusionSolver:
         solution = solution.reshape(y.shape)
         return solution if self.on_device else solution.numpy()
 
+    def solve_rows(
+        self, Y: ArrayLike | torch.Tensor
+    ) -> tuple[np.ndarray | torch.Tensor, np.ndarray]:
+        """Z as from `solve`, but small rows are exact as well, relative to their sum.
+
+        Y: (N, C), non-negative -> values (N, C) float32 and exponents (N,) int64, where Z is
+        values · 2^exponents.  Exponents are zero where no row had to be solved again."""
+        Z = self.solve(Y)
+        z = torch.as_tensor(Z)
+        exponents = np.zeros(len(z), dtype=np.int64)
+        if (z.clamp(min=0).sum(dim=1) >= RELATIVE_TOLERANCE * z.max()).all():
+            return Z, exponents
+        values, exponents = self.refine(as_numpy(Z), as_numpy(Y), np.zeros(len(z)))
+        values = values.astype(np.float32)
+        return torch.from_numpy(values).to(z.device) if self.on_device else values, exponents
+
+    def refine(
+        self, Z: np.ndarray, Y: np.ndarray, known: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Make rows of Z that are below the rounding of others exact, relative to the sum of the
+        row and of `known`, to which it will be added.
+
+        Z: (N, C), from `solve(Y)`; Y: (N, C), non-negative; known: (N,), non-negative.
+        -> values (N, C) and exponents (N,) int64, where the exact Z is values · 2^exponents."""
+        sums = np.maximum(Z, 0).sum(axis=1, dtype=np.float64) + known
+        distant = sums < RELATIVE_TOLERANCE * Z.max(initial=0)
+        if distant.any():
+            touched = torch.from_numpy(Y.any(axis=1)).to(self.W.device)
+            distant &= as_numpy(self.in_touched_component(touched))
+        if not distant.any():
+            return Z, np.zeros(len(Z), dtype=np.int64)
+        solve = self._solve_in_float64
+        return solve_distant_rows(self.scipy_graph, Y, Z, distant, self.alpha, known, solve)
+
+    def in_touched_component(self, touched: torch.Tensor) -> torch.Tensor:
+        """Whether an image's connected component contains a touched image: (N,) -> (N,) bool."""
+        return torch.isin(self.component_of_image, self.component_of_image[touched])
+
+    @cached_property
+    def component_of_image(self) -> torch.Tensor:
+        """The connected component of every image: (N,) int64."""
+        if self.row_order is None:
+            return self.component_ids
+        return torch.empty_like(self.component_ids).scatter_(0, self.row_order, self.component_ids)
+
+    @cached_property
+    def in_float64(self) -> torch.Tensor:
+        """self.W in float64."""
+        W = self.W
+        return make_torch_csr(W.crow_indices(), W.col_indices(), W.values().double(), self.shape)
+
+    def _solve_in_float64(self, W: scipy.sparse.csr_matrix, Y: np.ndarray) -> np.ndarray:
+        """Solve a part of the system in float64, on the device of W: (M, M), (M, C) -> (M, C)."""
+        graph = as_torch_csr(W, np.float64).to(self.W.device)
+        sides = torch.from_numpy(Y).to(self.W.device)
+        blocks = sides.split(MAX_BLOCK_COLUMNS, dim=1)
+        tol = ITERATIVE_TOLERANCE
+        solved = [
+            conjugate_gradient(graph, block.contiguous(), self.alpha, tol, MAX_EXACT_ITERATIONS)
+            for block in blocks
+        ]
+        return as_numpy(torch.cat(solved, dim=1), np.float64)
+
+    @cached_property
+    def scipy_graph(self) -> scipy.sparse.csr_matrix:
+        """W with the rows in the order of the images."""
+        graph = as_scipy_csr(self.W)
+        if self.row_order is None:
+            return graph
+        place = np.argsort(as_numpy(self.row_order))
+        return graph[place][:, place]
+
     def zero_unreached_components(
         self, solution: torch.Tensor, sides: torch.Tensor
     ) -> torch.Tensor:
@@ -152,12 +230,12 @@ def as_scipy_csr(W: torch.Tensor) -> scipy.sparse.csr_matrix:
     return scipy.sparse.csr_matrix(tuple(as_numpy(part) for part in parts), shape=tuple(W.shape))
 
 
-def as_torch_csr(W: scipy.sparse.csr_matrix) -> torch.Tensor:
+def as_torch_csr(W: scipy.sparse.csr_matrix, dtype: type = np.float32) -> torch.Tensor:
     """From scipy CSR to torch CSR with int32 indices, whose products are several times as fast."""
     return make_torch_csr(
         torch.from_numpy(W.indptr.astype(np.int32)),
         torch.from_numpy(W.indices.astype(np.int32)),
-        torch.from_numpy(W.data.astype(np.float32)),
+        torch.from_numpy(W.data.astype(dtype)),
         W.shape,
     )
 
@@ -174,35 +252,35 @@ def make_torch_csr(
 def conjugate_gradient(
     W: torch.Tensor, B: torch.Tensor, alpha: float, tol: float, max_iter: int
 ) -> torch.Tensor:
-    """Solve for one block of columns: torch CSR W (N, N), B (N, c) float32 -> (N, c).
+    """Solve for one block of columns: torch CSR W (N, N), B (N, c) -> (N, c).
 
-    Matrices with N rows are float32, small ones of (c, c) float64."""
+    Matrices with N rows have the type of B, small ones of (c, c) float64."""
     norms = torch.linalg.vector_norm(B, dim=0, dtype=torch.float64)
-    Q, T = orthonormalize(B / torch.where(norms > 0, norms, 1).float())
+    Q, T = orthonormalize(B / torch.where(norms > 0, norms, 1).to(B.dtype))
     P, Z = Q, torch.zeros_like(B)
     for iteration in range(max_iter + 1):
         if (T.square().sum(dim=0) <= tol**2).all():  # NaN is not below
-            return Z * norms.float()
+            return Z * norms.to(B.dtype)
         product = torch.addmm(P, W, P, alpha=-alpha)  # (I − αW) P
         step, singular = torch.linalg.inv_ex((P.T @ product).double())  # (r, r)
-        if singular or iteration == max_iter or not step.float().isfinite().all():
+        if singular or iteration == max_iter or not step.to(B.dtype).isfinite().all():
             break
-        Z.addmm_(P, (step @ T).float())
-        Q, change = orthonormalize(torch.addmm(Q, product, step.float(), alpha=-1))
+        Z.addmm_(P, (step @ T).to(B.dtype))
+        Q, change = orthonormalize(torch.addmm(Q, product, step.to(B.dtype), alpha=-1))
         T = change @ T
-        P = torch.addmm(Q, P, change.T.float())
+        P = torch.addmm(Q, P, change.T.to(B.dtype))
     raise NotConverged(alpha, iteration, T, tol)
 
 
 def orthonormalize(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """S = Q T with orthonormal Q: (N, c) -> (N, r) float32 and (r, c) float64.
+    """S = Q T with orthonormal Q: (N, c) -> (N, r) and (r, c) float64.
 
     r is the numerical rank of S: directions shorter than RANK_TOLERANCE are dropped."""
     exact = S.double()
     squares, directions = torch.linalg.eigh(exact.T @ exact)
-    kept = ~(squares <= RANK_TOLERANCE**2)  # keeps NaN, so that the caller notices it
+    kept = ~(squares <= RANK_TOLERANCE[S.dtype] ** 2)  # keeps NaN, so that the caller notices it
     lengths, directions = squares[kept].sqrt(), directions[:, kept]
-    Q, T = S @ (directions / lengths).float(), lengths[:, None] * directions.T
+    Q, T = S @ (directions / lengths).to(S.dtype), lengths[:, None] * directions.T
     if len(T) and lengths[0] < 1e-3 * lengths[-1]:  # short directions are inexact: repeat
         Q, correction = orthonormalize(Q)
         T = correction @ T

@@ -275,6 +275,38 @@ def test_probcover_uses_the_largest_pure_radius(monkeypatch):
     assert cluster_counts == [5, 2]
 
 
+def tied_features(kind, count=120):
+    """Features whose pairs have few different distances: (N, d) float32."""
+    rng = np.random.default_rng([3, count])
+    if kind == "one-hot":
+        return np.concatenate([np.eye(4)[rng.integers(4, size=count)] for _ in range(2)], axis=1)
+    if kind == "binary":
+        return np.unique(rng.integers(2, size=(count, 6)), axis=0)[1:]  # the first is zero
+    return 1 + rng.integers(3, size=(count, 3))
+
+
+@pytest.mark.parametrize("kind", ["one-hot", "binary", "counts"])
+@pytest.mark.parametrize("classes", [2, 4, 7])
+def test_balls_are_pure_where_many_distances_are_equal(kind, classes):
+    """The radius is a distance that many pairs have.  Against all distances in float64, with equal
+    ones made equal to the last bit."""
+    x = torch.nn.functional.normalize(torch.from_numpy(tied_features(kind)).float())
+    assigned = assign_clusters(x.numpy(), classes, probcover.KMEANS_SEED)
+    between = probcover.distance_to_other_clusters(x, torch.from_numpy(assigned))
+    radius = probcover.largest_pure_radius(between)
+    balls = probcover.Balls(x, radius, torch.from_numpy(assigned), between)
+    everything = torch.arange(len(x))
+    contains = np.stack([balls.count_members(everything == i).numpy() > 0 for i in everything])
+    apart = distances(unit_length(tied_features(kind))).round(5)
+    different = assigned[:, None] != assigned
+    # The largest distance at which at most a twentieth of the balls contains another cluster.
+    nearest = np.where(different, apart, np.inf).min(axis=1)
+    largest = max(r for r in nearest if (nearest < r).mean() <= 1 - probcover.PURITY)
+    np.testing.assert_allclose(radius, largest, atol=1e-4)
+    np.testing.assert_array_equal(contains, apart < largest)
+    assert (contains & different).any(axis=1).mean() <= 1 - probcover.PURITY
+
+
 @pytest.mark.parametrize("tile", [2**20, 200])
 def test_members_of_balls(monkeypatch, tile):
     """With clusters, the counts are the same as without."""

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from semisup.label_propagation import balance_classes, propagate
+from semisup.class_masses import balance_classes
+from semisup.label_propagation import propagate
 from tests.utils.test_graph import clustered
 from utils.arrays import l2_normalize
 from utils.graph import affinity, affinity_graph, knn, nearest_neighbors
