@@ -87,4 +87,8 @@ def check_same_identity(
     if difference := identity_difference(before, now):
         if missing_classes(before, now):
             cure = f"give the class its name back, or {cure}"
+        elif missing_classes(now, before):
+            cure = f"a new class needs an empty folder: move its images back, or {cure}"
+        elif difference.startswith("on other data"):
+            cure = f"put the data back as they were, or {cure}"
         raise UserError(f"{thing} was made {difference}: {cure}")

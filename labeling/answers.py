@@ -21,6 +21,7 @@ from labeling.class_answers import (
     AmbiguousAnswer,
     ClassMatcher,
     may_be_new_class,
+    may_say_nothing,
     normalize_name,
     read_new_name,
 )
@@ -31,12 +32,14 @@ from labeling.label_mistakes import (
     BLANK,
     CONVERTED,
     MISSING,
+    NO_IMAGE,
     NOT_AN_INDEX,
     NOT_TWO_COLUMNS,
     NOT_YES,
     OTHER_PATH,
     OTHER_WIDTH,
     REPEATED,
+    SAYS_NOTHING,
     TIED,
     UNKNOWN_CLASS,
     UNKNOWN_PATH,
@@ -198,7 +201,9 @@ class _AnswerReader:
             else:
                 return index
             return None
-        if not self.images.paths:
+        if not row.path:
+            kind, shown = NO_IMAGE, place
+        elif not self.images.paths:
             kind, shown = NOT_AN_INDEX, f"{show_cell(row.path)} ({place})"
         elif len(found) > 1:
             names = " or ".join(show_cell(self.images.paths[index]) for index in sorted(found)[:3])
@@ -260,12 +265,13 @@ class _AnswerReader:
         if name not in self.similar:
             self.similar[name] = self.classes.find_similar(row.answer)
         close = self.similar[name]
-        if close is None and may_be_new_class(name):
+        says_nothing = close is None and may_say_nothing(name)
+        if close is None and may_be_new_class(name) and not says_nothing:
             self.classes.add(name)
             return name
         hint = f", did you mean {close!r}?" if close is not None else ""
         is_converted = is_date_time_or_money(name) or _ERROR_VALUE.fullmatch(name)
-        kind = CONVERTED if is_converted else UNKNOWN_CLASS
+        kind = CONVERTED if is_converted else SAYS_NOTHING if says_nothing else UNKNOWN_CLASS
         self.mistakes.add(kind, f"{show_cell(row.answer)} ({place}{hint})")
         return None
 

@@ -28,6 +28,16 @@ MISSING_VALUES = {
 }
 
 
+_WORD = re.compile(r"[^\W_]+")
+# Letters of what people write who do not know, or who refer to another row.
+_NO_CLASS = {
+    *("unsure", "notsure", "unknown", "unclear", "undecided", "uncertain", "maybe", "perhaps"),
+    *("dontknow", "donotknow", "idontknow", "idk", "dunno", "noidea", "cantsay", "cannotsay"),
+    *("none", "nothing", "na", "no", "yes", "x", "todo", "tbd", "later", "same", "ditto", "dito"),
+    *("seeabove", "sameasabove", "both", "skipped", "skipit", "unlabeled", "unlabelled", "nolabel"),
+}
+
+
 class AmbiguousAnswer(ValueError):
     """The answer may be one of several classes, `names`."""
 
@@ -119,7 +129,8 @@ class ClassMatcher:
         return next(iter(similar), None)
 
     def find_similar(self, cell: str) -> str | None:
-        """The class whose name is most similar to the answer; None if there is none."""
+        """The class whose name is most similar to the answer, or that it shortens or has more words
+        than; None if there is none."""
         text = read_new_name(cell)
         plain = _drop_gaps(text)
         folded = {normalized.casefold(): name for normalized, name in self.by_name.items()}
@@ -130,7 +141,7 @@ class ClassMatcher:
             close = difflib.get_close_matches(word, names, n=1, cutoff=SIMILARITY)
             if close:
                 return names[close[0]]
-        return None
+        return next((name for name in self.by_name.values() if _is_part(text, name)), None)
 
 
 def may_be_new_class(name: str) -> bool:
@@ -139,6 +150,23 @@ def may_be_new_class(name: str) -> bool:
     is_made = values_of(name) or is_date_time_or_money(name) or name in MISSING_VALUES
     is_error = re.fullmatch("Err:[0-9]+", name)  # of LibreOffice
     return name[:1].isalpha() and name.isprintable() and not (is_made or is_error)
+
+
+def may_say_nothing(name: str) -> bool:
+    """Whether a name may mean that the person does not know the class, such as `unsure`."""
+    letters = re.sub(r"[\W_]+", "", name.casefold())
+    return letters in _NO_CLASS or bool(
+        difflib.get_close_matches(letters, ["cannottell", "canttell"], cutoff=0.8)
+    )
+
+
+def _is_part(answer: str, name: str) -> bool:
+    """Whether an answer is the beginning of a class name, or has all of its words or is some of
+    them: `mito` for `mitochondrion`, `maybe cat`, `cat or dog`."""
+    if name.casefold().startswith(answer.casefold()):
+        return True
+    one, other = (f" {' '.join(_WORD.findall(text.casefold()))} " for text in (answer, name))
+    return bool(one.strip() and other.strip()) and (one in other or other in one)
 
 
 def read_new_name(cell: str) -> str:

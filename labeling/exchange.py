@@ -10,8 +10,8 @@ import shutil
 import tempfile
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -120,7 +120,7 @@ def collect_answers(
     by_image: dict[int, list[ToolAnswer]] = defaultdict(list)
     imported = ImportedAnswers()
     known = _known_answers(class_names)
-    for answer in tool_answers:
+    for answer in _spell_as_run(tool_answers, class_names):
         if answer.is_tag and not _is_known(answer.answer, known):
             continue
         index = finder.find(answer)
@@ -184,6 +184,23 @@ class _ImageFinder:
         if index in self.queries:
             return _plain_stem(self.queries[index]) == stem
         return index in self.earlier
+
+
+def _spell_as_run(
+    tool_answers: Iterable[ToolAnswer], class_names: Iterable[str]
+) -> Iterator[ToolAnswer]:
+    """The answers, with class names and SKIP_ANSWER in the letter case of the run, so that `Cat`
+    and `cat` are neither two classes nor a tie.  A name that may be one of two stays as it is."""
+    names = [*class_names, SKIP_ANSWER]
+    exact = {_normalize(name) for name in names}
+    folded: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        folded[_normalize(name).casefold()].add(name)
+    for answer in tool_answers:
+        text = _normalize(answer.answer)
+        found = folded.get(text.casefold(), set())
+        is_other_case = text not in exact and len(found) == 1
+        yield replace(answer, answer=next(iter(found))) if is_other_case else answer
 
 
 def _known_answers(class_names: Iterable[str]) -> set[str]:

@@ -14,15 +14,20 @@ MISSING, UNREADABLE = "not labeled", "not readable"
 UNKNOWN_PATH, AMBIGUOUS_PATH = "not the path of a queried image", "the path of several images"
 OTHER_PATH, AMBIGUOUS_CLASS = "index and path of different images", "one of several classes"
 CONVERTED, NOT_YES = "no class, perhaps changed by a spreadsheet", "neither yes nor empty"
+SAYS_NOTHING = "perhaps no class"
+NO_IMAGE = "no image named"
 BLANK, TIED = "empty, as pandas also writes a class", "annotators disagree"
 CURES = {  # by kind of mistake
     UNREQUESTED: "queries.csv lists the queried images",
-    REPEATED: "keep one line",
+    REPEATED: "keep one line, or name the people in a column annotator",
     UNKNOWN_CLASS: "classes.txt lists the classes; a new class needs yes in a column new_class",
+    SAYS_NOTHING: f"write {SKIP_ANSWER} to skip the image; a new class needs yes in a column "
+    "new_class",
+    NO_IMAGE: "remove the row, or write its index or path",
     NOT_AN_INDEX: "the second column of queries.csv has the indices",
     NOT_TWO_COLUMNS: "put a class with a comma in quotes",
     OTHER_WIDTH: "put a class with a comma in quotes",
-    UNKNOWN_PATH: "queries.csv lists the queried images",
+    UNKNOWN_PATH: "queries.csv lists the queried images; a column of indices must be called index",
     AMBIGUOUS_PATH: "use a column index instead",
     OTHER_PATH: "the rows of queries.csv must stay together",
     AMBIGUOUS_CLASS: "put an apostrophe before the name; in a spreadsheet type two",

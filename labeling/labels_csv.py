@@ -28,9 +28,11 @@ from utils.spreadsheets import escape_cell
 SKIPPED = -1  # the label of an image that a person has skipped
 SKIP_ANSWER = "cannot tell"  # and the answer
 INDEX, LABEL, NEW_CLASS, ANNOTATOR = "index", "label", "new_class", "annotator"
+ORDER = "order"  # a column of queries.csv that looks like one of indices
 PATH_TITLES = ("path", "image", "file", "filename")  # the first that is there counts
 ANSWER_TITLES = (LABEL, "class", "choice")
 SEPARATORS = ",;\t"
+SPREADSHEET_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, .ods, .numbers; .xls
 MAX_CELL_CHARACTERS = 1 << 20
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?[,;\t]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
 
@@ -114,13 +116,21 @@ def _read_text(path: Path) -> tuple[str, int | None]:
     names of files that are not UTF-8."""
     with os_errors_refused(path, "read"):
         content = path.read_bytes()
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if content.startswith(SPREADSHEET_MARKS):
+        raise UserError(f"{path} is a spreadsheet file, not text: save it as CSV UTF-8")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not content.startswith(
+        codecs.BOM_UTF32_LE
+    ):
         try:
             return content.decode("utf-16"), None
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{path} is not UTF-16 text (byte {error.start}): save it as CSV UTF-8"
             ) from None
+    if content.count(0) > len(content) // 4:  # a single one may be a mistake in one line
+        raise UserError(
+            f"{path} is UTF-16 or UTF-32 without its mark, or not text: save it as CSV UTF-8"
+        )
     try:
         return content.decode("utf-8-sig"), None
     except UnicodeDecodeError as error:
@@ -195,14 +205,20 @@ def _find_columns(
     path: Path, cells: list[str], is_image: Callable[[str], bool], is_class: Callable[[str], bool]
 ) -> _Columns:
     """The columns, from the first record, which may be a header. Raises UserError."""
-    titles = [cell.casefold() for cell in cells]
+    titles = [re.sub("[ -]", "_", cell.casefold()) for cell in cells]
     image_columns = [titles.index(title) for title in (INDEX, *PATH_TITLES) if title in titles]
     answer_columns = [number for number, title in enumerate(titles) if title in ANSWER_TITLES]
     if read_whole_number(cells[0]) is not None or is_image(cells[0]):
         return _Columns()
     if not (image_columns or answer_columns):
-        return _Columns(in_header=len(cells) > 1 and not is_class(cells[1]))
-    if len(cells) == 2 and len(image_columns) + len(answer_columns) == 1:
+        in_header = len(cells) > 1 and not is_class(cells[1])
+        if in_header and (len(cells) > 2 or ORDER in titles):
+            raise UserError(
+                f"{path} has a header without a column that names the images: call the columns "
+                f"{INDEX} and {LABEL}"
+            )
+        return _Columns(in_header=in_header)
+    if len(cells) == 2 and ORDER not in titles and len(image_columns) + len(answer_columns) == 1:
         other = 1 - (image_columns + answer_columns)[0]  # a title in another language
         (answer_columns if image_columns else image_columns).append(other)
     if not image_columns:

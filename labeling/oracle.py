@@ -10,6 +10,7 @@ so that nobody is asked twice.
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ from utils.options.converters import one_of
 from utils.options.option import Condition, OptionGroup, OptionValues, option
 
 DATASET_ORACLE, FILE_ORACLE = "data", "file"
+SPREADSHEET_ENDINGS = (".xlsx", ".xls", ".ods", ".numbers")
 QUERY_FILES = ("queries.csv", "queries.html")
 
 
@@ -123,7 +125,7 @@ def wait_for_answers(
     if answers is None:
         assert state.queried is not None
         waits = f"{len(state.queried)} images are waiting for labels"
-        raise WaitingForLabels(_wait_message(files, waits, _describe_labels_file(files)))
+        raise WaitingForLabels(_wait_message(files, waits, describe_labels_file(files.folder)))
     _wait_for_skipped_images(state, files, answers, ask_until_answered)
     files.accept_labels_file(state, answers)
 
@@ -220,14 +222,28 @@ def _make_queries(
     ]
 
 
-def _describe_labels_file(files: AnswerFiles) -> str:
+def describe_labels_file(folder: Path) -> str:
     """What may be wrong about a labels.csv that is missing, in brackets."""
-    labels_file = files.labels_file
+    labels_file = folder / LABELS_FILE
     if labels_file.is_symlink():
         content = "the answers to earlier queries" if labels_file.exists() else "no file"
         return f" (the link there leads to {content}: {os.readlink(labels_file)})"
-    similar = sorted(path.name for path in files.folder.glob("labels*.csv") if path != labels_file)
-    return f" (only {similar[0]!r} is there: rename it)" if similar else ""
+    names = sorted(os.listdir(folder))
+    similar = [name for name in names if _may_be_labels_file(name)]
+    if not similar:
+        return ""
+    is_spreadsheet = similar[0].lower().endswith(SPREADSHEET_ENDINGS)
+    cure = f"save it as CSV UTF-8 under the name {LABELS_FILE}" if is_spreadsheet else "rename it"
+    return f" (only {to_one_line(similar[0])!r} is there: {cure})"
+
+
+def _may_be_labels_file(name: str) -> bool:
+    """Whether a person may have meant labels.csv by the name of another file in its folder."""
+    folded = name.lower()
+    is_table = folded.endswith((".csv", ".txt", ".tsv", *SPREADSHEET_ENDINGS))
+    is_named = "labels" in folded or folded.startswith("label.") or folded.startswith("queries")
+    is_hidden = folded.startswith((".", "~"))  # of a program that has the file open
+    return is_table and is_named and not is_hidden and name not in (LABELS_FILE, *QUERY_FILES)
 
 
 def _wait_message(files: AnswerFiles, waits: str, hint: str = "") -> str:

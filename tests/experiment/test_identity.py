@@ -115,6 +115,9 @@ def test_names_of_classes_may_only_grow():
     )
     difference = identity.identity_difference(before, make("a", "b", "c", data="2f"))
     assert difference == "on other data (without the class 'c', fingerprint 1f, not 2f)"
+    for names, cure in (("abc", "needs an empty folder"), ("ab", "put the data back as they were")):
+        with pytest.raises(UserError, match=cure):
+            identity.check_same_identity(before, make(*names, data="2f"), "it", "stop")
 
 
 def test_results_version_is_the_number_of_changelog_entries():

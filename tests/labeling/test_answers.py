@@ -294,3 +294,70 @@ def test_cells_within_messages_are_short_and_printable(read):
     with pytest.raises(UserError) as caught:
         read('17,"\x1b[31m' + "x" * 1000 + '"\n', indices=[17])
     assert "\x1b" not in caught.value.args[0] and len(caught.value.args[0]) < 400
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "unsure",
+        "Not sure",
+        "don't know",
+        "can't tell",
+        "cannot_tell",
+        "Cannot tell.",
+        "none",
+        "TBD",
+    ],
+)
+def test_words_of_people_who_do_not_know_are_no_classes(read, answer):
+    rows = f"17,{answer}\n4,cat\n105,cat\n"
+    with pytest.raises(UserError, match=r"perhaps no class: .*write cannot tell to skip"):
+        read(f"index,label\n{rows}")
+    assert read(f"index,label\n{rows}", class_names=("cat", answer)) == [1, 0, 0]
+    marked = rows.replace(answer, f"{answer},yes", 1)
+    assert read(f"index,label,new_class\n{marked}", whole=True).new_classes == (answer,)
+
+
+@pytest.mark.parametrize("answer", ["c", "mito", "maybe cat", "cat or dog", "Cat (blurry)", "cell"])
+def test_a_part_of_a_class_name_or_more_words_is_no_new_class(read, answer):
+    names = ("cat", "mitochondrion", "dead_cell")
+    rows = f"17,{answer}\n4,cat\n105,cat\n"
+    with pytest.raises(UserError, match=r"unknown class: .*did you mean '(cat|mito.*|dead_cell)'"):
+        read(rows, class_names=names)
+    marked = "index,label,New class\n" + rows.replace(answer, f"{answer},yes", 1)
+    assert read(marked, class_names=names, whole=True).new_classes == (answer,)
+
+
+@pytest.mark.parametrize("answer", ["caterpillar", "bobolink", "ship", "skin", "background"])
+def test_other_words_are_new_classes(read, answer):
+    rows = f"17,{answer}\n4,owl\n105,owl\n"
+    assert read(rows, class_names=("owl", "cat"), whole=True).new_classes == (answer,)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\x03\x04\x14\x00\x06\x00 a workbook",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 an older workbook",
+        "17,cat\n4,cat\n105,cat\n".encode("utf-16-le"),
+        "17,cat\n4,cat\n105,cat\n".encode("utf-32"),
+    ],
+)
+def test_a_file_that_is_not_text_is_refused_in_one_line(read, content):
+    with pytest.raises(UserError, match="save it as CSV UTF-8") as refused:
+        read(content)
+    assert len(refused.value.args) == 1 and "queried" not in str(refused.value)
+
+
+@pytest.mark.parametrize("header", ["Nr;Klasse;Notiz", "order;label", "order;Klasse"])
+def test_a_header_that_names_no_column_of_images_is_refused(read, header):
+    rows = "0;cat\n1;cat\n2;cat\n"  # the order is the index of another image
+    with pytest.raises(UserError, match=r"column.* index"):
+        read(f"{header}\n{rows}", indices=[2, 1, 0])
+
+
+def test_a_row_without_an_image_and_numbers_as_paths_are_named(read):
+    with pytest.raises(UserError, match=r"no image named: line 5"):
+        read("index,label\n17,cat\n4,cat\n105,cat\n,3\n")
+    with pytest.raises(UserError, match="a column of indices must be called index"):
+        read("image,label\n17,cat\n", indices=[17], paths={17: "a.png"})

@@ -143,3 +143,16 @@ def test_a_link_is_not_replaced(tmp_path):
     with pytest.raises(UserError, match="--replace"):
         write_labels_csv(file, {57: "cat"}, ["cat"], replace=False)
     assert file.is_symlink()
+
+
+def test_letter_case_makes_no_other_answer():
+    imported = collect(("0000_57_ber_1.jpg", "CAT", "a"), ("0000_57_ber_1.jpg", "cat", "b"))
+    assert imported.answers == {57: "cat"}
+    assert collect(("photos/b.png", "Cannot Tell")).answers == {3: SKIP_ANSWER}
+    accepted = collect(("photos/9.png", "x"), ("0001_9.jpg", "Dog"), earlier={9: "dog"})
+    assert accepted.num_unchanged == 1 and not accepted.corrections
+
+
+def test_letter_case_of_two_similar_classes_counts():
+    answers = [ToolAnswer("photos/b.png", "a"), ToolAnswer("photos/Über 1.jpg", "A")]
+    assert collect_answers(answers, ["A", "a"], QUERIES, {}).answers == {3: "a", 57: "A"}

@@ -13,7 +13,7 @@ from data.active_dataset import Oracle
 from experiment import result_tables
 from experiment.checkpoint import load_checkpoint
 from labeling import queries
-from labeling.oracle import OracleOptions
+from labeling.oracle import OracleOptions, describe_labels_file
 from tests.commands.test_main_al import assert_same_run, rows
 from tests.labeling.sessions import answer, check_session_killed_in_every_phase, truth_of
 from utils.errors import UserError
@@ -147,6 +147,28 @@ def test_answers_may_differ_from_the_data(tmp_path, run):
     assert acquired == [(index, str(i)) for i, index in enumerate(queried)]
     labels = load_checkpoint(folder / "checkpoint.pt")["state"]["pool"]["labels"].numpy()
     assert [labels[int(index)] for index in queried] == list(range(6))
+
+
+@pytest.mark.parametrize(
+    "name, cure",
+    [
+        ("labels.xlsx", "save it as CSV UTF-8 under the name labels.csv"),
+        ("Labels.ODS", "save it as CSV UTF-8 under the name labels.csv"),
+        ("queries_anna.xls", "save it as CSV UTF-8 under the name labels.csv"),
+        ("labels (1).csv", "rename it"),
+        ("labels.csv.txt", "rename it"),
+        ("LABELS.CSV", "rename it"),
+        ("Copy of labels.tsv", "rename it"),
+        (".~lock.labels.csv#", None),
+        ("~$labels.xlsx", None),
+        ("notes.txt", None),
+    ],
+)
+def test_a_file_that_may_be_meant_as_labels_csv_is_named(tmp_path, name, cure):
+    (tmp_path / name).touch()
+    (tmp_path / "queries.csv").touch()
+    hint = describe_labels_file(tmp_path)
+    assert hint == (f" (only {name!r} is there: {cure})" if cure else "")
 
 
 @pytest.mark.parametrize(
