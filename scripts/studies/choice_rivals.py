@@ -1,6 +1,7 @@
 """Choose as many labels as classes in many ways, propagate them, and write one row per choice.
 
 python scripts/studies/choice_rivals.py DIR OUT.csv [--seeds N] [--only WORD]
+python scripts/studies/choice_rivals.py DIR OUT.csv --summary
 
 DIR holds features: DIR/tables of scripts/studies/tables_as_features.py, simclr/<data>-<seed>.npz of
 scripts/studies/simclr_as_features.py, and folders <data>.features of embed.py.  Each seed takes a
@@ -10,6 +11,9 @@ kept, so a stopped run resumes.
 
 accuracy: share of the other rows whose propagated label is right, in percent, with equal class
 masses; accuracy_none: without.  covered: number of classes among the picks.
+--summary prints, per data set and method, mean ± standard deviation over the seeds, the share of
+seeds that miss a class, and the mean of lp_coverage minus the method on the same seed with its 95 %
+confidence interval (t).
 """
 
 import argparse
@@ -27,6 +31,7 @@ if not __package__:  # executed by its path: import from the root of the project
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
+import scipy.stats
 import torch
 
 from al_methods import select
@@ -171,7 +176,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=20, help="seeds per data set (default: 20)")
     parser.add_argument("--only", default="", help="data sets whose 'data features' match it")
+    parser.add_argument("--summary", action="store_true", help="print tables of OUT.csv")
     arguments = parser.parse_args(argv)
+    if arguments.summary:
+        print_summary(arguments.out)
+        return 0
+    write_rows(arguments)
+    return 0
+
+
+def write_rows(arguments: argparse.Namespace) -> None:
+    """Append the rows that OUT.csv lacks."""
     done: set[tuple[str, ...]] = set()
     if arguments.out.exists():
         with arguments.out.open(newline="") as file:
@@ -198,7 +213,38 @@ def main(argv: Sequence[str] | None = None) -> int:
                     table.writerow([*key, *size, *scores, f"{seconds:.2f}"])
                     file.flush()
             print_line(f"{data} {features}: done")
-    return 0
+
+
+def print_summary(path: Path) -> None:
+    """The tables of docs/rivals.md."""
+    table: dict[str, dict[str, dict[str, tuple[float, bool]]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            scores = table.setdefault(f"{row['data']}, {row['features']}", {})
+            missed = row["covered"] != row["classes"]
+            scores.setdefault(row["method"], {})[row["seed"]] = float(row["accuracy"]), missed
+    for data, methods in table.items():
+        print_line(f"\n| {data} | accuracy | misses a class | lp_coverage minus it |")
+        print_line("| --- | --- | --- | --- |")
+        ours = methods.get("lp_coverage", {})
+        for method, scores in methods.items():
+            values, missed = np.array(list(scores.values())).T
+            difference = "" if method == "lp_coverage" else paired(ours, scores)
+            spread = values.std(ddof=1) if len(values) > 1 else 0
+            cells = f"{values.mean():.1f} ± {spread:.1f} | {missed.mean():.0%} | {difference}"
+            print_line(f"| {method} (n {len(values)}) | {cells} |")
+
+
+def paired(ours: dict[str, tuple[float, bool]], other: dict[str, tuple[float, bool]]) -> str:
+    """Mean of ours minus the other on the seeds of both, with its 95 % interval."""
+    seeds = sorted(set(ours) & set(other))
+    differences = np.array([ours[seed][0] - other[seed][0] for seed in seeds])
+    if len(differences) < 2:
+        return ""
+    error = differences.std(ddof=1) / len(differences) ** 0.5
+    half = scipy.stats.t.ppf(0.975, len(differences) - 1) * error
+    mean = differences.mean()
+    return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
 
 
 if __name__ == "__main__":
