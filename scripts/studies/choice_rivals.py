@@ -146,12 +146,13 @@ def choose(method: str, case: Case, views: bool = True) -> np.ndarray:
 
 def greedy_cover(case: Case) -> np.ndarray:
     """lp_coverage as it was: greedy in the graph of all views, without merging."""
-    W = affinity(case.views, k="auto", weights=case.weights)
+    W: Any = affinity(case.views, k="auto", weights=case.weights)
     kernel = torch.eye(W.shape[0]).sub_(torch.as_tensor(W.toarray()), alpha=0.99)
     kernel = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
     scale = kernel.diagonal().rsqrt()
     kernel.mul_(scale).mul_(scale[:, None])
-    cover, picks = torch.zeros(len(kernel)), []
+    cover = torch.zeros(len(kernel))
+    picks: list[int] = []
     for _ in range(case.classes):
         gains = (kernel - cover).clamp_(min=0).sum(dim=1)
         gains[picks] = -1
@@ -227,9 +228,9 @@ def print_summary(path: Path) -> None:
         print_line(f"\n| {data} | accuracy | misses a class | lp_coverage minus it |")
         print_line("| --- | --- | --- | --- |")
         ours = methods.get("lp_coverage", {})
-        for method, scores in methods.items():
-            values, missed = np.array(list(scores.values())).T
-            difference = "" if method == "lp_coverage" else paired(ours, scores)
+        for method, seeds in methods.items():
+            values, missed = np.array(list(seeds.values())).T
+            difference = "" if method == "lp_coverage" else paired(ours, seeds)
             spread = values.std(ddof=1) if len(values) > 1 else 0
             cells = f"{values.mean():.1f} ± {spread:.1f} | {missed.mean():.0%} | {difference}"
             print_line(f"| {method} (n {len(values)}) | {cells} |")

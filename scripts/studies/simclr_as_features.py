@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     parser = build_parser(SCHEMA, PROGRAM, (__doc__ or "").partition("\n")[0], "")
     try:
-        arrays = make_features(parse_options(parser, SCHEMA, [*OPTIONS, *rest]))
+        arrays: dict[str, Any] = make_features(parse_options(parser, SCHEMA, [*OPTIONS, *rest]))
     except UserError as error:
         return print_error(error, PROGRAM)
     content = io.BytesIO()
