@@ -15,13 +15,14 @@ is first compared by the shorter factor alone, with the bound |x·y| <= |x||y|: 
 already shows that the new center is farther than an older one skip the longer factor.
 
 Once all remaining images coincide with a center (duplicates, certain predictions), all distances
-are zero and the lowest indices are picked.
+are zero and images are picked at random.
 """
 
 import numpy as np
 import torch
 
 from utils.arrays import as_numpy
+from utils.ranking import tie_order, top_candidates
 
 ROUNDING_TOLERANCE = 1e-9  # squared distances below this share of their terms count as zero
 
@@ -48,13 +49,14 @@ def pick(
     norms = long.norm(dim=1)
     nearest = torch.full_like(lengths, torch.inf)  # squared distance to the nearest center
     left = np.ones(len(unlabeled), dtype=bool)
-    picks = [int(lengths.argmax())]
+    places = tie_order(rng, len(unlabeled))
+    picks = top_candidates(as_numpy(lengths), 1, np.arange(len(unlabeled)), places).tolist()
     while len(picks) < budget:
         left[picks[-1]] = False
         near = _find_nearer_candidates(nearest, short, norms, lengths, picks[-1])
         squares = _squared_distances(short, long, lengths, picks[-1], near)
         nearest[near] = torch.minimum(nearest[near], squares)
-        picks.append(_draw_proportional(as_numpy(nearest), left, rng))
+        picks.append(_draw_proportional(as_numpy(nearest), left, places, rng))
     return unlabeled[picks]
 
 
@@ -87,10 +89,12 @@ def _squared_distances(
     return torch.where(squares > ROUNDING_TOLERANCE * terms, squares, 0)
 
 
-def _draw_proportional(weights: np.ndarray, left: np.ndarray, rng: np.random.Generator) -> int:
+def _draw_proportional(
+    weights: np.ndarray, left: np.ndarray, places: np.ndarray, rng: np.random.Generator
+) -> int:
     """An index with left (U,), drawn with probability proportional to its weight (U,); the first
-    such index where all weights are zero."""
+    by `places` where all weights are zero."""
     total = np.where(left, weights, 0).cumsum()
     if total[-1] <= 0:
-        return int(left.argmax())
+        return int(np.where(left, places, len(places)).argmin())
     return int(np.searchsorted(total, rng.random() * total[-1], side="right"))

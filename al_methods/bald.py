@@ -13,7 +13,7 @@ import scipy.special
 import torch
 
 from utils.arrays import as_numpy
-from utils.ranking import top_candidates
+from utils.ranking import tie_order, top_candidates
 
 ROUNDING_TOLERANCE = 1e-12  # nats; identical passes may differ from zero by less than this
 
@@ -27,7 +27,8 @@ def pick(
 ) -> np.ndarray:
     """Images to label next, in order: (budget,) int64.
 
-    stochastic_probs: (N, M, C) softmax of M passes; labels: (N,) int64, -1 where unknown."""
+    stochastic_probs: (N, M, C) softmax of M passes; labels: (N,) int64, -1 where unknown; rng:
+    orders equal scores."""
     count, passes, classes = stochastic_probs.shape
     mean, conditional = np.zeros((count, classes)), np.zeros(count)
     for sample in stochastic_probs.unbind(dim=1):  # float64 for one pass at a time saves memory
@@ -36,4 +37,5 @@ def pick(
         conditional = conditional + scipy.special.entr(probs).sum(axis=1) / passes
     information = scipy.special.entr(mean).sum(axis=1) - conditional
     information[information < ROUNDING_TOLERANCE] = 0
-    return top_candidates(information, budget, np.flatnonzero(labels < 0))
+    places = tie_order(rng, len(labels))
+    return top_candidates(information, budget, np.flatnonzero(labels < 0), places)

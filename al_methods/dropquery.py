@@ -15,7 +15,7 @@ import torch
 
 from utils.arrays import as_numpy
 from utils.kmeans import assign_clusters, cluster_means
-from utils.ranking import top_candidates
+from utils.ranking import tie_order, top_candidates
 
 
 def pick(
@@ -30,14 +30,16 @@ def pick(
     """Images to label next, larger clusters first: (budget,) int64.
 
     features: (N, d); probs: (N, C) softmax; dropped_classes: (N, M), predicted from features under
-    dropout; labels: (N,) int64, -1 where unknown; rng: seeds k-means."""
+    dropout; labels: (N,) int64, -1 where unknown; rng: seeds k-means and
+    orders equal scores."""
     class_probs = as_numpy(probs, np.float64)
     changed = as_numpy(dropped_classes) != class_probs.argmax(axis=1)[:, None]  # (N, M)
     changes, unlabeled = changed.sum(axis=1), labels < 0
     candidates = np.flatnonzero(unlabeled & (changes > changed.shape[1] / 2))
     if len(candidates) <= budget:
         scores = changes - class_probs.max(axis=1)  # confidence, at most 1, breaks ties
-        return top_candidates(scores, budget, np.flatnonzero(unlabeled))
+        places = tie_order(rng, len(labels))
+        return top_candidates(scores, budget, np.flatnonzero(unlabeled), places)
     rows = as_numpy(features)[candidates]
     return candidates[_cluster_representatives(rows, budget, int(rng.integers(2**31 - 1)))]
 

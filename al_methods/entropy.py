@@ -9,7 +9,7 @@ import scipy.special
 import torch
 
 from utils.arrays import as_numpy
-from utils.ranking import top_candidates
+from utils.ranking import tie_order, top_candidates
 
 
 def pick(
@@ -21,6 +21,8 @@ def pick(
 ) -> np.ndarray:
     """Images to label next, in order: (budget,) int64.
 
-    probs: (N, C) softmax; labels: (N,) int64, -1 where unknown."""
+    probs: (N, C) softmax; labels: (N,) int64, -1 where unknown; rng: orders equal
+    scores."""
     entropies = scipy.special.entr(as_numpy(probs, np.float64)).sum(axis=1)  # (N,) nats
-    return top_candidates(entropies, budget, np.flatnonzero(labels < 0))
+    places = tie_order(rng, len(labels))
+    return top_candidates(entropies, budget, np.flatnonzero(labels < 0), places)

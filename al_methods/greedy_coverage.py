@@ -17,6 +17,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from utils.arrays import as_numpy
+from utils.ranking import tie_order, top_candidates
+
 MAX_KERNEL_VALUES = 2**23  # kernel values held at a time, 32 MiB
 CANDIDATE_BATCH = 64  # candidates evaluated together
 GAIN_TOLERANCE = 1e-6  # gains up to this size may come from rounding
@@ -31,12 +34,13 @@ def maximize_coverage(
     candidates: torch.Tensor,
     budget: int,
     weights: torch.Tensor | None = None,
+    rng: np.random.Generator | None = None,
 ) -> tuple[list[int], torch.Tensor]:
     """Pick `budget` candidates, each time the one that raises the coverage most.
 
     cover: (N,) float32, of the images that are in S already; candidates: (M,) int64, ascending;
-    weights: (N,) -> picks, in order, and the cover (N,) with them.  Gains that are equal up to
-    rounding go to the lower index."""
+    weights: (N,); rng: orders the candidates once none adds anything -> picks, in order, and the
+    cover (N,) with them.  Other gains that are equal up to rounding go to the lower index."""
     everything = torch.arange(len(cover), device=cover.device)
     weights = torch.ones_like(cover) if weights is None else weights
 
@@ -53,7 +57,9 @@ def maximize_coverage(
     picks: list[int] = []
     while len(picks) < budget:
         if bounds.max() <= GAIN_TOLERANCE:  # no candidate adds anything
-            picks += (bounds > -torch.inf).nonzero().flatten()[: budget - len(picks)].tolist()
+            left = as_numpy((bounds > -torch.inf).nonzero().flatten(), np.int64)
+            zeros, places = np.zeros(len(bounds)), tie_order(rng, len(bounds))
+            picks += top_candidates(zeros, budget - len(picks), left, places).tolist()
             break
         risen = (cover > base).nonzero().flatten()
         chosen = lazy_argmax(bounds, gains_of, max(len(risen), CANDIDATE_BATCH))
@@ -140,6 +146,7 @@ def select_covering_images(
     budget: int,
     device: torch.device,
     weights: torch.Tensor | None = None,
+    rng: np.random.Generator | None = None,
 ) -> tuple[list[int], torch.Tensor]:
     """`maximize_coverage` with the labeled images in S and all others as candidates.
 
@@ -150,7 +157,7 @@ def select_covering_images(
     labeled = everything[known >= 0]
     for part in labeled.split(max(MAX_KERNEL_VALUES // len(known), 1)) if len(labeled) else ():
         cover = torch.maximum(cover, kernel(part, everything).amax(dim=0))
-    return maximize_coverage(kernel, cover, everything[known < 0], budget, weights)
+    return maximize_coverage(kernel, cover, everything[known < 0], budget, weights, rng)
 
 
 def make_gaussian_kernel(x: torch.Tensor, sigma: float) -> Kernel:

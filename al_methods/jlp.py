@@ -10,7 +10,7 @@ the images with the lowest f, and picks are taken for as long as the lowest imag
 These are the picks of one solve after another.
 
 Where no label reaches any unlabeled image (α = 0, or no edge between them), f is zero on all of
-them and the lowest indices are picked.
+them and images are picked at random.
 """
 
 import logging
@@ -22,7 +22,7 @@ from utils.arrays import as_numpy
 from utils.diffusion import MAX_BLOCK_COLUMNS, DiffusionSolver
 from utils.graph import affinity
 from utils.graph.graph_options import GraphOptions, affinity_settings
-from utils.ranking import top_candidates
+from utils.ranking import tie_order, top_candidates
 
 log = logging.getLogger("al.jlp")
 
@@ -39,21 +39,25 @@ def pick(
 ) -> np.ndarray:
     """Images to label next, in order: (budget,) int64.
 
-    features: (N, d); labels: (N,) int64, -1 where unknown."""
+    features: (N, d); labels: (N,) int64, -1 where unknown; rng: orders equal f."""
     system = DiffusionSolver(affinity(features, **affinity_settings(graph)), graph.lp_alpha)
     unlabeled = labels < 0
     sides = (~unlabeled).astype(np.float32)[:, None]
     values, exponents = system.solve_rows(sides)
     f = np.ldexp(as_numpy(values, np.float64)[:, 0], exponents)  # (N,)
     if not f[unlabeled].any():
-        log.info("jlp: no label reaches an unlabeled image; picking the lowest indices")
+        log.info("jlp: no label reaches an unlabeled image; picking at random")
+    places = tie_order(rng, len(labels))
     columns: dict[int, np.ndarray] = {}
     picks: list[int] = []
     while len(picks) < budget:
         candidates = np.flatnonzero(unlabeled)
-        chosen = int(top_candidates(-f, 1, candidates)[0])
+        chosen = int(top_candidates(-f, 1, candidates, places)[0])
         if chosen not in columns:
-            columns = _solve_columns(system, f, candidates, columns, budget - len(picks))
+            lowest = top_candidates(
+                -f, min(MAX_CACHED_COLUMNS, len(candidates)), candidates, places
+            ).tolist()
+            columns = _solve_columns(system, f, lowest, columns, budget - len(picks))
         f += columns.pop(chosen)
         unlabeled[chosen] = False
         picks.append(chosen)
@@ -63,16 +67,16 @@ def pick(
 def _solve_columns(
     system: DiffusionSolver,
     f: np.ndarray,
-    candidates: np.ndarray,
+    lowest: list[int],
     columns: dict[int, np.ndarray],
     max_new: int,
 ) -> dict[int, np.ndarray]:
-    """Columns of the inverse, image -> (N,), for the candidates with the lowest f.  They are exact
-    relative to f, however small it is far from all labels.
+    """Columns of the inverse, image -> (N,), for the images with the lowest f, exact relative to f.
+
+    lowest: these images, in order.
 
     columns: those solved before; the ones of images whose f is no longer among the lowest are
     dropped.  max_new: how many columns to solve at most."""
-    lowest = top_candidates(-f, min(MAX_CACHED_COLUMNS, len(candidates)), candidates).tolist()
     columns = {image: columns[image] for image in lowest if image in columns}
     missing = [image for image in lowest if image not in columns]
     new = missing[: min(MAX_BLOCK_COLUMNS, max_new)]

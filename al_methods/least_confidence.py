@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from utils.arrays import as_numpy
-from utils.ranking import top_candidates
+from utils.ranking import tie_order, top_candidates
 
 
 def pick(
@@ -19,6 +19,8 @@ def pick(
 ) -> np.ndarray:
     """Images to label next, in order: (budget,) int64.
 
-    probs: (N, C) softmax; labels: (N,) int64, -1 where unknown."""
+    probs: (N, C) softmax; labels: (N,) int64, -1 where unknown; rng: orders equal
+    scores."""
     confidences = as_numpy(probs, np.float64).max(axis=1)  # (N,)
-    return top_candidates(-confidences, budget, np.flatnonzero(labels < 0))
+    places = tie_order(rng, len(labels))
+    return top_candidates(-confidences, budget, np.flatnonzero(labels < 0), places)

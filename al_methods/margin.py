@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from utils.arrays import as_numpy
-from utils.ranking import top_candidates
+from utils.ranking import tie_order, top_candidates
 
 
 def pick(
@@ -20,7 +20,9 @@ def pick(
 ) -> np.ndarray:
     """Images to label next, in order: (budget,) int64.
 
-    probs: (N, C) softmax, C > 1; labels: (N,) int64, -1 where unknown."""
+    probs: (N, C) softmax, C > 1; labels: (N,) int64, -1 where unknown; rng: orders equal
+    scores."""
     ordered = np.sort(as_numpy(probs, np.float64), axis=1)  # (N, C) ascending
     margins = ordered[:, -1] - ordered[:, -2]
-    return top_candidates(-margins, budget, np.flatnonzero(labels < 0))
+    places = tie_order(rng, len(labels))
+    return top_candidates(-margins, budget, np.flatnonzero(labels < 0), places)

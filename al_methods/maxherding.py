@@ -27,7 +27,8 @@ def pick(
 
     pretrained_features: (N, d); labels: (N,) int64, -1 where unknown, possibly everywhere."""
     x = F.normalize(pretrained_features)
-    picks, _ = select_covering_images(make_gaussian_kernel(x, SIGMA), labels, budget, x.device)
+    kernel = make_gaussian_kernel(x, SIGMA)
+    picks, _ = select_covering_images(kernel, labels, budget, x.device, rng=rng)
     return np.array(picks, dtype=np.int64)
 
 

@@ -3,7 +3,7 @@
 Source: Yehuda, Dekel, Hacohen & Weinshall, "Active learning through a covering lens", NeurIPS 2022,
 algorithm 1: repeatedly pick the image whose ball of radius δ contains the most images that are in
 no labeled image's ball.  Distances are between features of unit length, balls are open.  Once all
-images are covered, the lowest indices are picked.
+images are covered, images are picked at random.
 
 δ is the largest radius at which the balls are pure (section 4.1): with k-means clusters, one per
 class, in place of labels, at least the share α = 0.95 of the balls contain no image of another
@@ -32,6 +32,7 @@ from utils.arrays import as_numpy
 from utils.kmeans import assign_clusters
 from utils.options.converters import positive_float
 from utils.options.option import OptionGroup, option
+from utils.ranking import tie_order, top_candidates
 
 log = logging.getLogger("al.probcover")
 
@@ -79,7 +80,8 @@ def pick(
             largest_pure_radius(between),
             {"assigned": assigned, "between": between},
         )
-    picks, covered = greedy_ball_cover(Balls(x, radius, **clustering), labels, budget)
+    places = tie_order(rng, len(x))
+    picks, covered = greedy_ball_cover(Balls(x, radius, **clustering), labels, budget, places)
     share = covered.double().mean()
     log.info("probcover: balls of radius %.4g cover %.4f of the images", radius, share)
     return np.array(picks, dtype=np.int64)
@@ -169,20 +171,20 @@ class Balls:
 
 
 def greedy_ball_cover(
-    balls: Balls, labels: np.ndarray, budget: int
+    balls: Balls, labels: np.ndarray, budget: int, places: np.ndarray
 ) -> tuple[list[int], torch.Tensor]:
     """Pick, one after another, the unlabeled image whose ball contains the most images that are in
     no ball of a labeled or picked image.
 
-    Ties go to the lower index; once all images are covered, the lowest indices are picked.
-    labels: (N,) int64, -1 where unknown -> picks, and whether each image is covered, (N,) bool."""
+    labels: (N,) int64, -1 where unknown; places: (N,), the order among equal gains, and once all
+    images are covered -> picks, and whether each image is covered, (N,) bool."""
     free = torch.as_tensor(labels < 0, device=balls.device)
     covered = balls.count_members(~free) > 0
     gains = balls.count_members(~covered)
     picks: list[int] = []
     center = torch.zeros_like(free)
     while len(picks) < budget and not covered.all():
-        chosen = int(gains.masked_fill(~free, -1).argmax())
+        chosen = int(top_candidates(as_numpy(gains), 1, np.flatnonzero(as_numpy(free)), places)[0])
         center[chosen] = True
         new = (balls.count_members(center) > 0) & ~covered
         center[chosen] = False
@@ -190,7 +192,8 @@ def greedy_ball_cover(
         covered |= new
         free[chosen] = False
         picks.append(chosen)
-    rest = free.nonzero().flatten()[: budget - len(picks)]
+    left = np.flatnonzero(as_numpy(free))
+    rest = top_candidates(np.zeros(len(labels)), budget - len(picks), left, places)
     return picks + rest.tolist(), covered
 
 

@@ -60,7 +60,9 @@ def pick(
     weights = weights / weights.max() if weights.any() else torch.ones_like(weights)
     log.info("uherding: radius %.4g, temperature %.4g", sigma, tau)
     kernel = greedy_coverage.make_gaussian_kernel(x, sigma)
-    picks, _ = greedy_coverage.select_covering_images(kernel, labels, budget, x.device, weights)
+    picks, _ = greedy_coverage.select_covering_images(
+        kernel, labels, budget, x.device, weights, rng
+    )
     return np.array(picks, dtype=np.int64)
 
 

@@ -3,8 +3,7 @@
 Source: Iscen, Tolias, Avrithis & Chum, "Label propagation for deep semi-supervised learning", CVPR
 2019, section 4; used in every cycle of active learning by Siméoni et al., ICPR 2020, section 3.
 
-    Y (N, C)   1/n_c on the n_c labeled images of class c, else 0
-    Z (N, C)   solution of (I − αW) Z = Y, negatives set to zero, rows scaled to sum to one
+    Z (N, C)   scores of a solver, by default the diffusion, rows scaled to sum to one
     ŷ_i        argmax_c z_ic, the pseudo-label
     ω_i        1 − H(z_i) / log C, divided by the largest, the weight
     ζ_c        (images in use / C) / images in use of class c, the class weight
@@ -23,10 +22,10 @@ import torch
 
 from data.pool import Pool, Targets, targets_from_labels
 from semisup.class_masses import balance_classes
+from semisup.propagation_solvers import SOLVERS
 from utils.arrays import as_numpy
-from utils.diffusion import prepare_diffusion
 from utils.graph import affinity
-from utils.ranking import top_candidates
+from utils.ranking import tie_order, top_candidates
 
 PSEUDO_LABEL_MODES = ("full", "certain", "prob", "uniform")
 BALANCE_MODES = ("none", "uniform", "labels")
@@ -49,6 +48,7 @@ def propagate(
     num_classes: int,
     *,
     alpha: float = 0.99,
+    solver: str = "diffusion",
     balance: str = "none",
     search: str = "auto",
     **graph: Any,
@@ -58,6 +58,7 @@ def propagate(
     features: (N, d), or a sequence of such views.
     labels: (N,) int64, -1 where unknown.
     alpha: α.
+    solver: a key of SOLVERS.
     balance: "uniform" for equal class masses, "labels" for masses proportional to the labels.
     search, graph: arguments of utils.graph.affinity.
 
@@ -67,14 +68,13 @@ def propagate(
         raise ValueError(f"label {labels.max()} is not one of {num_classes} classes")
     labeled = np.flatnonzero(labels >= 0)
     members = np.bincount(labels[labeled], minlength=num_classes)  # n_c
-    Y = np.zeros((len(labels), num_classes), dtype=np.float32)
-    Y[labeled, labels[labeled]] = 1 / members[labels[labeled]]
+    masses = members > 0 if balance == "uniform" else members
     W = affinity(features, search=search, **graph)
-    Z, _ = prepare_diffusion(W, alpha).solve_rows(Y)  # the scales of rows do not matter
-    Z = np.maximum(as_numpy(Z), 0)
+    prior = None if balance == "none" else masses / max(masses.sum(), 1)
+    Z = SOLVERS[solver].solve(W, labels, num_classes, alpha=alpha, prior=prior)
     balance_failed = False
-    if balance != "none":
-        balanced = balance_classes(Z, members if balance == "labels" else members > 0)
+    if balance != "none" and not SOLVERS[solver].keeps_prior:
+        balanced = balance_classes(Z, masses)
         Z, balance_failed = (Z, True) if balanced is None else (balanced, False)
     mass = Z.sum(axis=1, keepdims=True)
     reached = mass[:, 0] > 0
@@ -156,7 +156,7 @@ def _select_unlabeled(
         return usable
     count = min(round(float(unlabeled.sum() * percent)), len(usable))
     if mode == "certain":
-        return np.sort(top_candidates(weights, count, usable))
+        return np.sort(top_candidates(weights, count, usable, tie_order(rng, len(weights))))
     odds = weights[usable].astype(np.float64) if mode == "prob" else np.ones(len(usable))
     return np.sort(rng.choice(usable, size=count, replace=False, p=odds / odds.sum()))
 

@@ -18,6 +18,7 @@ from semisup.label_propagation import (
     targets_from_propagation,
 )
 from semisup.log_once import log_if_no_pseudo_labels, log_once
+from semisup.propagation_solvers import SOLVERS
 from semisup.spec import Algorithm
 from utils.errors import UserError
 from utils.graph.graph_options import (
@@ -62,6 +63,13 @@ class LpOptions(OptionGroup):
         "Rescale the propagated labels so that the classes have given masses. uniform: equal "
         "masses. labels: proportional to the labels.",
         type=type_or_word(one_of(BALANCE_MODES), true="uniform", false="none"),
+    )
+    lp_solver: str = option(
+        "diffusion",
+        "How labels spread over the graph. diffusion: with restarts, weight --lp-alpha. poisson: "
+        "Poisson learning, for few labels. poisson_mbo: the same with class sizes, those of "
+        "--lp-balance, or those of the labels.",
+        type=one_of(SOLVERS),
     )
     labeled_batch_size: int | None = option(
         None,
@@ -161,6 +169,7 @@ def update_targets(
         labels=pool.labels,
         num_classes=num_classes,
         alpha=graph.lp_alpha,
+        solver=lp.lp_solver,
         balance=lp.lp_balance,
         **graph_inputs(outputs, views),
         **affinity_settings(graph),

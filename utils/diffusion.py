@@ -164,10 +164,20 @@ class DiffusionSolver:
 
     def in_touched_component(self, touched: torch.Tensor) -> torch.Tensor:
         """Whether an image's connected component contains a touched image: (N,) -> (N,) bool."""
-        ids = self.component_ids
-        if self.row_order is not None:  # component_ids are of the rows in this order
-            ids = torch.empty_like(ids).scatter_(0, self.row_order, ids)
-        return torch.isin(ids, ids[touched])
+        return torch.isin(self.component_of_image, self.component_of_image[touched])
+
+    @cached_property
+    def component_of_image(self) -> torch.Tensor:
+        """The connected component of every image: (N,) int64."""
+        if self.row_order is None:
+            return self.component_ids
+        return torch.empty_like(self.component_ids).scatter_(0, self.row_order, self.component_ids)
+
+    @cached_property
+    def in_float64(self) -> torch.Tensor:
+        """self.W in float64."""
+        W = self.W
+        return make_torch_csr(W.crow_indices(), W.col_indices(), W.values().double(), self.shape)
 
     def _solve_in_float64(self, W: scipy.sparse.csr_matrix, Y: np.ndarray) -> np.ndarray:
         """Solve a part of the system in float64, on the device of W: (M, M), (M, C) -> (M, C)."""

@@ -141,14 +141,24 @@ def test_contract_refusals(method):
         select("nonsense", **arrays, budget=3, rng=rng)
 
 
+SCORING = ("uncertainty_entropy", "least_confidence", "margin", "bald", "badge", "probcover")
+
+
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "random"])
-def test_ties_go_to_the_lower_index(method):
-    """Images come in exact pairs; the pick is the first image of its pair."""
+def test_ties(method):
+    """Images come in exact pairs.  Where picks follow from one score per image, either image of a
+    pair is picked; elsewhere it is the first."""
     arrays = inputs(method, n=40, labeled=0)
     arrays = {name: np.concatenate([value, value]) for name, value in arrays.items()}
     arrays["labels"][[3, 43]] = 0
-    picks = select(method, **arrays, budget=1, rng=np.random.default_rng(0))
-    assert picks[0] < 40
+    picks = [
+        int(select(method, **arrays, budget=1, rng=np.random.default_rng(seed))[0])
+        for seed in range(12 if method in SCORING else 1)
+    ]
+    if method in SCORING:
+        assert min(picks) < 40 <= max(picks)
+    else:
+        assert max(picks) < 40
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -290,8 +300,7 @@ def test_jlp_columns_only_raise_f():
     chain = np.exp(-((np.arange(400)[:, None] * 0.25 - np.arange(100)) ** 2))
     system = DiffusionSolver(affinity(chain, k=6), 0.9)
     ends = np.r_[: jlp.MAX_BLOCK_COLUMNS // 2, 400 - jlp.MAX_BLOCK_COLUMNS // 2 : 400]
-    f = np.where(np.isin(np.arange(400), ends), 0.0, 1.0)
-    columns = jlp._solve_columns(system, f, np.arange(400), {}, jlp.MAX_BLOCK_COLUMNS)
+    columns = jlp._solve_columns(system, np.ones(400), ends.tolist(), {}, jlp.MAX_BLOCK_COLUMNS)
     assert list(columns) == ends.tolist()
     assert system.solve(np.eye(400, dtype=np.float32)[:, ends]).min() < 0
     assert min(column.min() for column in columns.values()) == 0

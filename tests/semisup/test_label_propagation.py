@@ -14,7 +14,7 @@ from data import batches as batches_module
 from data.batches import BatchOptions
 from data.pool import Pool, targets_from_labels
 from data.state import State, from_dict, to_dict
-from semisup import label_propagation, lp
+from semisup import lp
 from semisup.label_propagation import (
     PSEUDO_LABEL_MODES,
     Propagation,
@@ -24,6 +24,7 @@ from semisup.label_propagation import (
     targets_from_propagation,
 )
 from semisup.lp import LpOptions, epoch_batches
+from semisup.propagation_solvers import diffusion
 from tests.utils.test_graph import clustered
 from utils.errors import UserError
 from utils.graph import affinity
@@ -166,7 +167,8 @@ def test_labeled_images_keep_their_label_and_weight():
 def test_negative_scores_are_ignored(monkeypatch):
     """The exact solution has no negative entry; no label may come from rounding errors."""
     Z = np.array([[2, -4], [-1, -3], [1, 3], [-5, 1], [2, 2]], dtype=np.float32)
-    monkeypatch.setattr(label_propagation, "diffuse", lambda *_: Z)
+    system = SimpleNamespace(solve_rows=lambda Y: (Z, np.zeros(5, dtype=np.int64)))
+    monkeypatch.setattr(diffusion, "prepare_diffusion", lambda *_: system)
     propagation = propagate(clustered(5), np.full(5, -1), 2, k=2)
     assert propagation.scores.tolist() == [[1, 0], [0, 0], [0.25, 0.75], [0, 1], [0.5, 0.5]]
     assert propagation.labels.tolist() == [0, -1, 1, 1, 0]

@@ -27,7 +27,7 @@ from training.network_outputs import (
     extract_outputs,
 )
 from utils.errors import UserError
-from utils.ranking import top_candidates
+from utils.ranking import tie_order, top_candidates
 from utils.seeding import derive_seed, rng_for
 
 
@@ -252,6 +252,17 @@ def test_top_candidates():
     assert top_candidates(scores, 3, np.array([0, 1, 2, 3])).tolist() == [1, 3, 2]
     with pytest.raises(ValueError, match="NaN"):
         top_candidates(np.array([np.nan, 1]), 1, np.arange(2))
+    places = tie_order(np.random.default_rng(0), 1000)
+    np.testing.assert_array_equal(np.sort(places), np.arange(1000))
+    everything, same = np.arange(1000), np.zeros(1000)
+    same[[5, 700]] = 1
+    picks = top_candidates(same, 1000, everything, places)
+    assert set(picks[:2]) == {5, 700} and (np.diff(places[picks[2:]]) > 0).all()
+    assert top_candidates(same, 1, everything, places)[0] == picks[0]
+    used = np.random.default_rng(0)
+    tie_order(used, 10)  # draws nothing from the generator itself
+    assert used.random() == np.random.default_rng(0).random()
+    assert tie_order(None, 4).tolist() == [0, 1, 2, 3]
     only_second = np.array([1])  # the scores of other images are ignored
     assert top_candidates(np.array([np.nan, 1]), 1, only_second).tolist() == [1]
     with pytest.raises(ValueError, match="cannot pick 5"):

@@ -615,6 +615,7 @@ CHANGES = {
     "lp_views": (LP, "--lp-views features,pixels"),
     "lp_view_weights": (f"{LP} --lp-views features,pixels", "--lp-view-weights agreement"),
     "lp_balance": (LP, "--lp-balance True"),
+    "lp_solver": (LP, "--lp-solver poisson"),
     "lp_gamma": (LP, "--lp-gamma 1"),
     "lp_alpha": (LP, "--lp-alpha 0.5"),
     "knn": (LP, "--knn approx"),

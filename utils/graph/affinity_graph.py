@@ -116,7 +116,14 @@ def normalize_affinity(edges: Sequence[Edges], n: int, k: int) -> scipy.sparse.c
     a = reduce(add, parts)
     w = (a + a.T).tocsr()
     w.eliminate_zeros()
+    w.degrees = degrees
     return w
+
+
+def degrees_of(W: Graph) -> np.ndarray | torch.Tensor:
+    """The diagonal of D of the graph that `affinity` returned: (N,) float64, on its device."""
+    degrees: np.ndarray | torch.Tensor = vars(W)["degrees"]
+    return degrees
 
 
 def _get_or_make(features: Features, *key: object, make: Callable[[], Any]) -> Any:

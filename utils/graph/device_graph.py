@@ -61,7 +61,9 @@ def affinity_on_device(
         0, i + 1, torch.ones_like(i)
     )
     starts = counts.cumsum(0).int()
-    return make_torch_csr(starts, j.int(), (values * scale[i] * scale[j]).float(), (n, n))
+    W = make_torch_csr(starts, j.int(), (values * scale[i] * scale[j]).float(), (n, n))
+    vars(W)["degrees"] = degrees
+    return W
 
 
 def edges_on_device(
