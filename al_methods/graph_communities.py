@@ -5,7 +5,8 @@ small or lies between others.  Its first picks therefore start twice as many clu
 and these are merged where the graph says that they belong together:
 
 1. The first SEEDS_PER_PICK · budget picks of the greedy cover are the seeds.  Each image joins the
-   seed whose label would reach it most strongly: argmax_s K_js, K = (I − αW)⁻¹.
+   seed whose label would reach it most strongly: argmax_s K_js, K = (I − αW)⁻¹;
+   a seed stays in its own cluster.
 2. The two clusters whose union raises the modularity
 
        Q = Σ_c (w_cc − v_c²)
@@ -54,17 +55,14 @@ def choose_central_images(
 
     W: torch CSR (N, N); scale: (N,), 1 / √K_jj; seeds: picks of the greedy cover, in order, at
     least `budget`."""
-    columns = _columns(system, seeds, W.device)  # (N, seeds)
     degrees = as_numpy(W @ torch.ones(len(W), 1, device=W.device), np.float64)[:, 0]
-    clusters = _nearest(columns)
+    clusters = _clusters_around(W, system, seeds)
     merged = merge_clusters(*_edge_shares(W, degrees, clusters, len(seeds)), budget)
     central = _central_images(system, scale, np.append(merged, -1)[clusters], budget)
     best, largest = CommunityPicks([], 0), -np.inf
-    for picks, own_columns in (
-        (seeds[:budget], columns[:, :budget]),
-        (central, _columns(system, central, W.device)),
-    ):
-        within, ends = _edge_shares(W, degrees, _nearest(own_columns), budget)
+    for picks in (seeds[:budget], central):
+        own_clusters = _clusters_around(W, system, picks)
+        within, ends = _edge_shares(W, degrees, own_clusters, budget)
         modularity = np.trace(within) - np.square(ends).sum()
         if modularity > largest:
             groups = merge_clusters(within, ends, 1, while_rising=True)
@@ -96,16 +94,16 @@ def merge_clusters(
     return np.unique(joined, return_inverse=True)[1]
 
 
-def _columns(system: DiffusionSolver, images: list[int], device: torch.device) -> torch.Tensor:
-    """The images' columns of K: (N, c)."""
-    sides = np.zeros((system.shape[0], len(images)), np.float32)
-    sides[images, np.arange(len(images))] = 1
-    return torch.as_tensor(system.solve(torch.as_tensor(sides, device=device))).clamp(min=0)
-
-
-def _nearest(columns: torch.Tensor) -> np.ndarray:
-    """The number of each row's largest column, -1 where all are zero: (N, c) -> (N,) int64."""
-    return as_numpy(torch.where(columns.any(dim=1), columns.argmax(dim=1), -1), np.int64)
+def _clusters_around(W: torch.Tensor, system: DiffusionSolver, seeds: list[int]) -> np.ndarray:
+    """The seed whose label reaches each image most strongly, -1 where none does: (N,) int64, the
+    number of the seed.  A seed is in its own cluster."""
+    sides = np.zeros((len(W), len(seeds)), np.float32)
+    sides[seeds, np.arange(len(seeds))] = 1
+    columns = torch.as_tensor(system.solve(torch.as_tensor(sides, device=W.device))).clamp(min=0)
+    nearest = torch.where(columns.any(dim=1), columns.argmax(dim=1), -1)
+    clusters = as_numpy(nearest, np.int64).copy()
+    clusters[seeds] = np.arange(len(seeds))
+    return clusters
 
 
 def _indicators(device: torch.device, clusters: np.ndarray, count: int) -> torch.Tensor:

@@ -86,10 +86,9 @@ def pick(
     picks, cover, scale = choose(W, system, labeled, count, weights)
     if count > budget:
         picks, groups = choose_central_images(W, system, scale, picks, budget)
-        parts = torch.tensor(picks, device=W.device).split(MAX_BLOCK_COLUMNS)
-        cover = torch.stack([_kernel_rows(system, part, scale).amax(dim=0) for part in parts]).amax(
-            dim=0
-        )
+        cover = torch.zeros_like(scale)
+        for part in torch.tensor(picks, device=W.device).split(MAX_BLOCK_COLUMNS):
+            cover = torch.maximum(cover, _kernel_rows(system, part, scale).amax(dim=0))
         log.info("lp_coverage: by the graph, the %d picks are from %d groups", budget, groups)
     log.info(
         "lp_coverage: %d labels and %d picks cover %.4f of %d images",

@@ -82,13 +82,19 @@ def test_picks_are_the_central_images_of_the_clusters_of_larger_modularity(monke
     for _ in range(8):
         seeds.append(int(np.maximum(kernel - cover, 0).sum(axis=1).argmax()))
         cover = np.maximum(cover, kernel[seeds[-1]])
-    merged = merge_slowly(W, K[:, seeds].argmax(axis=1), 4)
+
+    def clusters_around(images):
+        nearest = K[:, images].argmax(axis=1)
+        nearest[images] = np.arange(len(images))
+        return nearest
+
+    merged = merge_slowly(W, clusters_around(seeds), 4)
     central = [
         int(np.where(merged == c, kernel[:, merged == c].sum(axis=1), -1).argmax())
         for c in np.unique(merged)
     ]
     sets = (seeds[:4], central)
-    expected = max(sets, key=lambda picks: modularity(W, K[:, picks].argmax(axis=1)))
+    expected = max(sets, key=lambda picks: modularity(W, clusters_around(picks)))
     found = select("lp_coverage", features=x, labels=np.full(len(x), -1), budget=4, rng=None, **LP)
     assert found.tolist() == list(expected)
 
@@ -120,3 +126,18 @@ def test_images_that_no_seed_reaches_are_in_no_cluster():
     x = np.eye(6, dtype=np.float32)[group]
     picks = select("lp_coverage", features=x, labels=np.full(24, -1), budget=2, rng=None, k=3)
     assert len(set(group[picks].tolist())) == 2
+
+
+def test_a_seed_beside_a_hub_keeps_a_cluster_and_all_picks_differ():
+    """A leaf's column is smaller at the leaf itself than the hub's: every image is a leaf or hub."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        hub = np.zeros((2, 30), np.float32)
+        hub[0, :14], hub[1, 14:] = 1, 1
+        leaves = np.eye(30, dtype=np.float32) + 0.05 * rng.random((30, 30), dtype=np.float32)
+        x = np.concatenate([hub, leaves])
+        for budget in (2, 5, 8):
+            picks = select(
+                "lp_coverage", features=x, labels=np.full(32, -1), budget=budget, rng=None, k=1
+            )
+            assert len(set(picks.tolist())) == budget
