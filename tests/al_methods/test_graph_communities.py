@@ -129,7 +129,7 @@ def test_images_that_no_seed_reaches_are_in_no_cluster():
 
 
 def test_a_seed_beside_a_hub_keeps_a_cluster_and_all_picks_differ():
-    """A leaf's column is smaller at the leaf itself than the hub's: every image is a leaf or hub."""
+    """The hub's label reaches a leaf more strongly than the leaf's own."""
     for seed in range(5):
         rng = np.random.default_rng(seed)
         hub = np.zeros((2, 30), np.float32)
