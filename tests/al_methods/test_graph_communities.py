@@ -131,8 +131,7 @@ def test_images_that_no_seed_reaches_are_in_no_cluster():
 
 
 def test_a_seed_beside_a_hub_keeps_a_cluster():
-    """The hub's label reaches a leaf more strongly than the leaf's own: K = α / √10 / (1 − α²) there
-    and 1 + α² / 10 / (1 − α²)."""
+    """At a leaf, the hub's column of K is α / √10 / (1 − α²), its own 1 + α² / 10 / (1 − α²)."""
     star = np.zeros((11, 11), np.float32)
     star[0, 1:] = star[1:, 0] = 1 / np.sqrt(10)
     W = as_torch_csr(scipy.sparse.csr_matrix(star))
