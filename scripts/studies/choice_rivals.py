@@ -103,8 +103,6 @@ def choices(case: Case) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
     yield "blind random", lambda: rng(seed).permutation(len(x))[:count]
     for name in PROJECT_METHODS:
         yield name, partial(choose, name, case)
-    if len(case.views) > 1:
-        yield "lp_coverage, features alone", partial(choose, "lp_coverage", case, views=False)
     yield "usl", lambda: rival_choices.usl(unit, count, seed)
     yield "rdss", lambda: rival_choices.rdss(unit, count, seed)
     for name in ("v", "sigma"):
@@ -122,13 +120,11 @@ def optimal_design(case: Case, criterion: str) -> np.ndarray:
     return rival_choices.optimal_design(W, case.classes, criterion)
 
 
-def choose(method: str, case: Case, views: bool = True) -> np.ndarray:
-    """The picks of a method of the project, as of the first cycle of a run.
-
-    views: whether lp_coverage sees all views, as in a run, or the features alone."""
+def choose(method: str, case: Case) -> np.ndarray:
+    """The picks of a method of the project, as of the first cycle of a run."""
     x = case.views[0]
     options: dict[str, Any] = {"k": "auto"} if method == "lp_coverage" else {}
-    if method == "lp_coverage" and views and case.weights:
+    if method == "lp_coverage" and case.weights:
         options |= {"views": "features,pixels", "view_weights": "agreement"}
         options |= {"pixels": case.views[1]}
         options |= dict(zip(("features_agreement", "pixels_agreement"), case.weights, strict=True))

@@ -137,3 +137,15 @@ def test_a_seed_beside_a_hub_keeps_a_cluster():
     W = as_torch_csr(scipy.sparse.csr_matrix(star))
     clusters = graph_communities._clusters_around(W, DiffusionSolver(W, 0.99), [0, 3, 7])
     assert clusters.tolist() == [0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.5])
+def test_the_first_labels_are_chosen_by_the_view_of_the_largest_weight(weight):
+    (x, _), (other, _) = groups([50, 40, 30], 1), groups([50, 40, 30], 2, spread=0.6)
+    arrays = {"labels": np.full(120, -1), "budget": 3, "rng": None}
+    both = {"features": x, "pixels": other, "features_agreement": 0.3, "pixels_agreement": weight}
+    views = {"views": "features,pixels", "view_weights": "agreement"}
+    picks = select("lp_coverage", **arrays, **both, **views, **LP)
+    best, lesser = (x, other) if weight < 0.3 else (other, x)
+    assert picks.tolist() == select("lp_coverage", features=best, **arrays, **LP).tolist()
+    assert picks.tolist() != select("lp_coverage", features=lesser, **arrays, **LP).tolist()
