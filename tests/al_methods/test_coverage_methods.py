@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from al_methods import greedy_coverage, lp_coverage, probcover, select, typiclust, uherding
+from al_methods import (
+    graph_communities,
+    greedy_coverage,
+    lp_coverage,
+    probcover,
+    select,
+    typiclust,
+    uherding,
+)
 from tests.conftest import ROOT
 from utils.graph import affinity
 from utils.graph.graph_options import GraphOptions, GraphViewOptions
@@ -81,6 +89,7 @@ KNOWN = {"no label": (), "some": (3, 70, 71, 149), "more": (3, 4, 5, 6, 70, 71, 
 @pytest.mark.parametrize("how", ["dense", "dense, gains updated at once", "by columns"])
 def test_lp_coverage_is_greedy_facility_location(monkeypatch, how, known):
     """With an estimated diagonal, the coverage is at least 99 % of the reference's."""
+    monkeypatch.setattr(graph_communities, "MAX_SEEDS", 0)  # no merging
     x = make_clusters()
     if "updated" in how:
         monkeypatch.setattr(greedy_coverage, "CANDIDATE_BATCH", 1)
@@ -111,6 +120,7 @@ def test_margin_weights_of_one_class_and_of_disconnected_parts():
 
 def test_lp_coverage_from_few_columns(monkeypatch):
     """Solving a quarter of the columns reaches 98 % of the coverage of the dense algorithm."""
+    monkeypatch.setattr(graph_communities, "MAX_SEEDS", 0)  # no merging
     x, solved = make_clusters(600, groups=30), []
     monkeypatch.setattr(lp_coverage, "MAX_DENSE_IMAGES", 10)
     monkeypatch.setattr(lp_coverage, "MAX_SOLVED_ENTRIES", 600 * 100)

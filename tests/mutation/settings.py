@@ -29,6 +29,7 @@ SETTINGS: dict[str, Any] = {
         "al_methods/coreset.py",
         "al_methods/dropquery.py",
         "al_methods/entropy.py",
+        "al_methods/graph_communities.py",
         "al_methods/greedy_coverage.py",
         "al_methods/jlp.py",
         "al_methods/lp_coverage.py",

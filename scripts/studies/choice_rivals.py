@@ -1,0 +1,248 @@
+"""Choose as many labels as classes in many ways, propagate them, and write one row per choice.
+
+python scripts/studies/choice_rivals.py DIR OUT.csv [--seeds N] [--only WORD]
+python scripts/studies/choice_rivals.py DIR OUT.csv --summary
+
+DIR holds features: DIR/tables of scripts/studies/tables_as_features.py, simclr/<data>-<seed>.npz of
+scripts/studies/simclr_as_features.py, and folders <data>.features of embed.py.  Each seed takes a
+random 90 % of the training rows (of a table at most 2,000), the next division of a table and the
+next SimCLR network.  All methods of a seed see the same rows.  Rows that OUT.csv already has are
+kept, so a stopped run resumes.
+
+accuracy: share of the other rows whose propagated label is right, in percent, with equal class
+masses; accuracy_none: without.  covered: number of classes among the picks.
+--summary prints, per data set and method, mean ± standard deviation over the seeds, the share of
+seeds that miss a class, and the mean of lp_coverage minus the method on the same seed with its 95 %
+confidence interval (t).
+"""
+
+import argparse
+import csv
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if not __package__:  # executed by its path: import from the root of the project
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+import numpy as np
+import scipy.stats
+import torch
+
+from al_methods import select
+from data.feature_scale import fit_feature_scale
+from scripts.studies import rival_choices
+from semisup.label_propagation import propagate
+from utils.console import print_line
+from utils.graph import affinity
+
+SHARE = 0.9  # of the training rows, per seed
+MAX_TABLE_ROWS = 2000
+COLUMNS = ("data", "features", "seed", "method", "rows", "classes", "covered", "accuracy",
+           "accuracy_none", "seconds")  # fmt: skip
+PROJECT_METHODS = ("lp_coverage", "maxherding", "typiclust", "probcover", "coreset")
+
+
+class Case(NamedTuple):
+    """The rows of one seed."""
+
+    views: list[np.ndarray]  # of the graph; the first are the features
+    weights: list[float] | None  # of the views
+    labels: np.ndarray  # (N,)
+    seed: int
+
+    @property
+    def classes(self) -> int:
+        return int(self.labels.max()) + 1
+
+
+def find_sources(folder: Path) -> dict[tuple[str, str], list[Path]]:
+    """(data, features) -> the files that the seeds take in turn."""
+    sources: dict[tuple[str, str], list[Path]] = {}
+    for kind in ("simclr", "tables"):
+        for path in sorted(folder.glob(f"{kind}/*-*.npz")):
+            name = path.stem.rpartition("-")[0]
+            sources.setdefault((name, kind.rstrip("s")), []).append(path)
+    for path in sorted(folder.glob("*.features")):
+        sources[path.stem, "encoder"] = [path]
+    return sources
+
+
+def read_case(features: str, path: Path, seed: int) -> Case:
+    """The rows of one seed of a file or folder."""
+    weights = None
+    if features == "simclr":
+        arrays = np.load(path)
+        views = [arrays["pretrained_features"], arrays["pixels"]]
+        names = ("pretrained_features_agreement", "pixels_agreement")
+        weights, labels = [float(arrays[name]) for name in names], arrays["labels"]
+    else:
+        source: Any = np.load(path) if path.is_file() else None
+        read = source.__getitem__ if source else lambda name: np.load(path / f"{name}.npy")
+        rows = torch.as_tensor(read("features"), dtype=torch.float32)
+        views, labels = [fit_feature_scale(rows, str(path)).apply(rows).numpy()], read("labels")
+    count = int(SHARE * len(labels))
+    if features == "table":
+        count = min(count, MAX_TABLE_ROWS)
+    kept = np.sort(np.random.default_rng(1000 + seed).permutation(len(labels))[:count])
+    return Case([np.ascontiguousarray(view[kept]) for view in views], weights, labels[kept], seed)
+
+
+def choices(case: Case) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
+    """Name and function of every method."""
+    x, count, seed = case.views[0], case.classes, case.seed
+    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    members = [np.flatnonzero(case.labels == c) for c in range(count)]
+    members = [own for own in members if len(own)]
+    yield "balanced random", lambda: np.array([rng(seed).choice(own) for own in members])
+    yield "blind random", lambda: rng(seed).permutation(len(x))[:count]
+    for name in PROJECT_METHODS:
+        yield name, partial(choose, name, case)
+    yield "usl", lambda: rival_choices.usl(unit, count, seed)
+    yield "rdss", lambda: rival_choices.rdss(unit, count, seed)
+    for name in ("v", "sigma"):
+        yield f"{name}-opt", partial(optimal_design, case, name)
+    yield "greedy cover", lambda: greedy_cover(case)
+
+
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def optimal_design(case: Case, criterion: str) -> np.ndarray:
+    """V- or Σ-optimality in the graph of the features."""
+    W = affinity(case.views[0], k="auto")
+    return rival_choices.optimal_design(W, case.classes, criterion)
+
+
+def choose(method: str, case: Case) -> np.ndarray:
+    """The picks of a method of the project, as of the first cycle of a run."""
+    x = case.views[0]
+    options: dict[str, Any] = {"k": "auto"} if method == "lp_coverage" else {}
+    if method == "lp_coverage" and case.weights:
+        options |= {"views": "features,pixels", "view_weights": "agreement"}
+        options |= {"pixels": case.views[1]}
+        options |= dict(zip(("features_agreement", "pixels_agreement"), case.weights, strict=True))
+    return select(
+        method,
+        features=x,
+        pretrained_features=x,
+        labels=np.full(len(x), -1),
+        budget=case.classes,
+        rng=rng(case.seed),
+        num_classes=case.classes,
+        **options,
+    )
+
+
+def greedy_cover(case: Case) -> np.ndarray:
+    """lp_coverage as it was: greedy in the graph of all views, without merging."""
+    W: Any = affinity(case.views, k="auto", weights=case.weights)
+    kernel = torch.eye(W.shape[0]).sub_(torch.as_tensor(W.toarray()), alpha=0.99)
+    kernel = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
+    scale = kernel.diagonal().rsqrt()
+    kernel.mul_(scale).mul_(scale[:, None])
+    cover = torch.zeros(len(kernel))
+    picks: list[int] = []
+    for _ in range(case.classes):
+        gains = (kernel - cover).clamp_(min=0).sum(dim=1)
+        gains[picks] = -1
+        picks.append(int(gains.argmax()))
+        cover = torch.maximum(cover, kernel[picks[-1]])
+    return np.array(picks)
+
+
+def accuracy(case: Case, picks: np.ndarray, balance: str) -> float:
+    """Percent of the rows that were not picked whose propagated label is right."""
+    known = np.full(len(case.labels), -1)
+    known[picks] = case.labels[picks]
+    views = [torch.as_tensor(view) for view in case.views]
+    found = propagate(views, known, case.classes, balance=balance, k="auto", weights=case.weights)
+    rest = known < 0
+    return float((found.labels[rest] == case.labels[rest]).mean() * 100)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, default=20, help="seeds per data set (default: 20)")
+    parser.add_argument("--only", default="", help="data sets whose 'data features' match it")
+    parser.add_argument("--summary", action="store_true", help="print tables of OUT.csv")
+    arguments = parser.parse_args(argv)
+    if arguments.summary:
+        print_summary(arguments.out)
+        return 0
+    write_rows(arguments)
+    return 0
+
+
+def write_rows(arguments: argparse.Namespace) -> None:
+    """Append the rows that OUT.csv lacks."""
+    done: set[tuple[str, ...]] = set()
+    if arguments.out.exists():
+        with arguments.out.open(newline="") as file:
+            done = {tuple(row[name] for name in COLUMNS[:4]) for row in csv.DictReader(file)}
+    with arguments.out.open("a", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        if not os.path.getsize(arguments.out):
+            table.writerow(COLUMNS)
+        for (data, features), paths in find_sources(arguments.folder).items():
+            if not re.search(arguments.only, f"{data} {features}"):
+                continue
+            for seed in range(arguments.seeds):
+                case = read_case(features, paths[seed % len(paths)], seed)
+                for method, function in choices(case):
+                    key = (data, features, str(seed), method)
+                    if key in done:
+                        continue
+                    start = time.perf_counter()
+                    picks = function()
+                    seconds = time.perf_counter() - start
+                    covered = len(set(case.labels[picks].tolist()))
+                    scores = [f"{accuracy(case, picks, b):.2f}" for b in ("uniform", "none")]
+                    size = (len(case.labels), case.classes, covered)
+                    table.writerow([*key, *size, *scores, f"{seconds:.2f}"])
+                    file.flush()
+            print_line(f"{data} {features}: done")
+
+
+def print_summary(path: Path) -> None:
+    """The tables of docs/rivals.md."""
+    table: dict[str, dict[str, dict[str, tuple[float, bool]]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            scores = table.setdefault(f"{row['data']}, {row['features']}", {})
+            missed = row["covered"] != row["classes"]
+            scores.setdefault(row["method"], {})[row["seed"]] = float(row["accuracy"]), missed
+    for data, methods in table.items():
+        print_line(f"\n| {data} | accuracy | misses a class | lp_coverage minus it |")
+        print_line("| --- | --- | --- | --- |")
+        ours = methods.get("lp_coverage", {})
+        for method, seeds in methods.items():
+            values, missed = np.array(list(seeds.values())).T
+            difference = "" if method == "lp_coverage" else paired(ours, seeds)
+            spread = values.std(ddof=1) if len(values) > 1 else 0
+            cells = f"{values.mean():.1f} ± {spread:.1f} | {missed.mean():.0%} | {difference}"
+            print_line(f"| {method} (n {len(values)}) | {cells} |")
+
+
+def paired(ours: dict[str, tuple[float, bool]], other: dict[str, tuple[float, bool]]) -> str:
+    """Mean of ours minus the other on the seeds of both, with its 95 % interval."""
+    seeds = sorted(set(ours) & set(other))
+    differences = np.array([ours[seed][0] - other[seed][0] for seed in seeds])
+    if len(differences) < 2:
+        return ""
+    error = differences.std(ddof=1) / len(differences) ** 0.5
+    half = scipy.stats.t.ppf(0.975, len(differences) - 1) * error
+    mean = differences.mean()
+    return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
