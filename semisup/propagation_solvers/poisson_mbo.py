@@ -36,6 +36,8 @@ def solve(
     system = prepare_diffusion(W, 1 - np.finfo(float).eps)
     component = as_numpy(system.component_of_image)
     sources, _ = poisson_sources(labels, num_classes, component)
+    known = labels[labels >= 0]
+    sources *= len(known) / max(len(np.unique(known)), 1)  # the paper's: one per label
     degrees = as_numpy(degrees_of(W), np.float64)
     roots = np.sqrt(degrees)
     matrix, device = system.W, system.W.device
