@@ -28,8 +28,8 @@ from labeling.exchange import (
     classes_for_tools,
     collect_answers,
     describe_import,
+    export_file_name,
     export_tasks,
-    exported_name,
     write_labels_csv,
 )
 from labeling.formats import FORMATS
@@ -275,7 +275,7 @@ def make_tasks(
             raise UserError(f"image {row.index} is not in the data: give --data-root")
         path = row.path or (dataset.image_paths[position] if dataset.image_paths else "")
         content, ending = _read_image(dataset, position, path, own_files)
-        name = exported_name(order, row.index, path, ending)
+        name = export_file_name(order, row.index, path, ending)
         answer = class_names[row.label] if row.label >= 0 else None
         yield Task(
             order,

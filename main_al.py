@@ -24,7 +24,7 @@ from experiment import result_tables, setup
 from experiment.config import SCHEMA, component_needs
 from experiment.experiment import Experiment
 from experiment.finished_runs import print_results
-from experiment.resume import accepted_digests, is_finished, resume_run
+from experiment.resume import answer_digests, is_finished, resume_run
 from training.epoch import train_epoch
 from training.lr_schedule import learning_rate
 from training.network_outputs import evaluate_accuracy
@@ -73,7 +73,7 @@ def run_active_learning(options: OptionValues) -> None:
         if state and is_finished(state, options.al_nb_cycles):
             for note in resumed.notes:
                 print_line(note)
-            answers = accepted_digests(options, dataset, run_folder, state)
+            answers = answer_digests(options, dataset, run_folder, state)
             cycles = state.cycle + 1
             run_folder.record_finish(file_stats, cycles, ALREADY_FINISHED_MESSAGE, answers)
             return
@@ -87,7 +87,7 @@ def run_active_learning(options: OptionValues) -> None:
         if resumed.learner:
             learner.load_state_dict(resumed.learner)
         state = run_loop(Experiment(options, dataset, run_folder, learner, weights), state)
-        answers = accepted_digests(options, dataset, run_folder, state)
+        answers = answer_digests(options, dataset, run_folder, state)
         run_folder.record_finish(file_stats, options.al_nb_cycles, "Finished", answers)
 
 

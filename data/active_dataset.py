@@ -204,27 +204,14 @@ def load_active_dataset(
     fingerprint = loaded.fingerprint or data_fingerprint(train, test)
     folder = splits.split_folder_name(name, fingerprint if spec.is_custom else "")
     facts = loaded.spec_fields
-    num_classes = facts["num_classes"]
-    initial = np.empty(0, np.int64)
-    split_warnings: list[str] = []
-    if from_split:
-        assert size is not None  # only --initial given has no size
-        path = splits.split_path(folder, size, split, out)
-        initial, split_warnings = _read_initial_indices(path, loaded, size, split)
-    elif use_all_labels:
-        initial = np.flatnonzero(train.labels >= 0)
+    path = splits.split_path(folder, size, split, out) if from_split and size else None
+    initial, split_warnings = _find_initial_indices(path, loaded, size, split, use_all_labels)
     all_images, test_images = make_stores(replace(spec, **facts), loaded, device)
-    if validation and loaded.validation is not None:
-        raise UserError(
-            f"{root} has a validation part of its own: leave --use-val-set out, or move the "
-            "part out of the folder"
-        )
-    drawn = np.empty(0, np.int64)
-    if validation:
-        drawn = splits.draw_validation_set(train.labels, initial, VALIDATION_IMAGES_PER_CLASS, rng)
+    drawn = _draw_validation_set(loaded, root, initial, rng) if validation else initial[:0]
     indices = np.setdiff1d(np.arange(len(train.labels)), drawn)
     eval_sets, held_out = _make_evaluated_parts(loaded, all_images, test_images, drawn)
     overview = _look_at_own_images(spec, loaded)
+    class_names = loaded.class_names or tuple(map(str, range(facts["num_classes"])))
     return ActiveDataset(
         images=all_images.subset(indices) if validation else all_images,
         all_images=all_images,
@@ -233,12 +220,12 @@ def load_active_dataset(
         initial_indices=np.searchsorted(indices, initial),
         initial_labels=train.labels[initial],
         eval_sets=eval_sets,
-        num_classes=num_classes,
+        num_classes=facts["num_classes"],
         channels=facts["channels"],
         size=facts["size"],
         has_feature_vectors=spec.has_feature_vectors,
-        class_names=loaded.class_names or tuple(map(str, range(num_classes))),
-        data_class_names=loaded.class_names or tuple(map(str, range(num_classes))),
+        class_names=class_names,
+        data_class_names=class_names,
         has_class_names=bool(loaded.class_names),
         fingerprint=fingerprint,
         image_paths=_choose(loaded.image_paths, indices),
@@ -247,17 +234,36 @@ def load_active_dataset(
         contents_fingerprint=loaded.contents_fingerprint or fingerprint,
         preprocessing=loaded.preprocessing,
         held_out=held_out,
-        warnings=(
-            *checksums.checksum_warnings(name, root, spec.published_md5),
-            *loaded.notes,
-            *loaded.warnings,
-            *(overview.warnings if overview else ()),
-            *split_warnings,
-        ),
+        warnings=_data_warnings(spec, root, name, loaded, overview) + tuple(split_warnings),
         overview=overview,
         value_scales=loaded.value_scales,
         page=loaded.page,
     )
+
+
+def _draw_validation_set(
+    loaded: LoadedDataset, root: str, initial: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """The training images (n,) of the validation set.
+
+    Raises UserError where the data have a validation part of their own."""
+    if loaded.validation is not None:
+        raise UserError(
+            f"{root} has a validation part of its own: leave --use-val-set out, or move the "
+            "part out of the folder"
+        )
+    return splits.draw_validation_set(
+        loaded.train.labels, initial, VALIDATION_IMAGES_PER_CLASS, rng
+    )
+
+
+def _data_warnings(
+    spec: DatasetSpec, root: str, name: str, loaded: LoadedDataset, overview: DataOverview | None
+) -> tuple[str, ...]:
+    """Lines on what is odd about the files and the images."""
+    checksum_lines = checksums.checksum_warnings(name, root, spec.published_md5)
+    own_lines = overview.warnings if overview else ()
+    return (*checksum_lines, *loaded.notes, *loaded.warnings, *own_lines)
 
 
 def _choose(texts: tuple[str, ...], indices: np.ndarray) -> tuple[str, ...] | None:
@@ -272,11 +278,16 @@ def _choose_pixels(pixels: Any, indices: np.ndarray) -> Any:
     return pixels.subset(indices) if isinstance(pixels, MemmapImages) else pixels[indices]
 
 
-def _read_initial_indices(
-    path: Path, loaded: LoadedDataset, size: int, split: int
+def _find_initial_indices(
+    path: Path | None, loaded: LoadedDataset, size: int | None, split: int, use_all_labels: bool
 ) -> tuple[np.ndarray, list[str]]:
-    """The images (size,) of the split in a file, drawn if it is missing; lines on what is odd."""
+    """The images (n,) that are labeled at the start; lines on what is odd.
+
+    path: of the split's file, drawn if it is missing; None without a split."""
     labels, rows = loaded.train.labels, loaded.row_numbers
+    if path is None:
+        return (np.flatnonzero(labels >= 0) if use_all_labels else np.empty(0, np.int64)), []
+    assert size is not None  # only --initial given has no size
     num_classes = loaded.spec_fields["num_classes"]
     initial = splits.read_or_draw_split(path, labels, num_classes, size, split, rows)
     return initial, splits.split_warnings(path, labels, size, split, rows)

@@ -61,14 +61,14 @@ class State(ReadOnlyArrays):
         return State(Pool.make_unlabeled(size), queried=indices, class_names=class_names)
 
     @property
-    def answered_cycles(self) -> int:
+    def num_answered_cycles(self) -> int:
         """The number of cycles whose labels are in the pool."""
         return self.cycle + (self.queried is None)
 
     @property
-    def skipped(self) -> np.ndarray:
+    def skip_indices(self) -> np.ndarray:
         """(k,) int64, the images without a label because a person could not tell their class."""
-        queried = [record.queried for record in self.history[: self.answered_cycles]]
+        queried = [record.queried for record in self.history[: self.num_answered_cycles]]
         images = np.concatenate([np.empty(0, dtype=np.int64), *queried])
         return images[self.pool.labels[images] < 0]
 

@@ -18,6 +18,7 @@ import torch
 from data import DATASETS, DatasetOptions, features
 from data.active_dataset import DataOptions
 from data.custom import ValueOptions
+from data.encode_shards import EncodeSettings
 from data.encoder_inputs import (
     EncoderInputs,
     FileSource,
@@ -27,7 +28,7 @@ from data.encoder_inputs import (
     inputs_of_loaded,
     part_masks,
 )
-from data.feature_files import EncodeSettings, read_description, write_features
+from data.feature_files import read_description, write_features
 from data.features import FeatureOptions
 from data.folder import FolderOptions
 from data.image_formats import UnreadableImage, ignore_warnings

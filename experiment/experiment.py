@@ -125,8 +125,8 @@ class Experiment:
             for option, value in vars(group).items()
         }
         inputs = outputs.get_tensors(needs, method.substitutes_for(needs))
-        candidates = np.setdiff1d(np.arange(len(state.pool.labels)), state.skipped)
-        if len(state.skipped):
+        candidates = np.setdiff1d(np.arange(len(state.pool.labels)), state.skip_indices)
+        if len(state.skip_indices):
             rows = torch.from_numpy(candidates).to(self.dataset.images.device)
             inputs = {key: value[rows] if value.ndim else value for key, value in inputs.items()}
         picks = select(

@@ -74,13 +74,13 @@ def answer_files(
     return AnswerFiles(run_folder.path, dataset, int(options.initial == INITIAL_GIVEN))
 
 
-def accepted_digests(
+def answer_digests(
     options: OptionValues, dataset: ActiveDataset, run_folder: RunFolder, state: State
 ) -> dict[str, str]:
-    """The digests of a person's answers that the run has read (AnswerFiles.accepted_digests)."""
+    """The digests of a person's answers that the run has read (AnswerFiles.answer_digests)."""
     if options.of(OracleOptions).oracle != FILE_ORACLE:
         return {}
-    return answer_files(options, dataset, run_folder).accepted_digests(state)
+    return answer_files(options, dataset, run_folder).answer_digests(state)
 
 
 def go_back_if_corrected(
@@ -141,8 +141,8 @@ def _earlier_history(state: State, acquired: list[dict[str, Any]]) -> tuple[Quer
     """What each cycle has queried, from the rows of acquired.csv; the images of a balanced split
     have no rows and come first."""
     counts = Counter(row["cycle"] + 1 for row in acquired)
-    sizes = [counts[cycle] for cycle in range(1, state.answered_cycles)]
+    sizes = [counts[cycle] for cycle in range(1, state.num_answered_cycles)]
     order = state.pool.labeled_order
     parts = np.split(order, len(order) - np.cumsum(sizes[::-1], dtype=int)[::-1])
     records = [QueryRecord(part, state.pool.labels[part]) for part in parts]
-    return tuple(records[: state.answered_cycles])
+    return tuple(records[: state.num_answered_cycles])

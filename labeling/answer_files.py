@@ -68,7 +68,7 @@ class AnswerFiles:
         """The file of the accepted answers of a cycle."""
         return self.folder / ANSWERS_FOLDER / f"cycle{cycle:02d}.csv"
 
-    def accepted_answers(self, state: State) -> dict[int, AcceptedAnswer]:
+    def answers_by_index(self, state: State) -> dict[int, AcceptedAnswer]:
         """The answers in the history of a run, by the image's index in the data set."""
         return {
             int(self.dataset.dataset_indices[image]): AcceptedAnswer(int(image), cycle, int(label))
@@ -77,16 +77,16 @@ class AnswerFiles:
             for image, label in zip(record.queried, record.answers, strict=True)
         }
 
-    def accepted_digests(self, state: State) -> dict[str, str]:
+    def answer_digests(self, state: State) -> dict[str, str]:
         """The digests of the files of accepted answers that the run has taken into account, by
         name; of a file that has been edited since, that of before."""
         return {
-            self.path(cycle).name: self._accepted_digest(state, cycle)
+            self.path(cycle).name: self._answer_digest(state, cycle)
             for cycle, record in enumerate(state.history)
             if cycle >= self.first_cycle and record.answers is not None
         }
 
-    def _accepted_digest(self, state: State, cycle: int) -> str:
+    def _answer_digest(self, state: State, cycle: int) -> str:
         record = state.history[cycle]
         try:
             digest = self._digest(cycle)
@@ -123,7 +123,7 @@ class AnswerFiles:
 
         Raises UserError and SystemRefusal as `read_cycle`."""
         changes = {}
-        for cycle in range(self.first_cycle, state.answered_cycles):
+        for cycle in range(self.first_cycle, state.num_answered_cycles):
             is_other = self.read_cycle(state, cycle).labels != state.history[cycle].answers
             if count := int(is_other.sum()):
                 changes[cycle] = count
@@ -200,7 +200,7 @@ class AnswerFiles:
 
     def _read(self, path: Path, state: State, queried: np.ndarray) -> Answers:
         """What a file answers to the queries (n,), with the corrections of earlier answers."""
-        accepted = self.accepted_answers(state)
+        accepted = self.answers_by_index(state)
         indices = self.dataset.dataset_indices
         now = {int(index) for index in indices[queried]}
         earlier = {index: one.label for index, one in accepted.items() if index not in now}
@@ -223,7 +223,7 @@ class AnswerFiles:
 
     def _write_corrections(self, state: State, answers: Answers) -> None:
         """Write corrected answers into the files of their cycles; the others stay as they are."""
-        accepted = self.accepted_answers(state)
+        accepted = self.answers_by_index(state)
         by_cycle: dict[int, dict[int, str | None]] = {}
         for index, label in answers.corrections.items():
             name = None if label == SKIPPED else self._name(answers, label)

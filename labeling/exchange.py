@@ -29,7 +29,7 @@ UPLOAD_PREFIX = re.compile("[0-9a-f]{8}-")  # Label Studio puts it before the na
 UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def exported_name(order: int, index: int, path: str, ending: str) -> str:
+def export_file_name(order: int, index: int, path: str, ending: str) -> str:
     """The name of an exported image file, of letters that no tool changes.
 
     order: position in the export; index: in the data set; path: of the user's file, or "".
@@ -119,7 +119,7 @@ def collect_answers(
     finder = _ImageFinder(queries, earlier)
     by_image: dict[int, list[ToolAnswer]] = defaultdict(list)
     imported = ImportedAnswers()
-    known = _known_answers(class_names)
+    known = _normalize_answers(class_names)
     for answer in _spell_as_run(tool_answers, class_names):
         if answer.is_tag and not _is_known(answer.answer, known):
             continue
@@ -161,7 +161,7 @@ class _ImageFinder:
         self.by_name: dict[str, int | None] = {}  # path or base name; None where it is ambiguous
         for index, path in queries.items():
             base = _normalize(base_name(path))
-            for name in {_normalize(path), base, _uploaded_name(base)} - {""}:
+            for name in {_normalize(path), base, _remove_upload_prefix(base)} - {""}:
                 self.by_name[name] = None if name in self.by_name else index
 
     def find(self, answer: ToolAnswer) -> int | None:
@@ -203,16 +203,16 @@ def _spell_as_run(
         yield replace(answer, answer=next(iter(found))) if is_other_case else answer
 
 
-def _known_answers(class_names: Iterable[str]) -> set[str]:
+def _normalize_answers(class_names: Iterable[str]) -> set[str]:
     return {_normalize(to_one_line(name)) for name in (*class_names, SKIP_ANSWER)}
 
 
 def _is_known(answer: str, known: set[str]) -> bool:
-    """Whether an answer is one of `_known_answers`; classes.txt has their names on one line."""
+    """Whether an answer is one of `_normalize_answers`; classes.txt has their names on one line."""
     return _normalize(to_one_line(answer)) in known
 
 
-def _uploaded_name(name: str) -> str:
+def _remove_upload_prefix(name: str) -> str:
     """The name of a file as web servers in Django keep it, such as Label Studio's."""
     return re.sub(r"[^-\w.]", "", name.replace(" ", "_"))
 
@@ -230,7 +230,7 @@ def write_labels_csv(
     answers: index -> a class name or SKIP_ANSWER.
     replace: whether answers that are in an existing file and not in these may be lost.
     Raises UserError if they would be lost, SystemRefusal if the file cannot be written."""
-    known = _known_answers(class_names)
+    known = _normalize_answers(class_names)
     new_classes = [name for name in dict.fromkeys(answers.values()) if not _is_known(name, known)]
     content = render_labels_csv(answers.items(), new_classes, class_names=class_names)
     if not replace and os.path.lexists(labels_file):

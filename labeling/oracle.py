@@ -171,7 +171,7 @@ def write_queries(
     network: whose predictions are the guesses; None in the first cycle, before any training."""
     assert state.queried is not None
     dataset, names = files.dataset, files.dataset.all_class_names
-    accepted = files.accepted_answers(state).values()
+    accepted = files.answers_by_index(state).values()
     count = len(state.queried)
     images = np.array([*state.queried, *(answer.image for answer in accepted)], dtype=np.int64)
     shown = _make_queries(dataset, images, network, amp)

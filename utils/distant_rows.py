@@ -61,7 +61,7 @@ def solve_distant_rows(
         _, component = connected_components(inside, directed=False)
         border = near[:, np.flatnonzero(~distant)].tocoo()
         columns = np.flatnonzero(~distant)[border.col]
-        sides, shift = _scaled_sides(
+        sides, shift = _scale_sides(
             border.row, columns, alpha * border.data, Y[rows], values, exponents, component
         )
         solution, smallest = _solve_inner(inside, sides, alpha, solve)
@@ -79,7 +79,7 @@ def solve_distant_rows(
     return values, exponents
 
 
-def _scaled_sides(
+def _scale_sides(
     row: np.ndarray,
     column: np.ndarray,
     weight: np.ndarray,

@@ -15,7 +15,7 @@ from labeling.formats.spec import (
     files_with_ending,
     read_json,
     render_json,
-    unpacked,
+    unpack_if_zip,
 )
 from utils.errors import UserError
 
@@ -54,7 +54,7 @@ def write(tasks: Sequence[Task], class_names: Sequence[str]) -> dict[str, bytes]
 
 def read(path: Path) -> list[ToolAnswer]:
     """The categories of the annotations of every image; each category once per image."""
-    with unpacked(path) as folder:
+    with unpack_if_zip(path) as folder:
         contents = [(file, read_json(file)) for file in files_with_ending(folder, ".json")]
         answers: list[ToolAnswer] = []
         is_coco = False

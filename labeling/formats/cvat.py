@@ -15,7 +15,7 @@ from labeling.formats.spec import (
     ToolAnswer,
     files_with_ending,
     render_json,
-    unpacked,
+    unpack_if_zip,
 )
 from utils.errors import UserError
 from utils.files import os_errors_refused
@@ -54,7 +54,7 @@ def write(tasks: Sequence[Task], class_names: Sequence[str]) -> dict[str, bytes]
 def read(path: Path) -> list[ToolAnswer]:
     """The tags of every image, or where it has none its boxes and other shapes; each class once
     per image."""
-    with unpacked(path) as folder:
+    with unpack_if_zip(path) as folder:
         files = files_with_ending(folder, ".xml")
         answers = [answer for file in files for answer in _read_file(file)]
     if not files:

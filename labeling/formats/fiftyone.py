@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from labeling.formats.spec import Format, Task, ToolAnswer, read_json, render_json, unpacked
+from labeling.formats.spec import Format, Task, ToolAnswer, read_json, render_json, unpack_if_zip
 from utils.errors import UserError
 
 LABELS_FILE, SAMPLES_FILE = "labels.json", "samples.json"
@@ -29,7 +29,7 @@ def write(tasks: Sequence[Task], class_names: Sequence[str]) -> dict[str, bytes]
 
 def read(path: Path) -> list[ToolAnswer]:
     """The classifications of every image; one with a confidence is a guess."""
-    with unpacked(path) as folder:
+    with unpack_if_zip(path) as folder:
         names = (LABELS_FILE, SAMPLES_FILE) if folder.is_dir() else ("",)
         file = next((folder / name for name in names if (folder / name).is_file()), None)
         if file is None:

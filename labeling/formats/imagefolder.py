@@ -6,7 +6,7 @@ Images without an answer are in `no_label`, the name that datumaro gives to this
 from collections.abc import Sequence
 from pathlib import Path
 
-from labeling.formats.spec import Format, Task, ToolAnswer, refuse_as_file_name, unpacked
+from labeling.formats.spec import Format, Task, ToolAnswer, refuse_as_file_name, unpack_if_zip
 from utils.errors import UserError
 from utils.files import os_errors_refused
 
@@ -29,7 +29,7 @@ def image_path(task: Task) -> str:
 def read(path: Path) -> list[ToolAnswer]:
     """The files in every folder; hidden files, and images that lie in no folder of a class, say
     nothing."""
-    with unpacked(path) as folder:
+    with unpack_if_zip(path) as folder:
         if not folder.is_dir():
             raise UserError(f"{path} is not a folder of class folders")
         with os_errors_refused(folder, "read"):

@@ -24,7 +24,7 @@ from labeling.formats.spec import (
     read_json,
     read_text,
     render_json,
-    unpacked,
+    unpack_if_zip,
 )
 from labeling.labels_csv import SKIP_ANSWER
 from utils.errors import UserError
@@ -72,7 +72,7 @@ def _render_choice(name: str) -> list[dict[str, Any]]:
 
 def read(path: Path) -> list[ToolAnswer]:
     """The answers in an export, or in all those of a folder."""
-    with unpacked(path) as folder:
+    with unpack_if_zip(path) as folder:
         files = [file for end in ENDINGS for file in files_with_ending(folder, end)]
         answers = [answer for file in dict.fromkeys(files) for answer in _read_file(file)]
     if not files:

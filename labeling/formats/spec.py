@@ -23,7 +23,7 @@ class Task:
 
     order: int  # position in the export, from 0
     index: int  # in the data set, as the user knows it
-    file_name: str  # of the exported image; labeling.exchange.exported_name
+    file_name: str  # of the exported image; labeling.exchange.export_file_name
     image: bytes  # contents of the image file
     path: str = ""  # of the user's own file or id, if there is one
     guess: str | None = None  # the class that the network predicts
@@ -86,7 +86,7 @@ def refuse_as_file_name(name: str) -> str | None:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
+def unpack_if_zip(path: Path) -> Iterator[Path]:
     """The path itself, or for a .zip file a temporary folder with its contents.
 
     Raises UserError for a damaged file, SystemRefusal where it cannot be read."""
@@ -99,7 +99,7 @@ def unpacked(path: Path) -> Iterator[Path]:
         try:
             with os_errors_refused(path, "read"), zipfile.ZipFile(path) as archive:
                 archive.extractall(folder)  # keeps every file below the folder
-        except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, ValueError, RuntimeError) as error:
             raise UserError(f"{path} cannot be unpacked ({error}): export it again") from None
         yield Path(folder)
 

@@ -16,7 +16,7 @@ from labeling.formats.spec import (
     files_with_ending,
     read_text,
     refuse_as_file_name,
-    unpacked,
+    unpack_if_zip,
 )
 from utils.errors import UserError
 from utils.files import os_errors_refused
@@ -64,7 +64,7 @@ def _render_boxes(task: Task) -> bytes:
 
 def read(path: Path) -> list[ToolAnswer]:
     """The classes of every image, from the lists and from the boxes; each class once per image."""
-    with unpacked(path) as folder:
+    with unpack_if_zip(path) as folder:
         lists = [file for file in files_with_ending(folder, ".txt") if file.parent.name == "Main"]
         lists = [file for file in lists if file.parent.parent.name == "ImageSets"]
         boxes = files_with_ending(folder, ".xml") if folder.is_dir() else [path]

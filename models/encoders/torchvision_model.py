@@ -47,7 +47,7 @@ def load(
     model: str, device: torch.device, *, weights: WeightsOptions, size: SizeOptions
 ) -> Encoder:
     """Raises UserError for an unknown model, and for weights that are missing or of another one."""
-    published = _published_weights(model)
+    published = _find_published_weights(model)
     path = require_weights(weights.encoder_weights, f"torchvision:{model}")
     network = torchvision.models.get_model(model, weights=None)
     notes: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ def load(
     )
 
 
-def _published_weights(model: str) -> Any:
+def _find_published_weights(model: str) -> Any:
     names = torchvision.models.list_models(module=torchvision.models)
     if model not in names:
         raise UserError(

@@ -226,13 +226,15 @@ def print_summary(path: Path) -> None:
         ours = methods.get("lp_coverage", {})
         for method, seeds in methods.items():
             values, missed = np.array(list(seeds.values())).T
-            difference = "" if method == "lp_coverage" else paired(ours, seeds)
+            difference = "" if method == "lp_coverage" else format_difference(ours, seeds)
             spread = values.std(ddof=1) if len(values) > 1 else 0
             cells = f"{values.mean():.1f} ± {spread:.1f} | {missed.mean():.0%} | {difference}"
             print_line(f"| {method} (n {len(values)}) | {cells} |")
 
 
-def paired(ours: dict[str, tuple[float, bool]], other: dict[str, tuple[float, bool]]) -> str:
+def format_difference(
+    ours: dict[str, tuple[float, bool]], other: dict[str, tuple[float, bool]]
+) -> str:
     """Mean of ours minus the other on the seeds of both, with its 95 % interval."""
     seeds = sorted(set(ours) & set(other))
     differences = np.array([ours[seed][0] - other[seed][0] for seed in seeds])

@@ -267,7 +267,7 @@ def state_of_three_cycles() -> State:
 
 def test_a_state_goes_back_and_queries_the_same_again():
     state = state_of_three_cycles()
-    assert state.skipped.tolist() == [4] and state.answered_cycles == 2
+    assert state.skip_indices.tolist() == [4] and state.num_answered_cycles == 2
     back = state.back_to(1)
     assert back.cycle == 1 and back.queried.tolist() == [7, 2] and not back.carry_over
     assert back.pool.labels.tolist() == [-1, 1, -1, -1, -1, -1, -1, -1, -1]

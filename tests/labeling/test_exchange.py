@@ -8,8 +8,8 @@ import pytest
 from labeling.exchange import (
     collect_answers,
     describe_import,
+    export_file_name,
     export_tasks,
-    exported_name,
     write_labels_csv,
 )
 from labeling.formats import FORMATS
@@ -29,7 +29,7 @@ def collect(*answers, queries=QUERIES, earlier=(), **more):
 @pytest.mark.parametrize(
     "name",
     [
-        exported_name(0, 57, QUERIES[57], ".jpg"),
+        export_file_name(0, 57, QUERIES[57], ".jpg"),
         "0009_57_ber_1",
         "C:\\tasks\\0000_57_ber_1.PNG",
         "https://host/a/1a2b3c4d-0000_57_ber_1.jpg?x=1",

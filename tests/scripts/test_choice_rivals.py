@@ -97,4 +97,4 @@ def test_paired_interval():
     """Differences 1, 2 and 3: mean 2, standard error 1 / √3, t 4.303."""
     ours = {str(i): (50.0 + i, False) for i in range(4)}
     other = {str(i): (50.0, False) for i in range(1, 4)}
-    assert choice_rivals.paired(ours, other) == "+2.0 (-0.5 to +4.5)"
+    assert choice_rivals.format_difference(ours, other) == "+2.0 (-0.5 to +4.5)"

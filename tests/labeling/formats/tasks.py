@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from labeling.exchange import exported_name
+from labeling.exchange import export_file_name
 from labeling.formats.spec import Task
 
 ODD_NAMES = (
@@ -36,4 +36,6 @@ def png(grey: int = 0, size: tuple[int, int] = (9, 7)) -> bytes:
 
 def make_task(order: int, index: int, path: str = "", **more) -> Task:
     """An image to label."""
-    return Task(order, index, exported_name(order, index, path, ".png"), png(order), path, **more)
+    return Task(
+        order, index, export_file_name(order, index, path, ".png"), png(order), path, **more
+    )

@@ -12,8 +12,8 @@ from labeling.exchange import (
     UNWRITABLE,
     classes_for_tools,
     collect_answers,
+    export_file_name,
     export_tasks,
-    exported_name,
 )
 from labeling.formats import FORMATS
 from labeling.labels_csv import SKIP_ANSWER
@@ -140,6 +140,6 @@ def test_other_files_are_refused_in_one_line(file_format, content, tmp_path):
 
 
 def test_exported_names_are_plain():
-    name = exported_name(3, 57, "bilder/Übung 1, a.b.JPG", ".jpg")
+    name = export_file_name(3, 57, "bilder/Übung 1, a.b.JPG", ".jpg")
     assert name == "0003_57_bung_1_a_b.jpg" and json.dumps(name) == f'"{name}"'
-    assert exported_name(12345, 6, "", ".png") == "12345_6.png"
+    assert export_file_name(12345, 6, "", ".png") == "12345_6.png"
