@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # one pip at a time
-.PHONY: help run study tables rivals test types lint format docs tools findings stress mutants bench growth gpu clean
+.PHONY: help run study tables rivals test types lint format docs tools findings stress fuzz mutants bench growth gpu clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ findings:  ## rerun the surprises of other software in findings/
 
 stress: $(VENV)/.group-tests  ## kill, damage and starve runs at random; most of an hour
 	$(PY) -m tests.stress
+
+fuzz: $(VENV)/.group-tests  ## files and folders made at random, 50 times as many as in the tests
+	OMP_NUM_THREADS=1 EXAMPLES_FACTOR=50 $(PY) -m pytest -m hypothesis
 
 mutants: $(VENV)/.group-mutants  ## small faults that no test notices; FILES=utils/ranking.py for one file
 	$(PY) -m tests.mutation.mutants $(FILES)

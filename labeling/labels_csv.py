@@ -275,14 +275,16 @@ def render_labels_csv(
 
 def answer_cells(names: Collection[str]) -> dict[str, str]:
     """Name -> the cell, not quoted yet, that is read as this one of the names."""
+    # Readers strip cells: a formula or an apostrophe after a blank would become the first sign.
+    texts = {name: name.strip() for name in names}
     counts = Counter(value for name in names for value in values_of(name))
 
     def is_shared(name: str) -> bool:
         return any(counts[value] > 1 for value in values_of(name))
 
     return {
-        name: write_exact_text(name)
-        if is_shared(name) or needs_exact_text(name)
-        else escape_cell(name)
-        for name in names
+        name: write_exact_text(text)
+        if is_shared(name) or needs_exact_text(text)
+        else escape_cell(text)
+        for name, text in texts.items()
     }

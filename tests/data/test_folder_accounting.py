@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.folder_files import add_files, add_images, count_parts, read
 from tests.data.test_folder_layouts import load
+from tests.examples import examples
 from utils.errors import UserError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
@@ -78,7 +79,7 @@ def find_images(root) -> set[str]:
     return found
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@examples(200)
 @given(
     st.sampled_from(["class folders", "parts", "train"]),
     st.lists(st.sampled_from(sorted(KINDS)), max_size=6, unique=True),

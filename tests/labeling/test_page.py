@@ -44,7 +44,8 @@ def save(window, folder) -> list[list[str]]:
     path = folder / "labels.csv"
     path.unlink(missing_ok=True)
     chord(window, Keys.CONTROL, "s")
-    WebDriverWait(window, 10).until(lambda _: path.exists())
+    # The browser creates the file before it writes; the last line ends with a line break.
+    WebDriverWait(window, 60).until(lambda _: path.exists() and path.read_bytes()[-1:] == b"\n")
     with open(path, newline="", encoding="utf-8") as file:
         header, *answers = csv.reader(file)
     assert header == ["index", "label", "new_class"]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from utils.spreadsheets import escape_cell, unescape_cell
 
 
@@ -18,6 +19,7 @@ def test_other_text_stays(text):
     assert escape_cell(text) == unescape_cell(text) == text
 
 
+@examples(200)
 @given(st.text(st.sampled_from("'=+-@\t\ra 1"), max_size=6))
 def test_every_text_is_read_back(text):
     cell = escape_cell(text)

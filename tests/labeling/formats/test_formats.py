@@ -5,7 +5,7 @@ import json
 import zipfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labeling.exchange import (
@@ -17,6 +17,7 @@ from labeling.exchange import (
 )
 from labeling.formats import FORMATS
 from labeling.labels_csv import SKIP_ANSWER
+from tests.examples import examples
 from tests.labeling.formats.tasks import ODD_NAMES, SLASH, make_task, png
 from utils.errors import UserError
 
@@ -62,7 +63,7 @@ names = st.text(min_size=1, max_size=30).filter(
 
 
 @given(chosen=st.lists(names, min_size=1, max_size=4, unique=True), data=st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @pytest.mark.parametrize("file_format", FORMATS.values(), ids=FORMATS.keys())
 def test_any_answers_come_back_or_are_refused(file_format, chosen, data, tmp_path_factory):
     out = tmp_path_factory.mktemp("export") / "out"
