@@ -24,6 +24,7 @@ from experiment.config import SCHEMA
 from models import DEFAULT_ENCODER
 from utils.console import format_duration, make_streams_safe, print_line
 from utils.errors import UserError
+from utils.memory import memory_errors_refused
 from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import make_number_type, non_empty_text, one_of
 from utils.options.schema import add_option, validate_options
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     make_streams_safe()
     explicit = vars(build_parser().parse_args(argv))
     try:
-        with signals.raise_on_signal():
+        with signals.raise_on_signal(), memory_errors_refused("lower --batch-size"):
             write_feature_folder(explicit)
     except UserError as error:
         return print_error(error, PROGRAM)

@@ -39,6 +39,7 @@ from labeling.queries import png_data_uri
 from utils.console import make_streams_safe, print_line, to_one_line
 from utils.errors import UserError, WaitingForLabels
 from utils.files import os_errors_refused
+from utils.memory import memory_errors_refused
 from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text, one_of
 from utils.options.option import OptionValues
@@ -55,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     make_streams_safe()
     args = build_parser().parse_args(argv)
     try:
-        return export_labels(args) if args.command == "export" else import_labels(args)
+        with memory_errors_refused("close other programs, or use a machine with more memory"):
+            return export_labels(args) if args.command == "export" else import_labels(args)
     except UserError as error:
         return print_error(error, PROGRAM)
     except KeyboardInterrupt:

@@ -30,12 +30,14 @@ from training.lr_schedule import learning_rate
 from training.network_outputs import evaluate_accuracy
 from utils.console import EpochProgressBar, log, make_streams_safe, print_line
 from utils.errors import UserError, WaitingForLabels
+from utils.memory import memory_errors_refused
 from utils.options.cli import print_error
 from utils.options.option import OptionValues, kwargs_for
 from utils.options.schema import build_parser, parse_options
 from utils.seeding import derive_seed, rng_for
 
 ALREADY_FINISHED_MESSAGE = "Finished before; nothing to do"
+MEMORY_CURE = "lower --batch-size or use a smaller --arch; the same command resumes"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     options = parse_options(parser, SCHEMA, argv)
     try:
-        with signals.raise_on_signal():
+        with signals.raise_on_signal(), memory_errors_refused(MEMORY_CURE):
             if finished := setup.find_finished_run(options):
                 print_results(finished, ALREADY_FINISHED_MESSAGE)
             else:

@@ -38,6 +38,7 @@ from utils.console import escape_control_characters, make_streams_safe, print_li
 from utils.errors import UserError
 from utils.files import os_errors_refused, render_csv, write_atomically
 from utils.graph.graph_options import GraphOptions, affinity_settings
+from utils.memory import memory_errors_refused
 from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text
 from utils.options.option import OptionValues
@@ -56,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     make_streams_safe()
     args = build_parser().parse_args(argv)
     try:
-        write_predictions(args)
+        with memory_errors_refused("classify fewer images at a time with --images"):
+            write_predictions(args)
     except UserError as error:
         return print_error(error, PROGRAM)
     except KeyboardInterrupt:

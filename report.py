@@ -29,6 +29,7 @@ from reports.runs import (
 from reports.summary import render_csv, summarize_runs, summary_markdown
 from utils.console import make_streams_safe, print_line, to_one_line
 from utils.errors import SystemRefusal, UserError
+from utils.memory import memory_errors_refused
 from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text, one_of, positive_float
 
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.follow and not args.out:
         parser.error("--follow has no effect here; it needs --out")
     try:
-        follow_runs(args) if args.follow else write_report(args)
+        with memory_errors_refused("report fewer runs at a time"):
+            follow_runs(args) if args.follow else write_report(args)
     except UserError as error:
         return print_error(error, "report.py")
     except KeyboardInterrupt:

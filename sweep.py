@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from sweeps import threads
 from utils.console import make_streams_safe, print_line
 from utils.errors import UserError
+from utils.memory import memory_errors_refused
 from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text, positive_integer
 
@@ -36,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sweeps.cli import run_sweep  # imports torch, which now reads the number of threads
 
     try:
-        return run_sweep(build_parser(early_parser), argv, jobs)
+        with memory_errors_refused("lower --jobs, or split the sweep"):
+            return run_sweep(build_parser(early_parser), argv, jobs)
     except UserError as error:
         return print_error(error, PROGRAM)
     except signals.StoppedBySignal as stopped:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
+from utils.files import os_errors_refused
 from utils.options.option import OptionGroup, option
 from utils.torch_faiss import faiss, torch
 
@@ -78,8 +79,9 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 def read_environments(path: Path) -> list[dict[str, Any]]:
     """The starts that an environment.json records; empty if it cannot be read."""
     try:
-        return [dict(start) for start in json.loads(path.read_text())["starts"]]
-    except (OSError, ValueError, TypeError, KeyError):
+        with os_errors_refused(path, "read"):
+            return [dict(start) for start in json.loads(path.read_bytes())["starts"]]
+    except (UserError, ValueError, TypeError, KeyError):
         return []
 
 

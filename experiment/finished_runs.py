@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,22 @@ from utils.files import os_errors_refused
 
 
 def match_finished_run(
-    pattern: Path,
+    folders: Iterable[Path],
     options: dict[str, Any],
     current_sources: Callable[[str], dict[str, Any]],
     cycles: int,
-    exp_name: str | None,
+    is_own_name: Callable[[str, dict[str, Any]], bool],
 ) -> Path | None:
     """The folder of a finished run with these options and data and at least this many cycles.
 
-    pattern: the run folder, with * for the part of the name that depends on the data.
+    folders: those that the run may have.
     options: the part of the identity that consists of options.
     current_sources: fingerprint of the data -> sizes and times of the files that would be read
     (utils.fingerprints.file_stats).
+    is_own_name: whether a folder above may have its name from a run with this identity.
 
     None if there is no such run, if a file has been touched since, or if only reading the data
     could tell."""
-    root = Path(pattern.anchor or ".")
-    try:
-        folders = sorted(root.glob(str(pattern.relative_to(pattern.anchor))))
-    except OSError:  # reported when the folder is created
-        return None
     for folder in folders:
         try:
             config = read_run_config(folder) or {}
@@ -46,9 +42,7 @@ def match_finished_run(
             run_identity["options"] == options
             and run_identity["results"] == identity.RESULTS_VERSION
         )
-        same_name = "*" not in str(pattern) or folder.parent.name == run_folder_name(
-            run_identity, exp_name
-        )
+        same_name = is_own_name(folder.parent.name, run_identity)
         if not (same_options and same_name and finished["cycles"] >= cycles):
             continue
         same_sources = config["sources"] == current_sources(run_identity["data"])

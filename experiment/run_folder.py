@@ -5,6 +5,7 @@ atomically with every checkpoint, so that a kill at any moment leaves them compl
 counted twice.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -371,9 +372,10 @@ class RunFolder:
         old_files = [path for path in self.path.iterdir() if path.name != LEASE_FOLDER]
         if not old_files:
             return
-        number = 1
-        while (aside := self.path.with_name(f"{self.path.name}.old{number}")).exists():
+        path, number = Path(os.path.abspath(self.path)), 1  # "." has no name
+        while (aside := path.with_name(f"{path.name}.old{number}")).exists():
             number += 1
-        aside.mkdir()
-        for path in old_files:
-            path.rename(aside / path.name)
+        with os_errors_refused(aside):
+            aside.mkdir()
+            for path in old_files:
+                path.rename(aside / path.name)

@@ -4,6 +4,7 @@ Only this package and the commands read the options of a whole run; everything b
 arguments, or the group of options that it declares.
 """
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -173,12 +174,27 @@ def find_finished_run(options: OptionValues) -> Path | None:
         return None
     sources = source_file_stats(options)
     return finished_runs.match_finished_run(
-        run_folder_path(options, "*"),
+        _possible_run_folders(options),
         identity_options(SCHEMA, options),
         lambda data: fingerprints.file_stats(split_file_paths(options, data)) | sources,
         options.of(BudgetOptions).al_nb_cycles,
-        folder.exp_name,
+        lambda name, run_identity: (
+            folder.run_dir is not None
+            or name == finished_runs.run_folder_name(run_identity, folder.exp_name)
+        ),
     )
+
+
+def _possible_run_folders(options: OptionValues) -> list[Path]:
+    """The folders that the run may have: a part of the name depends on the data."""
+    folder = run_folder_path(options, "any")
+    if options.of(RunFolderOptions).run_dir:
+        return [folder]
+    siblings = folder.parent.parent
+    try:
+        return [siblings / name / folder.name for name in sorted(os.listdir(siblings))]
+    except OSError:  # reported when the folder is created
+        return []
 
 
 def open_run_folder(options: OptionValues, dataset: ActiveDataset) -> RunFolder:

@@ -5,7 +5,8 @@ from collections import defaultdict
 from typing import Any
 
 from reports.group_names import pluralize
-from reports.runs import RunGroup, RunResult, find_duplicates, group_runs
+from reports.runs import RunGroup, RunResult, find_duplicates, group_runs, read_run_file
+from utils.errors import UserError
 
 
 def deduplicate_and_check(runs: list[RunResult]) -> tuple[list[RunResult], list[str]]:
@@ -96,6 +97,6 @@ def _note_mixed_machines(group: RunGroup) -> list[str]:
 def _last_environment(run: RunResult) -> dict[str, Any]:
     """The last entry of environment.json; empty if the file is missing or damaged."""
     try:
-        return dict(json.loads((run.folder / "environment.json").read_text())["starts"][-1])
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        return dict(json.loads(read_run_file(run.folder / "environment.json"))["starts"][-1])
+    except (UserError, ValueError, TypeError, KeyError, IndexError):
         return {}

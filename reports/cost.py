@@ -1,11 +1,13 @@
 """The cost of a run: training steps, images seen and seconds."""
 
+import io
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from reports.runs import RunResult
+from reports.runs import RunResult, read_run_file
+from utils.errors import UserError
 
 COST_COLUMNS = ("steps", "images", "seconds")
 # (config, results) of a run -> number of images seen in training, with repetition
@@ -24,8 +26,8 @@ def run_cost(run: RunResult, count_images: ImageCounter) -> dict[str, float]:
 def _training_seconds(run: RunResult) -> float:
     """The sum of timing.csv over all stages of all cycles."""
     try:
-        timing = pd.read_csv(run.folder / "timing.csv")
+        timing = pd.read_csv(io.BytesIO(read_run_file(run.folder / "timing.csv")))
         in_cycle = pd.to_numeric(timing["cycle"], errors="coerce").notna()
         return float(timing.loc[in_cycle, "seconds"].sum(min_count=1))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, ValueError, KeyError, TypeError):
         return float("nan")

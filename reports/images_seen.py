@@ -18,6 +18,8 @@ from utils.errors import UserError
 from utils.options.option import OptionGroup, kwargs_for
 from utils.options.schema import fill_defaults
 
+MAX_IMAGES = 10**8  # with labels or pseudo-labels; more were not written by a run
+
 
 def count_images_seen(config: dict[str, Any], results: pd.DataFrame) -> float:
     """Images with repetition over all cycles, without pre-training; NaN if unknown.
@@ -49,6 +51,8 @@ def _images_per_epoch(
     labeled, pseudo: numbers of labels and of pseudo-labels; groups: the option groups that
     epoch_batches takes."""
     used = labeled + pseudo
+    if used > MAX_IMAGES:
+        raise ValueError(f"{used} labels and pseudo-labels")
     known = np.where(np.arange(used) < labeled, 0, -1)
     ones = np.ones(used, np.float32)
     targets = Targets(np.zeros(used, np.int64), ones, np.ones(1, np.float32), None)

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from experiment import setup
 from experiment.config import SCHEMA
-from sweeps.values import MAX_RUNS, SweepValue, options_by_name, parse_values, with_location
+from sweeps.values import (
+    SweepValue,
+    check_run_count,
+    options_by_name,
+    parse_values,
+    with_location,
+)
 from sweeps.yaml_file import Setting, SweepAxis
 from utils.errors import UserError
 from utils.options.option import OptionValues
@@ -79,8 +85,7 @@ def expand_grid(
     common = {name: value for name, value in common.items() if name not in overridden}
     axes = [_drop_options(axis, overridden) for axis in axes] + overriding_axes
     _check_no_duplicates(axes)
-    if (count := math.prod(map(len, axes))) > MAX_RUNS:
-        raise UserError(f"{count} runs are more than {MAX_RUNS}: check the lists and ranges")
+    check_run_count(math.prod(map(len, axes)))
     runs: dict[tuple, PlannedRun] = {}
     for settings in itertools.product(*axes):
         values = dict(common)
@@ -127,8 +132,15 @@ def _plan_run(values: Setting) -> PlannedRun:
     except UserError as error:
         location = _find_error_location(str(error), values) or location
         raise with_location(location, str(error)) from None
-    argv = [word for value in values.values() for word in (value.option.flag, value.text)]
+    argv = [word for value in values.values() for word in _as_arguments(value)]
     return PlannedRun(tuple(argv), options, location)
+
+
+def _as_arguments(value: SweepValue) -> tuple[str, ...]:
+    """The value as arguments of main_al.py, which takes a word that begins with a dash for an
+    option."""
+    flag, text = value.option.flag, value.text
+    return (f"{flag}={text}",) if text.startswith("-") else (flag, text)
 
 
 def _find_error_location(message: str, values: Setting) -> str:

@@ -4,6 +4,7 @@ A failed run is reported and does not stop the others.  A run that waits for hum
 reported but has not failed.  A run whose folder another process uses is tried again later.
 """
 
+import shlex
 import signal
 import time
 from collections import deque
@@ -16,7 +17,7 @@ from sweeps.progress import ProgressLine
 from utils.console import to_one_line
 from utils.errors import UserError, WaitingForLabels
 from utils.files import write_atomically
-from utils.lease import IN_USE_PHRASE
+from utils.lease import FolderInUse
 from utils.signals import StoppedBySignal, defer_signals
 
 RETRY_SECONDS = 2.0  # before a run is tried again whose folder was in use
@@ -86,11 +87,11 @@ class SweepRunner:
     def _record_outcome(self, outcome: RunOutcome) -> None:
         planned, lines = outcome.planned_run, outcome.output_tail.splitlines()
         last_line = lines[-1] if lines else "no output"
-        if outcome.exit_status and IN_USE_PHRASE in last_line:
+        if outcome.exit_status == FolderInUse.exit_code:
             self.retry_queue.append((time.monotonic() + RETRY_SECONDS, planned))
             return
         self.progress.num_done += 1
-        command = f"main_al.py {' '.join(planned.argv)}"
+        command = f"main_al.py {shlex.join(planned.argv)}"
         if outcome.exit_status in (0, WaitingForLabels.exit_code):
             with suppress(OSError):
                 planned.log_path.unlink(missing_ok=True)

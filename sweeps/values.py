@@ -65,6 +65,13 @@ def parse_values(option: Option, text: str, location: str = "") -> list[SweepVal
     raise with_location(location, f"{option.flag}: {reason}")
 
 
+def check_run_count(count: int, location: str = "") -> None:
+    """Call before the runs are listed.  Raises UserError if they are more than MAX_RUNS."""
+    if count > MAX_RUNS:
+        message = f"{count} runs are more than {MAX_RUNS}: check the lists and ranges"
+        raise with_location(location, message)
+
+
 def with_location(location: str, message: str) -> UserError:
     """An error that begins with its location, if it has one."""
     return UserError(f"{location}: {message}" if location else message)

@@ -12,11 +12,18 @@ runs:                                            the same without a name; a list
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sweeps.values import SweepValue, find_option, parse_values, with_location
+from sweeps.values import (
+    SweepValue,
+    check_run_count,
+    find_option,
+    parse_values,
+    with_location,
+)
 from utils import files
 from utils.errors import UserError
 from utils.options.option import Option
@@ -103,12 +110,14 @@ class _SweepFileReader:
             raise self.error_at(
                 node, "expected a list of options that belong together: - {add_lp: true}"
             )
-        settings = []
+        settings: list[Setting] = []
         for item in node.value:
             values_per_option = [
                 self._read_values(option, value_node)
                 for _, option, value_node in self._iterate_options(item)
             ]
+            count = len(settings) + math.prod(map(len, values_per_option))
+            check_run_count(count, self._location(item))
             for values in itertools.product(*values_per_option):
                 settings.append({value.option.name: value for value in values})
         return settings

@@ -103,8 +103,10 @@ def remove_leftovers(folder: Path) -> None:
 @contextmanager
 def os_errors_refused(path: Path, action: str = "written") -> Iterator[None]:
     """An OSError within the block becomes a SystemRefusal, which names the path, the reason and,
-    for a write, the space left."""
+    for a write, the space left. A pipe or a device is not read: that might never end."""
     try:
+        if action == "read" and path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
         yield
     except OSError as error:
         reason = error.strerror or str(error)

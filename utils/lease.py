@@ -40,7 +40,6 @@ from utils.processes import host_info, is_process_alive, process_start_time
 LEASE_FOLDER = ".lease"
 RENEWAL_SECONDS = 15.0  # between two renewals
 EXPIRY_SECONDS = 120.0  # from the last renewal until another host may take over
-IN_USE_PHRASE = "is in use by"  # of FolderInUse; sweeps search for it in the output of a run
 POLL_SECONDS = 1.0  # between two attempts of a process that waits
 # Errors of a rename to a number that is taken; ENOENT: another process removed our temporary lease.
 NUMBER_TAKEN_ERRNOS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
@@ -48,6 +47,8 @@ NUMBER_TAKEN_ERRNOS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
 class FolderInUse(UserError):
     """Another live process owns the folder."""
+
+    exit_code = 75  # "temporary failure, try again later" in BSD's sysexits.h
 
 
 class Lease:
@@ -139,7 +140,7 @@ class Lease:
             highest = _highest_number(self._lease_root)
             if highest and (owner := _live_owner(self._lease_root / str(highest), now)):
                 owner_words = _describe_owner(owner)
-                raise FolderInUse(f"{self._description} {IN_USE_PHRASE} {owner_words}")
+                raise FolderInUse(f"{self._description} is in use by {owner_words}")
             return self._claim_number(unnumbered, now, highest + 1)
         finally:
             _remove_lease(unnumbered)  # if it was not renamed
@@ -255,6 +256,10 @@ def _live_owner(path: Path, now: float) -> dict[str, Any] | None:
     if owner["boot"] and host_info() == {name: owner[name] for name in host_info()}:
         return owner if is_process_alive(owner["pid"], owner["started"]) else None
     age = now - renewal_time
+    if age < -EXPIRY_SECONDS:  # the server's clock was set back: count the silence from now on
+        with suppress(OSError):
+            os.utime(path / "owner.json")
+            age = 0.0
     silence = f"silent for {age:.0f} s, taken over after {EXPIRY_SECONDS:.0f} s"
     return {**owner, "silence": silence} if age <= EXPIRY_SECONDS else None
 
@@ -266,9 +271,11 @@ def _read_owner(path: Path) -> tuple[dict[str, Any] | None, float]:
         with open(path / "owner.json") as file:  # opening makes a network client ask the server
             owner, renewal_time = json.load(file), os.fstat(file.fileno()).st_mtime
         owner["pid"] = int(owner["pid"])
+        if owner["pid"] <= 0:  # to os.kill it would be a group of processes
+            return None, 0.0
         names = (*host_info(), "pid", "started", "since")
         return {name: owner[name] for name in names}, renewal_time
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None, 0.0
 
 

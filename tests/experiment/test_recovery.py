@@ -319,6 +319,13 @@ def test_resuming_in_another_environment_is_reported(run, tmp_path):
     assert [start["threads"] for start in recorded[starts - 1 :]] == [threads + 1, threads]
 
 
+def test_a_pipe_in_place_of_a_file_is_refused(run):
+    folder, again = run
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    assert "config.json cannot be read: it is a pipe" in again(1).err
+
+
 def test_environment_changes():
     here = describe_environment(torch.device("cpu"))
     assert environment_changes(here, {**here, "time": "later", "command": ["x"]}) == ""

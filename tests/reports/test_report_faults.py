@@ -114,6 +114,17 @@ def test_damaged_run_folders_are_left_out_with_a_note(work_folder, command):
         assert line.startswith(f"left out: runs/{name}: ") and reason in line
 
 
+def test_impossible_numbers_and_pipes_stop_no_report(work_folder, command):
+    """The costs of this run stay empty; the accuracies of all runs are reported."""
+    results = f"cycle,labeled,top1,steps,pseudo_labels\n0,10,50,1,0\n1,{10**15},60,1,{10**15}\n"
+    run = write_run(work_folder / "runs" / "a", results, split=1)
+    os.mkfifo(run / "timing.csv")
+    os.mkfifo(run / "environment.json")
+    done = command("python", ROOT / "report.py", "runs", "--out", "r", timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "50.0" in (work_folder / "r" / "report.html").read_text()
+
+
 def test_a_cycle_without_a_new_label_counts_once(work_folder, command):
     """A person could not tell the class of any image; the last training is reported."""
     (work_folder / "runs" / "good" / "results.csv").write_text(f"{HEADER}0,10,50\n1,10,60\n")

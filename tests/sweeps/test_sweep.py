@@ -236,6 +236,19 @@ def test_dry_run_prints_commands_of_main_al(capsys, tmp_path, monkeypatch):
         assert parse_argv(*rest) == expected
 
 
+def test_value_that_begins_with_a_dash():
+    """main_al.py takes it only together with the name of the option."""
+    (run,) = plan_runs(None, exp_name=["-a"])
+    assert parse_argv(*run.argv)["exp_name"] == "-a"
+
+
+def test_too_many_runs_are_refused_before_they_are_listed(write_sweep_file):
+    """Of 10^8 runs, the list alone would fill the memory."""
+    text = "runs:\n  - {split: 0, seed: 1}\n  - {split: 0-9999, seed: 0-9999}\n"
+    with pytest.raises(UserError, match=r"line 3: 100000001 runs are more than 10000"):
+        plan_runs(write_sweep_file(text))
+
+
 def test_run_that_waits_for_labels_has_not_failed(tmp_path):
     """One of two runs has waited and been answered before, so it is finished by the sweep."""
     options = [*SHORT, "--al-nb-cycles", "1", "--oracle", "file", "--initial", "random"]
@@ -340,10 +353,11 @@ def test_run_in_use_is_tried_again_and_failed_run_is_not(tmp_path, monkeypatch, 
     with Lease(tmp_path / "run", "run folder"), pytest.raises(FolderInUse) as caught:
         Lease(tmp_path / "run", "run folder")
     monkeypatch.setattr(runner, "RETRY_SECONDS", 0)
-    in_use = (2, f"log\nmain_al.py: error: {caught.value}\n")
+    in_use = (FolderInUse.exit_code, f"log\nmain_al.py: error: {caught.value}\n")
     pool = FakePool(in_use, in_use, (0, "done\n"))
     assert execute(pool, run) == (0, 0) and not pool.outcomes
     assert not run.log_path.exists() and capsys.readouterr().err == ""
+    assert execute(FakePool((1, "main_al.py: error: 'a is in use by b' is full\n")), run) == (1, 0)
     assert execute(FakePool((-9, "")), run) == (1, 0)
     assert "status -9" in capsys.readouterr().err and run.log_path.exists()
     assert runner.select_pending_runs([run], retry_failed=False) == ([], [run])

@@ -111,7 +111,7 @@ def test_the_error_names_the_owner(hold, tmp_path, capsys):
     folder = tmp_path / "run"
     process = hold(folder)
     before = sorted(folder.rglob("*"))
-    assert main_al.main(["--run-dir", str(folder), "--al-budget", "10"]) == 2
+    assert main_al.main(["--run-dir", str(folder), "--al-budget", "10"]) == FolderInUse.exit_code
     line = capsys.readouterr().err
     owner = f"process {process.pid} on {host_info()['host']} since 20"
     assert f"run folder {folder} is in use by {owner}" in line and line.count("\n") == 1
@@ -146,6 +146,31 @@ def test_another_host_is_dead_after_two_minutes(tmp_path):
     message = refusal(tmp_path)
     assert "in use by process 17 on elsewhere since noon (silent for 100 s, " in message
     write_lease(tmp_path, OTHER, number=2, age=130)
+    assert Lease(tmp_path, "folder").renew_if_held()
+
+
+def test_a_renewal_in_the_future_counts_from_the_next_look(tmp_path):
+    """The file server's clock was set back; the owner, if it lives, renews within its interval."""
+    write_lease(tmp_path, OTHER, age=-1_000_000)
+    assert "(silent for 0 s, taken over after 120 s)" in refusal(tmp_path)
+    owner_file = tmp_path / ".lease" / "1" / "owner.json"
+    assert owner_file.stat().st_mtime < time.time() + 10
+    os.utime(owner_file, (time.time() - 130,) * 2)
+    assert Lease(tmp_path, "folder").renew_if_held()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({**OTHER, "pid": float("inf")}),
+        json.dumps({**host_info(), "pid": 0, "started": None, "since": "x"}),
+        json.dumps({**host_info(), "pid": -1, "started": None, "since": "x"}),
+        "[" * 100_000,
+    ],
+)
+def test_an_owner_that_no_process_has_written_is_dead(text, tmp_path):
+    write_lease(tmp_path, {})
+    (tmp_path / ".lease" / "1" / "owner.json").write_text(text)
     assert Lease(tmp_path, "folder").renew_if_held()
 
 
