@@ -372,7 +372,8 @@ class RunFolder:
         old_files = [path for path in self.path.iterdir() if path.name != LEASE_FOLDER]
         if not old_files:
             return
-        path, number = Path(os.path.abspath(self.path)), 1  # "." has no name
+        has_name = bool(self.path.name.strip("."))  # "." and ".." have none
+        path, number = self.path if has_name else Path(os.path.abspath(self.path)), 1
         while (aside := path.with_name(f"{path.name}.old{number}")).exists():
             number += 1
         with os_errors_refused(aside):

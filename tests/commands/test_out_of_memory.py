@@ -48,7 +48,17 @@ def test_a_run(run_limited, tmp_path, monkeypatch):
 def test_the_page_of_queries(run_limited, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    words = [*WORDS, "--arch", "small_cnn", "--oracle", "file", "--initial", "random", "--run-dir", "run"]
+    words = [
+        *WORDS,
+        "--arch",
+        "small_cnn",
+        "--oracle",
+        "file",
+        "--initial",
+        "random",
+        "--run-dir",
+        "run",
+    ]
     run_limited("main_al", 2, *words)
     assert main_al.main(words) == 3
     assert (tmp_path / "run" / "queries.html").stat().st_size
