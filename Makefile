@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # one pip at a time
-.PHONY: help run study tables rivals test types lint format docs tools findings stress fuzz mutants bench growth gpu clean
+.PHONY: help run study tables rivals test types lint format docs tools findings stress fuzz slurm mutants bench growth gpu clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ stress: $(VENV)/.group-tests  ## kill, damage and starve runs at random; most of
 
 fuzz: $(VENV)/.group-tests  ## files and folders made at random, 50 times as many as in the tests
 	OMP_NUM_THREADS=1 EXAMPLES_FACTOR=50 $(PY) -m pytest -m hypothesis
+
+slurm: $(VENV)/.group-tests  ## sweeps on a real SLURM of this machine (root; apt-get install slurm-wlm munge)
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests/sweeps/slurm_cluster.py
 
 mutants: $(VENV)/.group-mutants  ## small faults that no test notices; FILES=utils/ranking.py for one file
 	$(PY) -m tests.mutation.mutants $(FILES)

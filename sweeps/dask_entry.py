@@ -13,12 +13,18 @@ if not __package__:  # executed by its path: import from the root, not from this
 from sweeps.parent_watch import exit_with_parent
 from utils import signals
 
+WORKER_FAULT_STATUS = 76  # no run can be executed here; the last line of the output says why
+
 
 def main() -> int:
     signals.exit_on_signal("main_al.py")
     exit_with_parent(os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    import main_al  # takes seconds, in which the parent is already being watched
+    try:
+        import main_al  # takes seconds, in which the parent is already being watched
+    except ImportError as error:
+        print(f"it cannot import main_al.py ({error})")
+        return WORKER_FAULT_STATUS
 
     sys.argv[0] = main_al.__file__
     return main_al.main(sys.argv[1:])

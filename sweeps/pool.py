@@ -126,6 +126,9 @@ class LocalWorkerPool:
         while self.active_runs:
             self.collect_outcomes(1.0)
 
+    def close(self) -> None:
+        """Each run has ended, and its output with it."""
+
     def _signal_all(self, number: int) -> None:
         for pid in self.active_runs:
             os.kill(pid, number)

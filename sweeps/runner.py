@@ -33,6 +33,7 @@ class WorkerPool(Protocol):
     def start_run(self, planned: PlannedRun, /) -> None: ...
     def collect_outcomes(self, timeout: float, /) -> list[RunOutcome]: ...
     def stop_all(self, number: int, /) -> None: ...
+    def close(self) -> None: ...
 
 
 def select_pending_runs(
@@ -76,6 +77,7 @@ class SweepRunner:
             raise
         finally:
             self.progress.clear_line()
+            self.worker_pool.close()
         return self.num_failed, self.num_awaiting_labels
 
     def _start_runs(self) -> None:

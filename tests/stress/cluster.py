@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,18 @@ class Cluster:
             return json.loads(self.scheduler_file.read_text())
         return {}
 
-    def add_worker(self) -> None:
+    def add_worker(self, around: Sequence[str] = ()) -> None:
+        """around: a command that executes the worker, given as its last arguments."""
         argv = ("--no-nanny", "--nthreads", 1, "--no-dashboard", "--host", "127.0.0.1")
         folder = self.folder / f"worker{len(self.workers)}"
-        self.workers.append(self._start("worker", self.address, *argv, "--local-directory", folder))
+        self.workers.append(
+            self._start("worker", self.address, *argv, "--local-directory", folder, around=around)
+        )
 
-    def _start(self, *argv: object) -> subprocess.Popen:
+    def _start(self, *argv: object, around: Sequence[str] = ()) -> subprocess.Popen:
         with open(self.folder / "dask.txt", "a") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "dask", *map(str, argv)],
+                [*around, sys.executable, "-m", "dask", *map(str, argv)],
                 stdout=output,
                 stderr=output,
                 cwd=self.folder,

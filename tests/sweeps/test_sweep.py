@@ -342,6 +342,9 @@ class FakePool:
     def stop_all(self, number: int) -> None:
         raise AssertionError(f"the sweep was stopped by signal {number}")
 
+    def close(self) -> None:
+        assert not self.active_runs
+
 
 def execute(pool: FakePool, run: PlannedRun) -> tuple[int, int]:
     """Numbers of failed runs and of runs that wait for labels."""
