@@ -10,13 +10,16 @@ Source: Iscen, Tolias, Avrithis & Chum, "Label propagation for deep semi-supervi
 
 With a balance, z_ic is first multiplied by a scale per class, chosen so that the class masses
 Σ_i z_ic, after the rows are scaled to sum to one again, have the required proportions (Sinkhorn &
-Knopp, Pacific Journal of Mathematics 21, 1967).
+Knopp, Pacific Journal of Mathematics 21, 1967).  The balance "auto" is no balance or equal masses,
+whichever leaves more of the graph's weight within classes (`normalized_association`).  It knows no
+true label and is often wrong: docs/rivals.md has what it costs and what else was tried.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 import scipy.special
 import torch
 
@@ -24,11 +27,13 @@ from data.pool import Pool, Targets, targets_from_labels
 from semisup.class_masses import balance_classes
 from semisup.propagation_solvers import SOLVERS
 from utils.arrays import as_numpy
+from utils.diffusion import as_torch_csr
 from utils.graph import affinity
 from utils.ranking import tie_order, top_candidates
 
 PSEUDO_LABEL_MODES = ("full", "certain", "prob", "uniform")
-BALANCE_MODES = ("none", "uniform", "labels")
+BALANCE_MODES = ("none", "uniform", "labels", "auto")
+AUTO_BALANCES = ("none", "uniform")  # what "auto" chooses from; the first where both are equal
 
 Array = np.ndarray | torch.Tensor
 
@@ -39,6 +44,7 @@ class Propagation(NamedTuple):
     labels: np.ndarray  # (N,) int64; -1 where no label reaches
     weights: np.ndarray  # (N,) float32 in [0, 1]; 0 where no label reaches
     scores: np.ndarray  # (N, C) float32, rows sum to one; a zero row where no label reaches
+    balance: str = "none"  # of BALANCE_MODES; what "auto" has chosen
     balance_failed: bool = False  # whether a balance was requested that does not exist
 
 
@@ -59,31 +65,63 @@ def propagate(
     labels: (N,) int64, -1 where unknown.
     alpha: α.
     solver: a key of SOLVERS.
-    balance: "uniform" for equal class masses, "labels" for masses proportional to the labels.
+    balance: "uniform" for equal class masses, "labels" for masses proportional to the labels,
+        "auto" for a choice between "none" and "uniform".
     search, graph: arguments of utils.graph.affinity.
 
     Raises ValueError for a label that is not a class."""
     labels = as_numpy(labels, np.int64)
     if labels.max(initial=-1) >= num_classes:
         raise ValueError(f"label {labels.max()} is not one of {num_classes} classes")
-    labeled = np.flatnonzero(labels >= 0)
-    members = np.bincount(labels[labeled], minlength=num_classes)  # n_c
-    masses = members > 0 if balance == "uniform" else members
     W = affinity(features, search=search, **graph)
-    prior = None if balance == "none" else masses / max(masses.sum(), 1)
-    Z = SOLVERS[solver].solve(W, labels, num_classes, alpha=alpha, prior=prior)
-    balance_failed = False
-    if balance != "none" and not SOLVERS[solver].keeps_prior:
-        balanced = balance_classes(Z, masses)
-        Z, balance_failed = (Z, True) if balanced is None else (balanced, False)
+    members = np.bincount(labels[labels >= 0], minlength=num_classes)  # n_c
+    results: list[Propagation] = []
+    Z = None
+    for mode in AUTO_BALANCES if balance == "auto" else (balance,):
+        masses = members > 0 if mode == "uniform" else members
+        if Z is None or SOLVERS[solver].keeps_prior:
+            prior = None if mode == "none" else masses / max(masses.sum(), 1)
+            Z = SOLVERS[solver].solve(W, labels, num_classes, alpha=alpha, prior=prior)
+        rescaled = mode != "none" and not SOLVERS[solver].keeps_prior
+        balanced = balance_classes(Z, masses) if rescaled else Z
+        result = _classify(Z if balanced is None else balanced, labels)
+        results.append(result._replace(balance=mode, balance_failed=balanced is None))
+    if len(results) == 1:
+        return results[0]
+    return max(results, key=lambda result: normalized_association(W, result.labels, num_classes))
+
+
+def _classify(Z: np.ndarray, labels: np.ndarray) -> Propagation:
+    """Labels and weights from scores.  Z: (N, C) float32; labels: (N,), the known ones, or -1."""
     mass = Z.sum(axis=1, keepdims=True)
     reached = mass[:, 0] > 0
     scores = np.divide(Z, mass, out=np.zeros_like(Z), where=mass > 0)
     weights = np.where(reached, certainty(scores), 0).astype(np.float32)
     weights /= max(weights.max(initial=0), np.finfo(np.float32).tiny)
     pseudo = np.where(reached, scores.argmax(axis=1), -1)
+    labeled = np.flatnonzero(labels >= 0)
     pseudo[labeled], weights[labeled] = labels[labeled], 1
-    return Propagation(pseudo, weights, scores, balance_failed)
+    return Propagation(pseudo, weights, scores)
+
+
+def normalized_association(
+    W: scipy.sparse.csr_matrix | torch.Tensor, labels: np.ndarray, num_classes: int
+) -> float:
+    """Σ_c w(c, c) / w(c, V): of the weight of all edges at images of class c, the share that stays
+    within the class, summed over classes.
+
+    Source: Shi & Malik, IEEE PAMI 22 (8), 2000, section 2 (normalized association).
+
+    W: (N, N), scipy CSR or torch CSR; labels: (N,) int64, -1 for images that do not count."""
+    matrix = W if isinstance(W, torch.Tensor) else as_torch_csr(W)
+    counted = np.flatnonzero(labels >= 0)
+    members = torch.zeros(len(labels), num_classes)
+    members[counted, labels[counted]] = 1
+    members = members.to(matrix.device)
+    within = as_numpy((members * (matrix @ members)).sum(dim=0), np.float64)
+    degrees = matrix @ torch.ones(len(labels), 1, device=matrix.device)
+    ends = as_numpy((members * degrees).sum(dim=0), np.float64)
+    return float(np.divide(within, ends, out=np.zeros(num_classes), where=ends > 0).sum())
 
 
 def certainty(distributions: np.ndarray) -> np.ndarray:

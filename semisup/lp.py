@@ -61,7 +61,8 @@ class LpOptions(OptionGroup):
     lp_balance: str = option(
         "none",
         "Rescale the propagated labels so that the classes have given masses. uniform: equal "
-        "masses. labels: proportional to the labels.",
+        "masses. labels: proportional to the labels. auto: none or uniform, whichever leaves more "
+        "of the graph's weight within classes; often wrong, see docs/rivals.md.",
         type=type_or_word(one_of(BALANCE_MODES), true="uniform", false="none"),
     )
     lp_solver: str = option(
@@ -186,6 +187,8 @@ def update_targets(
         loss_type=lp.loss_type,
         by_weight=lp.weighted_unlabeled_batch,
     )
+    if lp.lp_balance == "auto":
+        log_once(pool, f"--lp-balance auto: {propagation.balance}")
     if propagation.balance_failed:
         log_once(pool, "--lp-balance is impossible with these labels; classes are not rescaled")
     log_if_no_pseudo_labels(pool, targets, "the labels reach no image that could be used")

@@ -1,6 +1,6 @@
 """Choose as many labels as classes in many ways, propagate them, and write one row per choice.
 
-python scripts/studies/choice_rivals.py DIR OUT.csv [--seeds N] [--only WORD]
+python scripts/studies/choice_rivals.py DIR OUT.csv [--seeds N] [--only WORD] [--peer PYTHON]
 python scripts/studies/choice_rivals.py DIR OUT.csv --summary
 
 DIR holds features: DIR/tables of scripts/studies/tables_as_features.py, simclr/<data>-<seed>.npz of
@@ -8,6 +8,10 @@ scripts/studies/simclr_as_features.py, and folders <data>.features of embed.py. 
 random 90 % of the training rows (of a table at most 2,000), the next division of a table and the
 next SimCLR network.  All methods of a seed see the same rows.  Rows that OUT.csv already has are
 kept, so a stopped run resumes.
+
+With --peer, the interpreter of an environment with graphlearning==1.7.5, its model change is
+compared as well.  It starts with the first image of the blind draw and is told the label of each
+pick before it makes the next.
 
 accuracy: share of the other rows whose propagated label is right, in percent, with equal class
 masses; accuracy_none: without.  covered: number of classes among the picks.
@@ -18,9 +22,11 @@ confidence interval (t).
 
 import argparse
 import csv
+import json
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -31,20 +37,23 @@ if not __package__:  # executed by its path: import from the root of the project
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
+import scipy.sparse
 import scipy.stats
 import torch
 
 from al_methods import select
 from data.feature_scale import fit_feature_scale
 from scripts.studies import rival_choices
+from scripts.studies.peer import Peer, unnormalized_weights
 from semisup.label_propagation import propagate
 from utils.console import print_line
-from utils.graph import affinity
+from utils.graph import affinity, degrees_of
 
 SHARE = 0.9  # of the training rows, per seed
 MAX_TABLE_ROWS = 2000
 COLUMNS = ("data", "features", "seed", "method", "rows", "classes", "covered", "accuracy",
            "accuracy_none", "seconds")  # fmt: skip
+MODEL_CHANGE = Path(__file__).with_name("graphlearning_choices.py")
 PROJECT_METHODS = ("lp_coverage", "maxherding", "typiclust", "probcover", "coreset")
 
 
@@ -93,7 +102,7 @@ def read_case(features: str, path: Path, seed: int) -> Case:
     return Case([np.ascontiguousarray(view[kept]) for view in views], weights, labels[kept], seed)
 
 
-def choices(case: Case) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
+def choices(case: Case, peer: str | None) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
     """Name and function of every method."""
     x, count, seed = case.views[0], case.classes, case.seed
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
@@ -108,6 +117,8 @@ def choices(case: Case) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
     for name in ("v", "sigma"):
         yield f"{name}-opt", partial(optimal_design, case, name)
     yield "greedy cover", lambda: greedy_cover(case)
+    if peer:
+        yield "model change", lambda: model_change(case, peer)
 
 
 def rng(seed: int) -> np.random.Generator:
@@ -118,6 +129,18 @@ def optimal_design(case: Case, criterion: str) -> np.ndarray:
     """V- or Σ-optimality in the graph of the features."""
     W = affinity(case.views[0], k="auto")
     return rival_choices.optimal_design(W, case.classes, criterion)
+
+
+def model_change(case: Case, python: str) -> np.ndarray:
+    """The picks of GraphLearning, which sees the label of each pick."""
+    W: Any = affinity(case.views[0], k="auto")
+    first = rng(case.seed).permutation(len(case.labels))[0]
+    with tempfile.TemporaryDirectory() as folder:
+        graph, labels = Path(folder) / "graph.npz", Path(folder) / "labels.npy"
+        scipy.sparse.save_npz(graph, unnormalized_weights(W, degrees_of(W)))
+        np.save(labels, case.labels)
+        with Peer(python, MODEL_CHANGE, str(graph), str(labels)) as peer:
+            return np.array(json.loads(peer.ask(f"{case.classes} {first}")))
 
 
 def choose(method: str, case: Case) -> np.ndarray:
@@ -173,6 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=20, help="seeds per data set (default: 20)")
     parser.add_argument("--only", default="", help="data sets whose 'data features' match it")
+    parser.add_argument("--peer", help="interpreter of an environment with graphlearning==1.7.5")
     parser.add_argument("--summary", action="store_true", help="print tables of OUT.csv")
     arguments = parser.parse_args(argv)
     if arguments.summary:
@@ -197,7 +221,7 @@ def write_rows(arguments: argparse.Namespace) -> None:
                 continue
             for seed in range(arguments.seeds):
                 case = read_case(features, paths[seed % len(paths)], seed)
-                for method, function in choices(case):
+                for method, function in choices(case, arguments.peer):
                     key = (data, features, str(seed), method)
                     if key in done:
                         continue

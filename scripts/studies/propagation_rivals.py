@@ -4,8 +4,8 @@ python scripts/studies/propagation_rivals.py OUT.csv --peer PYTHON [--data NAMES
     [--mbo-draws N] [--fashion FOLDER] [--summary]
 
 Each draw labels 1, 2 or 5 random images per class; every method of both sides then classifies all
-others, one after another, on the graph of utils.graph.affinity with k = 10 (raw pixels).  Rows are
-appended to OUT.csv, and draws that it already holds are not repeated.  --summary prints mean,
+others, one after another, on the graph of utils.graph.affinity with k = 10 (raw pixels).  Draws
+that OUT.csv already has with all methods are not repeated.  --summary prints mean,
 standard deviation and paired differences instead.
 
 --peer: the interpreter of an environment with graphlearning==1.7.5.
@@ -21,8 +21,8 @@ D^1/2 W D^1/2 of the graph; building the graph is not timed on either side.
 
 import argparse
 import csv
+import io
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +35,9 @@ if not __package__:  # executed by its path: import from the root of the project
 
 import numpy as np
 import scipy.stats
+
+from scripts.studies.peer import Peer, unnormalized_weights
+from utils.files import write_atomically
 
 NUM_NEIGHBORS = 10
 LABELS_PER_CLASS = (1, 2, 5)
@@ -111,9 +114,9 @@ def compare(name: str, pixels: np.ndarray, labels: np.ndarray, args: argparse.Na
 
     features, classes = torch.from_numpy(pixels), int(labels.max()) + 1
     W = affinity(features, NUM_NEIGHBORS)  # kept for the tensor, so that it is built once
-    done = {
-        (row["labels_per_class"], row["draw"]) for row in read_rows(args.out) if row["data"] == name
-    }
+    rows = [row for row in read_rows(args.out) if row["data"] == name]
+    done = {(row["labels_per_class"], row["draw"], row["method"]) for row in rows}
+    slow = f"GraphLearning: {SLOW_PEER_METHOD}"
 
     def ours(method: str) -> Callable[[np.ndarray], np.ndarray]:
         solver, balance = OURS[method]
@@ -124,25 +127,26 @@ def compare(name: str, pixels: np.ndarray, labels: np.ndarray, args: argparse.Na
 
         return classify
 
-    with Peer(args.peer, W, degrees_of(W), classes) as peer:
+    with PropagationPeer(args.peer, W, degrees_of(W), classes) as peer:
         for draw in range(args.draws):
             for count in LABELS_PER_CLASS:
-                if (count, draw) in done:
+                with_slow = draw < (args.draws if args.mbo_draws is None else args.mbo_draws)
+                if (count, draw, slow if with_slow else "ours: diffusion") in done:
                     continue
                 known = draw_labels(labels, count, draw)
-                left_out = () if draw < (args.mbo_draws or args.draws) else (SLOW_PEER_METHOD,)
-                rows = []
+                left_out = () if with_slow else (SLOW_PEER_METHOD,)
+                results = []
                 for method in OURS:
                     start = time.perf_counter()
                     predicted = ours(method)(known)
-                    rows.append((f"ours: {method}", predicted, time.perf_counter() - start))
-                rows += [
+                    results.append((f"ours: {method}", predicted, time.perf_counter() - start))
+                results += [
                     (f"GraphLearning: {m}", p, s) for m, p, s in peer.classify(known, left_out)
                 ]
                 free = known < 0
-                accuracy = {method: (p == labels)[free].mean() for method, p, _ in rows}
+                accuracy = {method: (p == labels)[free].mean() for method, p, _ in results}
                 write_draw(
-                    args.out, (name, count, draw), accuracy, {method: s for method, _, s in rows}
+                    args.out, (name, count, draw), accuracy, {method: s for method, _, s in results}
                 )
             print(f"{name}: draw {draw + 1} of {args.draws}", flush=True)
 
@@ -156,45 +160,35 @@ def draw_labels(labels: np.ndarray, count: int, draw: int) -> np.ndarray:
     return known
 
 
-class Peer:
+class PropagationPeer:
     """GraphLearning in its own environment: one process for a graph, a line per draw."""
 
     def __init__(self, python: str, W: Any, degrees: Any, classes: int):
         import scipy.sparse
 
-        self.folder = tempfile.TemporaryDirectory()
-        root = scipy.sparse.diags(np.sqrt(degrees))
-        graph, self.known = (Path(self.folder.name) / n for n in ("graph.npz", "known.npy"))
-        self.answer = Path(self.folder.name) / "answer.npz"
-        scipy.sparse.save_npz(graph, scipy.sparse.csr_matrix(root @ W @ root))
-        command = [python, str(PEER), str(graph), str(classes), str(self.known), str(self.answer)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        self._folder = tempfile.TemporaryDirectory()
+        graph, self._known, self._answer = (
+            Path(self._folder.name) / name for name in ("graph.npz", "known.npy", "answer.npz")
         )
+        scipy.sparse.save_npz(graph, unnormalized_weights(W, degrees))
+        paths = (str(graph), str(classes), str(self._known), str(self._answer))
+        self._peer = Peer(python, PEER, *paths)
 
     def classify(
         self, known: np.ndarray, left_out: Sequence[str]
     ) -> list[tuple[str, np.ndarray, float]]:
         """Method, predicted classes (N,) and seconds of each method that is not left out."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        np.save(self.known, known)
-        self.process.stdin.write(";".join(left_out) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit("the process of --peer stopped: see its message above")
-        seconds = json.loads(line)
-        with np.load(self.answer) as answer:
+        np.save(self._known, known)
+        seconds = json.loads(self._peer.ask(";".join(left_out)))
+        with np.load(self._answer) as answer:
             return [(method, answer[method], seconds[method]) for method in seconds]
 
-    def __enter__(self) -> "Peer":
+    def __enter__(self) -> "PropagationPeer":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-        self.folder.cleanup()
+    def __exit__(self, *error: object) -> None:
+        self._peer.__exit__(*error)
+        self._folder.cleanup()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -219,16 +213,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def write_draw(
     path: Path, key: tuple[str, int, int], accuracy: dict[str, float], seconds: dict[str, float]
 ) -> None:
-    """Append one draw: its key, then of each method the accuracy on images without a label, from 0
-    to 1, and the seconds."""
+    """Add one draw, in the place of an earlier one with the same key: the key, then of each method
+    the accuracy on images without a label, from 0 to 1, and the seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if is_new:
-            writer.writerow([*KEYS, *(name for m in accuracy for name in (m, f"{m} seconds"))])
-        values = [text for m in accuracy for text in (f"{accuracy[m]:.4f}", f"{seconds[m]:.4f}")]
-        writer.writerow([*key, *values])
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    start = ",".join(map(str, key)) + ","
+    content = io.StringIO("".join(line for line in lines if not line.startswith(start)))
+    content.seek(0, io.SEEK_END)
+    writer = csv.writer(content, lineterminator="\n")
+    if not lines:
+        writer.writerow([*KEYS, *(name for m in accuracy for name in (m, f"{m} seconds"))])
+    values = [text for m in accuracy for text in (f"{accuracy[m]:.4f}", f"{seconds[m]:.4f}")]
+    writer.writerow([*key, *values])
+    write_atomically(path, content.getvalue().encode())
 
 
 def print_summary(rows: list[dict[str, Any]]) -> None:

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from semisup.class_masses import balance_classes
-from semisup.label_propagation import propagate
+from semisup.label_propagation import normalized_association, propagate
 from tests.utils.test_graph import clustered
 from utils.arrays import l2_normalize
+from utils.diffusion import as_torch_csr
 from utils.graph import affinity, affinity_graph, knn, nearest_neighbors
 from utils.graph.affinity_graph import auto_k
 from utils.graph.device_graph import affinity_on_device
@@ -153,6 +154,51 @@ def test_propagation_with_a_balance(balance):
     assert (balanced.labels[labels >= 0] == labels[labels >= 0]).all()
     both = propagate((x, x), labels, 4, k=8, balance=balance)
     np.testing.assert_array_equal(both.labels, balanced.labels)
+
+
+def test_normalized_association():
+    """Against a loop over classes, with an image that does not count and a class without images."""
+    W = affinity(clustered(90), k=6)
+    labels = np.arange(90) % 3
+    labels[7] = -1
+    dense, expected = W.toarray(), 0.0
+    for c in range(3):
+        rows = dense[labels == c]
+        expected += rows[:, labels == c].sum() / rows.sum()
+    assert normalized_association(W, labels, 4) == pytest.approx(expected, rel=1e-5)
+    assert normalized_association(as_torch_csr(W), labels, 4) == pytest.approx(expected, rel=1e-5)
+
+
+def groups_and_labels(sizes):
+    """Overlapping groups in a row of these sizes; the first two images of each are labeled."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    x = np.stack([4 * group, np.full(len(group), 20)], axis=1) + rng.normal(size=(len(group), 2))
+    labels = np.full(len(group), -1)
+    for c in range(len(sizes)):
+        labels[np.flatnonzero(group == c)[:2]] = c
+    return x, labels, group
+
+
+@pytest.mark.parametrize("solver", ["diffusion", "poisson"])
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [((100, 100), "uniform"), ((260, 30), "none")],
+)
+def test_automatic_balance(solver, sizes, expected):
+    """Equal masses for groups of the same size, none where the groups differ; the result is that of
+    the chosen balance."""
+    x, labels, group = groups_and_labels(sizes)
+    found = {
+        balance: propagate(x, labels, 2, k=8, solver=solver, balance=balance)
+        for balance in ("none", "uniform", "auto")
+    }
+    right = {balance: (result.labels == group).mean() for balance, result in found.items()}
+    other = "none" if expected == "uniform" else "uniform"
+    assert right[expected] > right[other] + 0.01
+    assert found["auto"].balance == expected
+    for wanted, actual in zip(found[expected], found["auto"], strict=True):
+        np.testing.assert_array_equal(actual, wanted)
 
 
 def test_neighbours_of_a_static_view_are_searched_once(monkeypatch):
