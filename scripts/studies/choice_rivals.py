@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,7 +103,9 @@ def read_case(features: str, path: Path, seed: int) -> Case:
     return Case([np.ascontiguousarray(view[kept]) for view in views], weights, labels[kept], seed)
 
 
-def choices(case: Case, peer: str | None) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
+def choices(
+    case: Case, model_change: Callable[[Case], np.ndarray] | None
+) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
     """Name and function of every method."""
     x, count, seed = case.views[0], case.classes, case.seed
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
@@ -117,8 +120,8 @@ def choices(case: Case, peer: str | None) -> Iterator[tuple[str, Callable[[], np
     for name in ("v", "sigma"):
         yield f"{name}-opt", partial(optimal_design, case, name)
     yield "greedy cover", lambda: greedy_cover(case)
-    if peer:
-        yield "model change", lambda: model_change(case, peer)
+    if model_change:
+        yield "model change", partial(model_change, case)
 
 
 def rng(seed: int) -> np.random.Generator:
@@ -131,16 +134,29 @@ def optimal_design(case: Case, criterion: str) -> np.ndarray:
     return rival_choices.optimal_design(W, case.classes, criterion)
 
 
-def model_change(case: Case, python: str) -> np.ndarray:
-    """The picks of GraphLearning, which sees the label of each pick."""
-    W: Any = affinity(case.views[0], k="auto")
-    first = rng(case.seed).permutation(len(case.labels))[0]
-    with tempfile.TemporaryDirectory() as folder:
-        graph, labels = Path(folder) / "graph.npz", Path(folder) / "labels.npy"
-        scipy.sparse.save_npz(graph, unnormalized_weights(W, degrees_of(W)))
-        np.save(labels, case.labels)
-        with Peer(python, MODEL_CHANGE, str(graph), str(labels)) as peer:
-            return np.array(json.loads(peer.ask(f"{case.classes} {first}")))
+class ModelChange:
+    """GraphLearning's model change, in its own environment: the picks for a case.
+
+    python: the interpreter."""
+
+    def __init__(self, python: str):
+        self._folder = tempfile.TemporaryDirectory()
+        self._peer = Peer(python, MODEL_CHANGE, self._folder.name)
+
+    def __call__(self, case: Case) -> np.ndarray:
+        folder = Path(self._folder.name)
+        W: Any = affinity(case.views[0], k="auto")
+        scipy.sparse.save_npz(folder / "graph.npz", unnormalized_weights(W, degrees_of(W)))
+        np.save(folder / "labels.npy", case.labels)
+        first = rng(case.seed).permutation(len(case.labels))[0]
+        return np.array(json.loads(self._peer.ask(f"{case.classes} {first}")))
+
+    def __enter__(self) -> "ModelChange":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._peer.__exit__(*error)
+        self._folder.cleanup()
 
 
 def choose(method: str, case: Case) -> np.ndarray:
@@ -212,7 +228,8 @@ def write_rows(arguments: argparse.Namespace) -> None:
     if arguments.out.exists():
         with arguments.out.open(newline="") as file:
             done = {tuple(row[name] for name in COLUMNS[:4]) for row in csv.DictReader(file)}
-    with arguments.out.open("a", newline="") as file:
+    peer: Any = ModelChange(arguments.peer) if arguments.peer else nullcontext()
+    with arguments.out.open("a", newline="") as file, peer as model_change:
         table = csv.writer(file, lineterminator="\n")
         if not os.path.getsize(arguments.out):
             table.writerow(COLUMNS)
@@ -221,7 +238,7 @@ def write_rows(arguments: argparse.Namespace) -> None:
                 continue
             for seed in range(arguments.seeds):
                 case = read_case(features, paths[seed % len(paths)], seed)
-                for method, function in choices(case, arguments.peer):
+                for method, function in choices(case, model_change):
                     key = (data, features, str(seed), method)
                     if key in done:
                         continue

@@ -1,17 +1,19 @@
 """GraphLearning's model change for choice_rivals.py; run by it, in an environment of its own.
 
-python graphlearning_choices.py GRAPH.npz LABELS.npy
+python graphlearning_choices.py FOLDER
 
-For each line "COUNT FIRST" of the standard input it prints COUNT picks as JSON.  The first is
-given; each next one has the largest `model_change`, with Laplace learning on the labels of the
-picks before it, as in the documentation of GraphLearning 1.7.5, and 200 eigenvectors as in its
-examples.  While all labels are of one class, all images are equally uncertain.
+For each line "COUNT FIRST" of the standard input it prints COUNT picks as JSON, with what is then
+in FOLDER/graph.npz and FOLDER/labels.npy.  The first pick is given; each next one has the largest
+`model_change`, with Laplace learning on the labels of the picks before it, as in the documentation
+of GraphLearning 1.7.5, and 200 eigenvectors as in its examples.  While all labels are of one class,
+all images are equally uncertain.
 """
 
 import contextlib
 import io
 import json
 import sys
+from pathlib import Path
 
 import graphlearning as gl
 import numpy as np
@@ -43,12 +45,12 @@ def choose(weights: "gl.graph", labels: np.ndarray, count: int, first: int) -> l
 
 
 def main() -> None:
-    graph, known = sys.argv[1:]
+    folder = Path(sys.argv[1])
     for line in sys.stdin:
         count, first = map(int, line.split())
-        weights = gl.graph(scipy.sparse.load_npz(graph).astype(float))
+        weights = gl.graph(scipy.sparse.load_npz(folder / "graph.npz").astype(float))
         with contextlib.redirect_stdout(io.StringIO()):
-            picks = choose(weights, np.load(known), count, first)
+            picks = choose(weights, np.load(folder / "labels.npy"), count, first)
         print(json.dumps([int(pick) for pick in picks]), flush=True)
 
 
