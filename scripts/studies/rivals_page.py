@@ -274,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments.page:
             print_line(f"\n{name}\n\n{table}")
             continue
-        start, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+        start, end = f"<!-- {name} -->\n\n", f"\n\n<!-- end of {name} -->"
         before, _, rest = text.partition(start)
         _, found, after = rest.partition(end)
         if not found:
