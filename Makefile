@@ -39,8 +39,9 @@ SEEDS := $(if $(SHORT),1,20)
 BALANCE_SEEDS := $(if $(SHORT),1,4)
 NETWORKS := $(if $(SHORT),0,0 1 2 3 4 5)
 DRAWS := $(if $(SHORT),1,100)
-MBO_DRAWS := $(if $(SHORT),1,20)
-ONLY := $(if $(SHORT),simclr|encoder|(iris|wine|vowel) table)
+MBO_DRAWS := $(if $(SHORT),0,20)
+ONLY := $(if $(SHORT),digits|encoder|(iris|wine) table)
+BALANCE_ONLY := $(if $(SHORT),(iris|wine) table)
 SIMCLR = $(PY) scripts/studies/simclr_as_features.py
 PRETRAINING := $(if $(SHORT),--pretraining-epochs 1)
 rivals: $(VENV)/.group-study $(VENV)/.group-encoders  ## docs/rivals.md: choices of labels, class masses, propagation; hours, SHORT=1: minutes
@@ -61,7 +62,7 @@ rivals: $(VENV)/.group-study $(VENV)/.group-encoders  ## docs/rivals.md: choices
 		$(PY) embed.py downloads/$$name --out $(RIVALS)/$$name.features || exit 1; done
 	$(PY) scripts/studies/choice_rivals.py $(RIVALS) $(RIVALS)/choice_rivals.csv --only "$(ONLY)" \
 		--seeds $(SEEDS) $(if $(PEER),--peer "$(PEER)")
-	$(PY) scripts/studies/balance_rules.py $(RIVALS) $(RIVALS)/balance_rules.csv --only "$(ONLY)" \
+	$(PY) scripts/studies/balance_rules.py $(RIVALS) $(RIVALS)/balance_rules.csv --only "$(BALANCE_ONLY)" \
 		--seeds $(BALANCE_SEEDS)
 	test -z "$(PEER)" || $(PY) scripts/studies/propagation_rivals.py $(RIVALS)/propagation_rivals.csv \
 		--peer "$(PEER)" --draws $(DRAWS) --mbo-draws $(MBO_DRAWS) \
