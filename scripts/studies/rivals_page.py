@@ -149,8 +149,15 @@ def table_means(path: Path) -> list[str]:
             cells.append(f"{mean:.1f}" if scores else "")
         star = " *" if data in TUNED_TABLES else ""
         lines.append(row_of(f"{data}{star} ({len(found[data][OURS])})", *cells))
-    lines.append(row_of("mean", *(f"{np.mean(means[method]):.1f}" for method in methods)))
-    gaps = [difference_interval(np.array(means[OURS]) - means[method]) for method in methods[1:]]
+    lines.append(row_of("mean", *(f"{np.nanmean(means[method]):.1f}" for method in methods)))
+    gaps = [
+        difference_interval(
+            np.array(
+                [differences(s[OURS], s[method]).mean() for s in found.values() if method in s]
+            )
+        )
+        for method in methods[1:]
+    ]
     lines.append(row_of("`lp_coverage` minus it (95 %)", "", *(interval for interval, _ in gaps)))
     lines.append(row_of("p", "", *(p for _, p in gaps)))
     return lines
