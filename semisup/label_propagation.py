@@ -11,7 +11,7 @@ Source: Iscen, Tolias, Avrithis & Chum, "Label propagation for deep semi-supervi
 With a balance, z_ic is first multiplied by a scale per class, chosen so that the class masses
 Σ_i z_ic, after the rows are scaled to sum to one again, have the required proportions (Sinkhorn &
 Knopp, Pacific Journal of Mathematics 21, 1967).  The balance "auto" is no balance or equal masses,
-whichever leaves more of the graph's weight within classes (`normalized_association`).  It knows no
+whichever leaves more of the graph's weight within classes (`class_association`).  It knows no
 true label and is often wrong: docs/rivals.md has what it costs and what else was tried.
 """
 
@@ -88,7 +88,7 @@ def propagate(
         results.append(result._replace(balance=mode, balance_failed=balanced is None))
     if len(results) == 1:
         return results[0]
-    return max(results, key=lambda result: normalized_association(W, result.labels, num_classes))
+    return max(results, key=lambda result: class_association(W, result.labels, num_classes))
 
 
 def _classify(Z: np.ndarray, labels: np.ndarray) -> Propagation:
@@ -104,7 +104,7 @@ def _classify(Z: np.ndarray, labels: np.ndarray) -> Propagation:
     return Propagation(pseudo, weights, scores)
 
 
-def normalized_association(
+def class_association(
     W: scipy.sparse.csr_matrix | torch.Tensor, labels: np.ndarray, num_classes: int
 ) -> float:
     """Σ_c w(c, c) / w(c, V): of the weight of all edges at images of class c, the share that stays

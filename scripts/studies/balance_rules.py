@@ -30,7 +30,7 @@ import numpy as np
 import scipy.special
 
 from scripts.studies.choice_rivals import Case, choose, find_sources, read_case
-from semisup.label_propagation import Propagation, normalized_association, propagate
+from semisup.label_propagation import Propagation, class_association, propagate
 from utils.console import print_line
 from utils.graph import affinity
 
@@ -80,7 +80,7 @@ def judge(W: Any, result: Propagation, num_classes: int) -> dict[str, float]:
     within = (members * (W @ members)).sum() / total
     ends = members.T @ np.asarray(W.sum(axis=1)).ravel() / total
     return {
-        "association": normalized_association(W, result.labels, num_classes),
+        "association": class_association(W, result.labels, num_classes),
         "modularity": within - np.square(ends).sum(),
         "within": within,
         "certainty": certainty,

@@ -45,7 +45,7 @@ import torch
 from al_methods import select
 from data.feature_scale import fit_feature_scale
 from scripts.studies import rival_choices
-from scripts.studies.peer import Peer, unnormalized_weights
+from scripts.studies.peer import Peer, edge_weights
 from semisup.label_propagation import propagate
 from utils.console import print_line
 from utils.graph import affinity, degrees_of
@@ -146,7 +146,7 @@ class ModelChange:
     def __call__(self, case: Case) -> np.ndarray:
         folder = Path(self._folder.name)
         W: Any = affinity(case.views[0], k="auto")
-        scipy.sparse.save_npz(folder / "graph.npz", unnormalized_weights(W, degrees_of(W)))
+        scipy.sparse.save_npz(folder / "graph.npz", edge_weights(W, degrees_of(W)))
         np.save(folder / "labels.npy", case.labels)
         first = rng(case.seed).permutation(len(case.labels))[0]
         return np.array(json.loads(self._peer.ask(f"{case.classes} {first}")))

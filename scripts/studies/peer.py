@@ -41,7 +41,7 @@ class Peer:
         self._process.communicate()
 
 
-def unnormalized_weights(W: Any, degrees: Any) -> scipy.sparse.csr_matrix:
+def edge_weights(W: Any, degrees: Any) -> scipy.sparse.csr_matrix:
     """The weights D^1/2 W D^1/2 of a graph, as GraphLearning wants them.
 
     W: (N, N), scipy CSR; degrees: (N,), numpy"""

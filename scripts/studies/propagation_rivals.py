@@ -36,7 +36,7 @@ if not __package__:  # executed by its path: import from the root of the project
 import numpy as np
 import scipy.stats
 
-from scripts.studies.peer import Peer, unnormalized_weights
+from scripts.studies.peer import Peer, edge_weights
 from utils.files import write_atomically
 
 NUM_NEIGHBORS = 10
@@ -170,7 +170,7 @@ class PropagationPeer:
         graph, self._known, self._answer = (
             Path(self._folder.name) / name for name in ("graph.npz", "known.npy", "answer.npz")
         )
-        scipy.sparse.save_npz(graph, unnormalized_weights(W, degrees))
+        scipy.sparse.save_npz(graph, edge_weights(W, degrees))
         paths = (str(graph), str(classes), str(self._known), str(self._answer))
         self._peer = Peer(python, PEER, *paths)
 

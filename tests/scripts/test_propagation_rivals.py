@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scripts.studies import propagation_rivals
-from scripts.studies.peer import Peer, unnormalized_weights
+from scripts.studies.peer import Peer, edge_weights
 from utils.graph import affinity, degrees_of
 
 
@@ -30,7 +30,7 @@ def test_weights_for_the_peer():
     """The affinity D^-1/2 A D^-1/2 with D of A gives A back."""
     x = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     W = affinity(x, 5)
-    A = unnormalized_weights(W, degrees_of(W)).toarray()
+    A = edge_weights(W, degrees_of(W)).toarray()
     degrees = A.sum(axis=1)
     np.testing.assert_allclose(A / np.sqrt(np.outer(degrees, degrees)), W.toarray(), atol=1e-5)
 

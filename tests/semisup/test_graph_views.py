@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from semisup.class_masses import balance_classes
-from semisup.label_propagation import normalized_association, propagate
+from semisup.label_propagation import class_association, propagate
 from tests.utils.test_graph import clustered
 from utils.arrays import l2_normalize
 from utils.diffusion import as_torch_csr
@@ -156,7 +156,7 @@ def test_propagation_with_a_balance(balance):
     np.testing.assert_array_equal(both.labels, balanced.labels)
 
 
-def test_normalized_association():
+def test_class_association():
     """Against a loop over classes, with an image that does not count and a class without images."""
     W = affinity(clustered(90), k=6)
     labels = np.arange(90) % 3
@@ -165,8 +165,8 @@ def test_normalized_association():
     for c in range(3):
         rows = dense[labels == c]
         expected += rows[:, labels == c].sum() / rows.sum()
-    assert normalized_association(W, labels, 4) == pytest.approx(expected, rel=1e-5)
-    assert normalized_association(as_torch_csr(W), labels, 4) == pytest.approx(expected, rel=1e-5)
+    assert class_association(W, labels, 4) == pytest.approx(expected, rel=1e-5)
+    assert class_association(as_torch_csr(W), labels, 4) == pytest.approx(expected, rel=1e-5)
 
 
 def groups_and_labels(sizes):
