@@ -233,6 +233,7 @@ def evaluate_cycle(experiment: Experiment, state: State) -> State:
                 experiment.learner.eval_model, images, labels, amp=experiment.amp, location=location
             )
             row |= result_tables.accuracy_columns(prefix, *accuracies)
+    row |= experiment.estimate_accuracy(state)
     run_folder.table_rows["results"].append(row)
     log.info(result_tables.format_cycle_line(row, experiment.budget.al_nb_cycles))
     state = replace(state, evaluated=True)
@@ -253,7 +254,7 @@ def query_next(experiment: Experiment, state: State) -> State:
                 **outputs.get_tensors(algorithm.carry_over_needs),
                 **kwargs_for(experiment.options, algorithm.carry_over),
             )
-    return state.next_cycle(queried, carry_over)
+    return experiment.add_predictions(state.next_cycle(queried, carry_over), outputs)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from data.batches import BatchOptions
 from data.budget import BudgetOptions
 from experiment.environment import DeviceOptions
 from experiment.run_folder import RunFolderOptions
+from labeling.audit import AuditOptions
 from labeling.oracle import OracleOptions
 from models import (
     EncoderOptions,
@@ -141,6 +142,7 @@ SCHEMA = OptionSchema(
         MethodOptions,
         OracleOptions,
         BudgetOptions,
+        AuditOptions,
         NetworkOptions,
         HeadOptions,
         ScheduleOptions,

@@ -1,0 +1,234 @@
+"""How accurate the network and the propagated labels are on the unlabeled images, after each cycle.
+
+No test set and no hidden label is used.  The evidence are answers that do not know the label of the
+image:
+
+* of the diffusion, with each label left out (semisup.leave_one_out), where the graph is the same in
+  all cycles;
+* else of the networks of earlier cycles, for images that were labeled later (State.predictions).
+
+Those for audited images (labeling.audit) enter the estimate as a random sample; those for all
+labeled images, and confidences, only through the prior (semisup.accuracy_prior).
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import semisup
+from data.state import State
+from experiment.config import component_needs
+from experiment.result_tables import ESTIMATE_COLUMNS, ESTIMATES_COLUMNS
+from labeling.audit import Audit, AuditOptions, audit_size, list_audits
+from semisup import ALGORITHMS
+from semisup.accuracy_posterior import (
+    AccuracyEstimate,
+    AuditedBatch,
+    AuditedModel,
+    estimate_accuracy,
+)
+from semisup.accuracy_prior import (
+    NETWORK,
+    NETWORK_ALONE,
+    PROPAGATION,
+    SHIFT,
+    accuracy_prior,
+    sharpened_confidence,
+)
+from semisup.leave_one_out import LeaveOneOut
+from training.network_outputs import NetworkOutputs
+from utils.arrays import as_numpy
+from utils.options.option import OptionValues, kwargs_for
+
+MAX_LEFT_OUT = 512  # labeled images that are left out; one column is solved for each
+NETWORK_MODEL, PROPAGATION_MODEL = "network", "propagation"
+
+
+class Propagated(NamedTuple):
+    """What the labels say by the diffusion, and by the solver of the run.
+
+    left_out: the images (M,) that `diffusion.left_out` is about.
+    is_static: whether the graph is the same in all cycles."""
+
+    diffusion: LeaveOneOut
+    labels: np.ndarray
+    left_out: np.ndarray
+    is_static: bool
+
+
+def makes_estimates(options: OptionValues) -> bool:
+    """Whether a run has estimates: it propagates labels, or has an audit."""
+    has_graph = ALGORITHMS[semisup.algorithm_name(options)].leave_one_out is not None
+    return has_graph or options.of(AuditOptions).audit > 0
+
+
+def stores_predictions(options: OptionValues) -> bool:
+    """Whether the predictions of each cycle's network are kept for the later ones."""
+    return makes_estimates(options) and audit_size(options) > 0
+
+
+def make_estimates(
+    options: OptionValues,
+    state: State,
+    outputs: NetworkOutputs,
+    static_outputs: Collection[str],
+    num_classes: int,
+) -> list[dict[str, Any]]:
+    """The rows of estimates.csv of the current cycle; none if no image is left to be labeled.
+
+    outputs: of the trained network; static_outputs: names of those that are the same in all cycles
+    (experiment.static_features)."""
+    unlabeled = state.pool.labels < 0
+    if not unlabeled.any():
+        return []
+    probs = as_numpy(outputs.get_tensors(("probs",))["probs"])
+    predicted = probs.argmax(axis=1)
+    audits = list_audits(options, state)
+    known = state.pool.labels[state.pool.labeled_order]
+    propagated = _propagate(options, state, outputs, static_outputs, num_classes, audits)
+    if propagated is None:
+        confidence = float(probs[unlabeled].max(axis=1).mean())
+        prior = accuracy_prior(NETWORK_ALONE, confidence, known, num_classes)
+        models = _earlier_networks(state, audits, predicted)
+        estimate = estimate_accuracy(prior, models, SHIFT)
+        return [_make_row(state.cycle, NETWORK_MODEL, estimate, models, confidence)]
+    confidence = float(sharpened_confidence(propagated.diffusion.scores[unlabeled]).mean())
+    right = propagated.diffusion.left_out == state.pool.labels[propagated.left_out]
+    rows = []
+    for name, weights, answers in (
+        (NETWORK_MODEL, NETWORK, predicted),
+        (PROPAGATION_MODEL, PROPAGATION, propagated.labels),
+    ):
+        prior = accuracy_prior(weights, confidence, known, num_classes, right)
+        if propagated.is_static:
+            models = [_left_out_model(state, audits, propagated, answers)]
+        else:
+            models = _earlier_networks(state, audits, answers)
+        estimate = estimate_accuracy(prior, models, SHIFT)
+        rows.append(_make_row(state.cycle, name, estimate, models, confidence, right))
+    return rows
+
+
+def _propagate(
+    options: OptionValues,
+    state: State,
+    outputs: NetworkOutputs,
+    static_outputs: Collection[str],
+    num_classes: int,
+    audits: Sequence[Audit],
+) -> Propagated | None:
+    """The propagation with labels left out; None if the run's algorithm has none."""
+    algorithm = ALGORITHMS[semisup.algorithm_name(options)]
+    if algorithm.leave_one_out is None:
+        return None
+    needs = component_needs(options, algorithm)
+    images = choose_left_out(state.pool.labeled_order, audits)
+    diffusion, labels = algorithm.leave_one_out(
+        pool=state.pool,
+        num_classes=num_classes,
+        images=images,
+        **outputs.get_tensors(needs),
+        **kwargs_for(options, algorithm.leave_one_out),
+    )
+    return Propagated(diffusion, labels, images, set(needs) <= set(static_outputs))
+
+
+def results_columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The columns of results.csv: the network's estimate, empty where there is none."""
+    for row in rows:
+        if row["model"] == NETWORK_MODEL:
+            values = (row["accuracy"], row["low"], row["high"])
+            return dict(zip(ESTIMATE_COLUMNS, values, strict=True))
+    return dict.fromkeys(ESTIMATE_COLUMNS)
+
+
+def choose_left_out(labeled: np.ndarray, audits: Sequence[Audit]) -> np.ndarray:
+    """The labeled images that are left out: up to MAX_LEFT_OUT, audited ones first.
+
+    labeled: (L,) -> (M,)."""
+    audited = np.concatenate([np.empty(0, np.int64), *(audit.audited for audit in audits)])
+    others = labeled[~np.isin(labeled, audited)]
+    audited = _evenly_spaced(audited, MAX_LEFT_OUT)
+    return np.concatenate([audited, _evenly_spaced(others, MAX_LEFT_OUT - len(audited))])
+
+
+def _evenly_spaced(images: np.ndarray, count: int) -> np.ndarray:
+    if len(images) <= count:
+        return images
+    return images[np.linspace(0, len(images) - 1, count).round().astype(int)]
+
+
+def _left_out_model(
+    state: State, audits: Sequence[Audit], propagated: Propagated, answers: np.ndarray
+) -> AuditedModel:
+    """What the diffusion says about the audited images without their labels.
+
+    answers: (N,) of the model whose accuracy is estimated."""
+    left_out = np.full(len(answers), -1)
+    left_out[propagated.left_out] = propagated.diffusion.left_out
+    has_answer = np.zeros(len(answers), dtype=bool)
+    has_answer[propagated.left_out] = True
+    batches = [_make_batch(state, audit, left_out, has_answer) for audit in audits]
+    return AuditedModel(batches, _disagreement(state, propagated.diffusion.labels, answers))
+
+
+def _earlier_networks(
+    state: State, audits: Sequence[Audit], answers: np.ndarray
+) -> list[AuditedModel]:
+    """What the network of the cycle before said about the images of each audit.
+
+    answers: (N,) of the model whose accuracy is estimated."""
+    return [
+        AuditedModel(
+            [_make_batch(state, audit, before, np.ones(len(before), dtype=bool))],
+            _disagreement(state, before, answers),
+        )
+        for audit in audits
+        if audit.cycle and (before := state.predictions[audit.cycle - 1]) is not None
+    ]
+
+
+def _make_batch(
+    state: State, audit: Audit, answers: np.ndarray, has_answer: np.ndarray
+) -> AuditedBatch:
+    """answers: (N,) classes; has_answer: (N,) bool."""
+    audited = audit.audited[has_answer[audit.audited]]
+    chosen = audit.chosen_since[has_answer[audit.chosen_since]]
+    labels = state.pool.labels
+    unlabeled = int((labels < 0).sum())
+    return AuditedBatch(
+        int((answers[audited] == labels[audited]).sum()),
+        len(audited),
+        unlabeled / (unlabeled + len(audit.chosen_since)),
+        float((answers[chosen] == labels[chosen]).mean()) if len(chosen) else 0.0,
+    )
+
+
+def _disagreement(state: State, one: np.ndarray, other: np.ndarray) -> float:
+    """The share of the unlabeled images that two models give different classes: (N,), (N,)."""
+    unlabeled = state.pool.labels < 0
+    return float((one != other)[unlabeled].mean())
+
+
+def _make_row(
+    cycle: int,
+    name: str,
+    estimate: AccuracyEstimate,
+    models: Sequence[AuditedModel],
+    confidence: float,
+    left_out_right: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """A row of estimates.csv; shares in percent."""
+    batches = [batch for model in models for batch in model.batches]
+    row: dict[str, Any] = dict.fromkeys(ESTIMATES_COLUMNS) | {"cycle": cycle, "model": name}
+    row |= {field: f"{100 * share:.2f}" for field, share in estimate._asdict().items()}
+    row["audited"] = sum(batch.total for batch in batches)
+    row["audited_right"] = sum(batch.correct for batch in batches)
+    if left_out_right is not None:
+        row["left_out"] = len(left_out_right)
+        row["left_out_right"] = int(left_out_right.sum())
+    row["confidence"] = f"{100 * confidence:.2f}"
+    if models:
+        row["disagreement"] = f"{100 * models[-1].disagreement:.2f}"
+    return row

@@ -1,0 +1,105 @@
+"""The accuracy on the unlabeled images, with an interval, from few or no audited images.
+
+An empirical Bayes estimate: the prior says how far the accuracy was from the one that confidences
+suggest, over data sets for which both are known (semisup.accuracy_prior); the images of an audit
+are drawn at random, so that the number of right answers among them is binomial.
+
+    logit p ~ μ + σ t_ν          p: the accuracy that is estimated; Student's t, so that an audit
+                                 that contradicts the prior overrules it
+    k_b ~ Binomial(n_b, q_b)     of the n_b images of the audited batch b, k_b are right
+    q_b = w_b (p − δ η) + (1 − w_b) c_b
+
+The audited answers may be those of another model than the one whose accuracy p is: before a label
+is known, the model of the next cycle does not exist.  The two differ on a share δ of the unlabeled
+images, and the accuracies by δ η with η ~ N(m, s²), |η| <= 1.  w_b is the share of the unlabeled
+images among those that batch b was drawn from, less the audited ones.  The others have been chosen
+and labeled since; the share of them on which the model was right is known: c_b.  (Stratification,
+as the estimate of a stratum that is known has no error; Cochran, "Sampling Techniques", chapter 5.)
+
+Without audited images the interval is that of the prior.  With many it is the binomial one.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.special
+import scipy.stats
+
+DEGREES_OF_FREEDOM = 5.0  # ν
+COVERAGE = 0.95
+LOGIT_GRID = np.arange(-7.0, 9.0, 0.02)  # p from 0.1 % to 99.99 %
+SHIFT_NODES = np.linspace(-3, 3, 25)  # of a standard normal variable
+
+
+class AccuracyPrior(NamedTuple):
+    """What is known of the accuracy without an audit: μ and σ of the module's docstring."""
+
+    center: float
+    scale: float
+
+
+class AuditedBatch(NamedTuple):
+    """Images that were drawn at random from the unlabeled ones of their time.
+
+    correct, total: k and n.
+    pool_share, chosen_accuracy: w and c."""
+
+    correct: int
+    total: int
+    pool_share: float = 1.0
+    chosen_accuracy: float = 0.0
+
+
+class AuditedModel(NamedTuple):
+    """The batches whose answers are of one model, and the share δ of the unlabeled images on which
+    it disagrees with the model whose accuracy is estimated."""
+
+    batches: Sequence[AuditedBatch]
+    disagreement: float = 0.0
+
+
+class AccuracyShift(NamedTuple):
+    """How the accuracies of two models differ where they disagree: m and s."""
+
+    center: float
+    scale: float
+
+
+class AccuracyEstimate(NamedTuple):
+    """Median and 95 % interval of the posterior, as shares."""
+
+    accuracy: float
+    low: float
+    high: float
+
+
+def estimate_accuracy(
+    prior: AccuracyPrior, models: Sequence[AuditedModel], shift: AccuracyShift
+) -> AccuracyEstimate:
+    """The posterior of p by quadrature; see the module's docstring."""
+    accuracy = scipy.special.expit(LOGIT_GRID)
+    log_density = scipy.stats.t.logpdf(
+        LOGIT_GRID, DEGREES_OF_FREEDOM, loc=prior.center, scale=prior.scale
+    )
+    for model in models:
+        log_density = log_density + _log_likelihood(accuracy, model, shift)
+    mass = np.exp(log_density - log_density.max())
+    cumulative = np.cumsum(mass) - mass / 2
+    tail = (1 - COVERAGE) / 2
+    points = np.interp([0.5, tail, 1 - tail], cumulative / mass.sum(), LOGIT_GRID)
+    return AccuracyEstimate(*scipy.special.expit(points).tolist())
+
+
+def _log_likelihood(accuracy: np.ndarray, model: AuditedModel, shift: AccuracyShift) -> np.ndarray:
+    """Of the batches of one model, for each value of p: (G,) -> (G,)."""
+    eta = np.clip(shift.center + shift.scale * SHIFT_NODES, -1, 1)
+    weights = scipy.stats.norm.logpdf(SHIFT_NODES)
+    # A share of at least 1 - δ is common to both, so that p - δη stays within [0, 1].
+    shifted = np.clip(accuracy[:, None] - model.disagreement * eta, 0, 1)  # (G, nodes)
+    total = np.broadcast_to(weights - scipy.special.logsumexp(weights), shifted.shape)
+    for batch in model.batches:
+        q = batch.pool_share * shifted + (1 - batch.pool_share) * batch.chosen_accuracy
+        total = total + scipy.special.xlogy(batch.correct, q)
+        total = total + scipy.special.xlog1py(batch.total - batch.correct, -q)
+    return np.asarray(scipy.special.logsumexp(total, axis=1))
