@@ -56,6 +56,8 @@ class State(ReadOnlyArrays):
         super().__post_init__()
         carry_over = {name: as_read_only(array) for name, array in self.carry_over.items()}
         object.__setattr__(self, "carry_over", carry_over)
+        predictions = (None if one is None else as_read_only(one) for one in self.predictions)
+        object.__setattr__(self, "predictions", tuple(predictions))
 
     @staticmethod
     def initial(queried: np.ndarray, size: int, class_names: tuple[str, ...] = ()) -> "State":
@@ -115,7 +117,7 @@ class State(ReadOnlyArrays):
         """The predictions (N,) of the network of the cycle before this one are known."""
         missing = self.cycle - 1 - len(self.predictions)
         earlier = (*self.predictions, *[None] * missing)
-        return replace(self, predictions=(*earlier, as_read_only(predicted)))
+        return replace(self, predictions=(*earlier, predicted))
 
     def back_to(self, cycle: int) -> "State":
         """The start of an earlier cycle, which queries the same images again; later cycles will

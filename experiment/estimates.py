@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import semisup
+from data.pool import Pool
 from data.state import State
 from experiment.config import component_needs
 from experiment.result_tables import ESTIMATE_COLUMNS, ESTIMATES_COLUMNS
@@ -33,6 +34,7 @@ from semisup.accuracy_prior import (
     NETWORK_ALONE,
     PROPAGATION,
     SHIFT,
+    SHIFT_EARLIER,
     accuracy_prior,
     sharpened_confidence,
 )
@@ -86,27 +88,32 @@ def make_estimates(
     predicted = probs.argmax(axis=1)
     audits = list_audits(options, state)
     known = state.pool.labels[state.pool.labeled_order]
+    counts = len(known), len(np.unique(known)), num_classes
     propagated = _propagate(options, state, outputs, static_outputs, num_classes, audits)
     if propagated is None:
         confidence = float(probs[unlabeled].max(axis=1).mean())
-        prior = accuracy_prior(NETWORK_ALONE, confidence, known, num_classes)
+        prior = accuracy_prior(NETWORK_ALONE, confidence, *counts)
         models = _earlier_networks(state, audits, predicted)
-        estimate = estimate_accuracy(prior, models, SHIFT)
+        estimate = estimate_accuracy(prior, models, SHIFT_EARLIER, int(unlabeled.sum()))
         return [_make_row(state.cycle, NETWORK_MODEL, estimate, models, confidence)]
     confidence = float(sharpened_confidence(propagated.diffusion.scores[unlabeled]).mean())
+    count = int(unlabeled.sum())
     right = propagated.diffusion.left_out == state.pool.labels[propagated.left_out]
+    # Audited images count as a sample, and must not count twice.
+    is_chosen = ~np.isin(propagated.left_out, all_audited(audits))
+    left_out = int(right[is_chosen].sum()), int(is_chosen.sum())
     rows = []
     for name, weights, answers in (
         (NETWORK_MODEL, NETWORK, predicted),
         (PROPAGATION_MODEL, PROPAGATION, propagated.labels),
     ):
-        prior = accuracy_prior(weights, confidence, known, num_classes, right)
+        prior = accuracy_prior(weights, confidence, *counts, left_out)
         if propagated.is_static:
-            models = [_left_out_model(state, audits, propagated, answers)]
+            models, shift = [_left_out_model(state, audits, propagated, answers)], SHIFT
         else:
-            models = _earlier_networks(state, audits, answers)
-        estimate = estimate_accuracy(prior, models, SHIFT)
-        rows.append(_make_row(state.cycle, name, estimate, models, confidence, right))
+            models, shift = _earlier_networks(state, audits, answers), SHIFT_EARLIER
+        estimate = estimate_accuracy(prior, models, shift, count)
+        rows.append(_make_row(state.cycle, name, estimate, models, confidence, left_out))
     return rows
 
 
@@ -123,7 +130,7 @@ def _propagate(
     if algorithm.leave_one_out is None:
         return None
     needs = component_needs(options, algorithm)
-    images = choose_left_out(state.pool.labeled_order, audits)
+    images = choose_left_out(comparable_images(state.pool, num_classes), audits)
     diffusion, labels = algorithm.leave_one_out(
         pool=state.pool,
         num_classes=num_classes,
@@ -143,14 +150,33 @@ def results_columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return dict.fromkeys(ESTIMATE_COLUMNS)
 
 
+def comparable_images(pool: Pool, num_classes: int) -> np.ndarray:
+    """The labeled images (L,) whose left-out answers say how good the answers for others are.
+
+    Without its only label a class is missing, and the answer is wrong.  Where other classes are
+    missing too, this happens as often as to an unlabeled image (Good, Biometrika 40, 1953); where
+    every class has a label, it happens to none."""
+    labels = pool.labels[pool.labeled_order]
+    members = np.bincount(labels, minlength=num_classes)
+    if (members == 0).any():
+        return pool.labeled_order
+    return pool.labeled_order[members[labels] > 1]
+
+
 def choose_left_out(labeled: np.ndarray, audits: Sequence[Audit]) -> np.ndarray:
     """The labeled images that are left out: up to MAX_LEFT_OUT, audited ones first.
 
-    labeled: (L,) -> (M,)."""
-    audited = np.concatenate([np.empty(0, np.int64), *(audit.audited for audit in audits)])
+    labeled: (L,), as from `comparable_images` -> (M,)."""
+    audited = all_audited(audits)
+    audited = audited[np.isin(audited, labeled)]
     others = labeled[~np.isin(labeled, audited)]
     audited = _evenly_spaced(audited, MAX_LEFT_OUT)
     return np.concatenate([audited, _evenly_spaced(others, MAX_LEFT_OUT - len(audited))])
+
+
+def all_audited(audits: Sequence[Audit]) -> np.ndarray:
+    """The images of all audits: (n,) int64."""
+    return np.concatenate([np.empty(0, np.int64), *(audit.audited for audit in audits)])
 
 
 def _evenly_spaced(images: np.ndarray, count: int) -> np.ndarray:
@@ -217,7 +243,7 @@ def _make_row(
     estimate: AccuracyEstimate,
     models: Sequence[AuditedModel],
     confidence: float,
-    left_out_right: np.ndarray | None = None,
+    left_out: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """A row of estimates.csv; shares in percent."""
     batches = [batch for model in models for batch in model.batches]
@@ -225,9 +251,8 @@ def _make_row(
     row |= {field: f"{100 * share:.2f}" for field, share in estimate._asdict().items()}
     row["audited"] = sum(batch.total for batch in batches)
     row["audited_right"] = sum(batch.correct for batch in batches)
-    if left_out_right is not None:
-        row["left_out"] = len(left_out_right)
-        row["left_out_right"] = int(left_out_right.sum())
+    if left_out is not None:
+        row["left_out_right"], row["left_out"] = left_out
     row["confidence"] = f"{100 * confidence:.2f}"
     if models:
         row["disagreement"] = f"{100 * models[-1].disagreement:.2f}"

@@ -16,6 +16,10 @@ images among those that batch b was drawn from, less the audited ones.  The othe
 and labeled since; the share of them on which the model was right is known: c_b.  (Stratification,
 as the estimate of a stratum that is known has no error; Cochran, "Sampling Techniques", chapter 5.)
 
+The accuracy is wanted over the U unlabeled images that are left, which are themselves a sample: its
+variance is p (1 − p) (1/n + 1/U) for n audited images in all, so that their log-likelihood counts
+U / (U + n).
+
 Without audited images the interval is that of the prior.  With many it is the binomial one.
 """
 
@@ -28,8 +32,8 @@ import scipy.stats
 
 DEGREES_OF_FREEDOM = 5.0  # ν
 COVERAGE = 0.95
-LOGIT_GRID = np.arange(-7.0, 9.0, 0.02)  # p from 0.1 % to 99.99 %
-SHIFT_NODES = np.linspace(-3, 3, 25)  # of a standard normal variable
+LOGIT_GRID = np.arange(-7.0, 9.0, 0.04)  # p from 0.1 % to 99.99 %
+SHIFT_NODES = np.linspace(-3, 3, 15)  # of a standard normal variable
 
 
 class AccuracyPrior(NamedTuple):
@@ -75,15 +79,22 @@ class AccuracyEstimate(NamedTuple):
 
 
 def estimate_accuracy(
-    prior: AccuracyPrior, models: Sequence[AuditedModel], shift: AccuracyShift
+    prior: AccuracyPrior,
+    models: Sequence[AuditedModel],
+    shift: AccuracyShift,
+    unlabeled: int | None = None,
 ) -> AccuracyEstimate:
-    """The posterior of p by quadrature; see the module's docstring."""
+    """The posterior of p by quadrature; see the module's docstring.
+
+    unlabeled: U; None where it is much larger than the audit."""
+    audited = sum(batch.total for model in models for batch in model.batches)
+    power = 1.0 if unlabeled is None else unlabeled / (unlabeled + audited)
     accuracy = scipy.special.expit(LOGIT_GRID)
     log_density = scipy.stats.t.logpdf(
         LOGIT_GRID, DEGREES_OF_FREEDOM, loc=prior.center, scale=prior.scale
     )
     for model in models:
-        log_density = log_density + _log_likelihood(accuracy, model, shift)
+        log_density = log_density + _log_likelihood(accuracy, model, shift, power)
     mass = np.exp(log_density - log_density.max())
     cumulative = np.cumsum(mass) - mass / 2
     tail = (1 - COVERAGE) / 2
@@ -91,8 +102,12 @@ def estimate_accuracy(
     return AccuracyEstimate(*scipy.special.expit(points).tolist())
 
 
-def _log_likelihood(accuracy: np.ndarray, model: AuditedModel, shift: AccuracyShift) -> np.ndarray:
-    """Of the batches of one model, for each value of p: (G,) -> (G,)."""
+def _log_likelihood(
+    accuracy: np.ndarray, model: AuditedModel, shift: AccuracyShift, power: float
+) -> np.ndarray:
+    """Of the batches of one model, for each value of p: (G,) -> (G,).
+
+    power: what the likelihood of the counts is raised to."""
     eta = np.clip(shift.center + shift.scale * SHIFT_NODES, -1, 1)
     weights = scipy.stats.norm.logpdf(SHIFT_NODES)
     # A share of at least 1 - δ is common to both, so that p - δη stays within [0, 1].
@@ -100,6 +115,6 @@ def _log_likelihood(accuracy: np.ndarray, model: AuditedModel, shift: AccuracySh
     total = np.broadcast_to(weights - scipy.special.logsumexp(weights), shifted.shape)
     for batch in model.batches:
         q = batch.pool_share * shifted + (1 - batch.pool_share) * batch.chosen_accuracy
-        total = total + scipy.special.xlogy(batch.correct, q)
-        total = total + scipy.special.xlog1py(batch.total - batch.correct, -q)
+        total = total + power * scipy.special.xlogy(batch.correct, q)
+        total = total + power * scipy.special.xlog1py(batch.total - batch.correct, -q)
     return np.asarray(scipy.special.logsumexp(total, axis=1))

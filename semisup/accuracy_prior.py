@@ -2,10 +2,11 @@
 
     ĉ   mean over the unlabeled images of the largest share of their scores, sharpened with the
         temperature TEMPERATURE, times the share of the classes that have a label
-    a   leave-one-out accuracy of the labels, (right + ĉ) / (labels + 1)
+    ℓ   leave-one-out accuracy of the labels that were not drawn at random, (right + ĉ) / (M + 1) of
+        M labels
     r   labels per class
 
-    μ = β_0 + β_1 logit ĉ + β_2 logit a + β_3 log r        σ = exp(γ_0 + γ_1 log r)
+    μ = β_0 + β_1 logit ĉ + β_2 logit ℓ + β_3 log r        σ = exp(γ_0 + γ_1 log r)
 
 Chosen labels are typical, or hard, so that leave-one-out is off by 5 to 20 points, and confidences
 are too high where labels are few.  β and γ were fitted to runs on the tables of the KEEL
@@ -37,7 +38,9 @@ class PriorWeights(NamedTuple):
 PROPAGATION = PriorWeights(0.0, 1.0, 0.0, 0.0, -0.2, 0.0)
 NETWORK = PriorWeights(0.0, 1.0, 0.0, 0.0, -0.1, 0.0)  # of a network trained on the propagation
 NETWORK_ALONE = PriorWeights(0.0, 0.5, 0.0, 0.0, 0.3, 0.0)  # trained on labels
+# Of a network against the diffusion, and against the network of an earlier cycle.
 SHIFT = AccuracyShift(0.0, 0.4)
+SHIFT_EARLIER = AccuracyShift(0.2, 0.4)
 
 
 def sharpened_confidence(scores: np.ndarray, temperature: float = TEMPERATURE) -> np.ndarray:
@@ -51,21 +54,22 @@ def sharpened_confidence(scores: np.ndarray, temperature: float = TEMPERATURE) -
 def accuracy_prior(
     weights: PriorWeights,
     confidence: float,
-    labels: np.ndarray,
+    num_labels: int,
+    num_labeled_classes: int,
     num_classes: int,
-    left_out_right: np.ndarray | None = None,
+    left_out: tuple[int, int] | None = None,
 ) -> AccuracyPrior:
     """μ and σ.
 
     confidence: the mean largest share, not yet times the share of the classes that have a label.
-    labels: (L,) the known labels; left_out_right: (M,) bool, whether the answers of leave-one-out
-    are right; None without a graph."""
-    confidence = _clip(confidence * len(np.unique(labels)) / num_classes)
-    per_class = np.log(len(labels) / num_classes)
+    num_labeled_classes: of num_classes, those that have a label.
+    left_out: how many answers of leave-one-out are right, and of how many; None without a graph."""
+    confidence = _clip(confidence * num_labeled_classes / num_classes)
+    per_class = np.log(num_labels / num_classes)
     center = weights.constant + weights.confidence * scipy.special.logit(confidence)
     center += weights.labels_per_class * per_class
-    if left_out_right is not None:
-        share = _clip((left_out_right.sum() + confidence) / (len(left_out_right) + 1))
+    if left_out is not None:
+        share = _clip((left_out[0] + confidence) / (left_out[1] + 1))
         center += weights.left_out * scipy.special.logit(share)
     scale = np.exp(weights.log_scale + weights.log_scale_labels * per_class)
     return AccuracyPrior(float(center), float(scale))

@@ -1,0 +1,280 @@
+"""Fits semisup.accuracy_prior, and the tables of docs/estimate.md, from rows of estimate_coverage.
+
+The prior is a regression with Student's t errors: every data set weighs the same, whatever its
+number of rows.  Tables of the KEEL repository are the only data that are fitted; a table is
+reported with the prior that was fitted without it.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.optimize
+import scipy.stats
+
+from semisup import accuracy_prior
+from semisup.accuracy_posterior import (
+    DEGREES_OF_FREEDOM,
+    AccuracyEstimate,
+    AccuracyShift,
+    AuditedBatch,
+    AuditedModel,
+    estimate_accuracy,
+)
+from semisup.accuracy_prior import TEMPERATURE, PriorWeights
+from utils.console import print_line
+
+TEMPERATURES = (0.2, 0.3, 0.5, 1.0)  # of the column confidence
+MIN_DISAGREEMENT = 0.03  # below it, the difference of two accuracies says little about η
+Row = dict[str, Any]
+
+
+class Priors(NamedTuple):
+    """Everything that is fitted."""
+
+    propagation: PriorWeights
+    network: PriorWeights
+    network_alone: PriorWeights
+    shift: AccuracyShift
+    shift_earlier: AccuracyShift
+
+
+SHIPPED = Priors(
+    accuracy_prior.PROPAGATION,
+    accuracy_prior.NETWORK,
+    accuracy_prior.NETWORK_ALONE,
+    accuracy_prior.SHIFT,
+    accuracy_prior.SHIFT_EARLIER,
+)
+
+
+def read_rows(path: Path) -> list[Row]:
+    numbers = {"seed", "budget", "cycle", "classes", "labels", "present", "unlabeled", "left_out",
+               "left_out_right"}  # fmt: skip
+    shares = {"network", "propagation", "network_confidence"}
+    with path.open(newline="") as file:
+        rows: list[Row] = list(csv.DictReader(file))
+    for row in rows:
+        row |= {name: int(row[name]) for name in numbers if row[name]}
+        row |= {name: float(row[name]) for name in shares if row[name]}
+        for name in ("confidence", "network_models", "propagation_models"):
+            row[name] = json.loads(row[name]) if row[name] else None
+    return rows
+
+
+def prior_inputs(row: Row, temperature: float = TEMPERATURE) -> tuple[Any, ...]:
+    """The arguments of accuracy_prior after the weights."""
+    counts = row["labels"], row["present"], row["classes"]
+    if row["training"] == "supervised":
+        return row["network_confidence"], *counts, None
+    confidence = row["confidence"][TEMPERATURES.index(temperature)]
+    return confidence, *counts, left_out_of_chosen(row)
+
+
+def left_out_of_chosen(row: Row) -> tuple[int, int]:
+    """How many left-out answers are right, and of how many, without those of audited images."""
+    (_, batches), *_ = row["propagation_models"]
+    audited_right, audited = (sum(batch[i] for batch in batches) for i in (0, 1))
+    return row["left_out_right"] - audited_right, row["left_out"] - audited
+
+
+def estimate(row: Row, model: str, priors: Priors, with_audit: bool = True) -> AccuracyEstimate:
+    """As experiment.estimates makes it.  model: network or propagation."""
+    is_alone = row["training"] == "supervised"
+    weights = priors.network_alone if is_alone else getattr(priors, model)
+    models = [
+        AuditedModel([AuditedBatch(*batch) for batch in batches], disagreement)
+        for disagreement, batches in row[f"{model}_models"]
+    ]
+    shift = priors.shift_earlier if is_alone else priors.shift
+    prior = accuracy_prior.accuracy_prior(weights, *prior_inputs(row))
+    return estimate_accuracy(prior, models if with_audit else [], shift, row["unlabeled"])
+
+
+def fit_all(rows: Iterable[Row]) -> Priors:
+    """The priors for these rows."""
+    rows = list(rows)
+    lp = [row for row in rows if row["training"] == "lp"]
+    alone = [row for row in rows if row["training"] == "supervised"]
+    return Priors(
+        fit_weights(lp, "propagation"),
+        fit_weights(lp, "network"),
+        fit_weights(alone, "network"),
+        fit_shift(_differences_to_diffusion(lp)),
+        fit_shift(_differences_to_earlier(alone)),
+    )
+
+
+def fit_weights(rows: list[Row], model: str, temperature: float = TEMPERATURE) -> PriorWeights:
+    """Maximum likelihood of the prior's β and γ."""
+    inputs = np.array([regression_inputs(row, temperature) for row in rows])
+    has_left_out = rows[0]["training"] == "lp"
+    per_class = inputs[:, 3]
+    truth = np.array([row[model] for row in rows])
+    smallest = 0.5 / np.array([row["unlabeled"] for row in rows])
+    target = scipy.special.logit(np.clip(truth, smallest, 1 - smallest))
+    weights = _dataset_weights(rows)
+
+    def loss(values: np.ndarray) -> float:
+        beta, gamma = values[:4] * [1, 1, has_left_out, 1], values[4:]
+        scale = np.exp(gamma[0] + gamma[1] * per_class)
+        log_density = scipy.stats.t.logpdf(target, DEGREES_OF_FREEDOM, inputs @ beta, scale)
+        return float(-weights @ log_density)
+
+    found = scipy.optimize.minimize(loss, [0, 1, 0, 0, 0, 0], method="L-BFGS-B").x
+    found[2] *= has_left_out
+    return PriorWeights(*np.round(found, 2).tolist())
+
+
+def regression_inputs(row: Row, temperature: float) -> list[float]:
+    """What β is multiplied with; accuracy_prior is linear in β, and gives one after the other."""
+    known = row.setdefault("regression_inputs", {})
+    if temperature not in known:
+        units = [PriorWeights(*unit) for unit in np.eye(len(PriorWeights._fields))[:4]]
+        arguments = prior_inputs(row, temperature)
+        known[temperature] = [accuracy_prior.accuracy_prior(u, *arguments).center for u in units]
+    return known[temperature]
+
+
+def _dataset_weights(rows: list[Row]) -> np.ndarray:
+    names, places, counts = np.unique(
+        [row["data"] for row in rows], return_inverse=True, return_counts=True
+    )
+    weights = 1 / counts[places] / len(names)
+    return weights / weights.sum()
+
+
+def _differences_to_diffusion(rows: list[Row]) -> list[tuple[Row, float]]:
+    """(row, η) of the network against the diffusion."""
+    pairs = [(row, row["network_models"][0][0]) for row in rows]
+    return [
+        (row, (row["network"] - row["propagation"]) / disagreement)
+        for row, disagreement in pairs
+        if disagreement >= MIN_DISAGREEMENT
+    ]
+
+
+def _differences_to_earlier(rows: list[Row]) -> list[tuple[Row, float]]:
+    """(row, η) of the network against those of the cycles before."""
+    runs: dict[tuple[Any, ...], dict[int, Row]] = {}
+    for row in rows:
+        runs.setdefault(_run_key(row), {})[row["cycle"]] = row
+    found = []
+    for cycles in runs.values():
+        for cycle, row in cycles.items():
+            for earlier, (disagreement, _) in enumerate(row["network_models"]):
+                if disagreement >= MIN_DISAGREEMENT and earlier < cycle:
+                    difference = row["network"] - cycles[earlier]["network"]
+                    found.append((row, difference / disagreement))
+    return found
+
+
+def fit_shift(pairs: list[tuple[Row, float]]) -> AccuracyShift:
+    values = np.clip([value for _, value in pairs], -1, 1)
+    weights = _dataset_weights([row for row, _ in pairs])
+    mean = float(weights @ values)
+    return AccuracyShift(round(mean, 2), round(float((weights @ (values - mean) ** 2) ** 0.5), 2))
+
+
+def _run_key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[k] for k in ("data", "features", "seed", "method", "budget", "training"))
+
+
+def fit_priors(path: Path) -> None:
+    """Print what semisup.accuracy_prior holds, and the temperature of the best fit."""
+    rows = [row for row in read_rows(path) if row["features"] == "table"]
+    for name, value in fit_all(rows)._asdict().items():
+        print_line(f"{name}: {value}")
+    lp = [row for row in rows if row["training"] == "lp"]
+    for temperature in TEMPERATURES:
+        weights = fit_weights(lp, "propagation", temperature)
+        print_line(f"temperature {temperature}: {weights}")
+
+
+def data_group(row: Row) -> str:
+    """The row of the coverage table that a data set belongs to."""
+    if row["features"] == "table":
+        return "16 tables"
+    return {"digits-simclr": "digits", "photos": "photographs"}.get(
+        row["data"], "MNIST-5k" if row["data"].startswith("mnist5k") else "Fashion-5k"
+    )
+
+
+def priors_by_table(rows: list[Row]) -> dict[str, Priors]:
+    """Table -> the priors that were fitted without it."""
+    tables = [row for row in rows if row["features"] == "table"]
+    names = sorted({row["data"] for row in tables})
+    return {name: fit_all(row for row in tables if row["data"] != name) for name in names}
+
+
+class Check(NamedTuple):
+    """An estimate beside the truth."""
+
+    row: Row
+    model: str
+    truth: float
+    found: AccuracyEstimate
+    audited: int
+
+    @property
+    def is_inside(self) -> bool:
+        return self.found.low <= self.truth <= self.found.high
+
+
+def check_rows(rows: list[Row], with_audit: bool) -> list[Check]:
+    by_table = priors_by_table(rows)
+    checks = []
+    for row in rows:
+        priors = by_table.get(row["data"], SHIPPED)
+        for model in ("network", "propagation"):
+            if row[f"{model}_models"] is None:
+                continue
+            found = estimate(row, model, priors, with_audit)
+            batches = [batch for _, parts in row[f"{model}_models"] for batch in parts]
+            audited = sum(batch[1] for batch in batches) if with_audit else 0
+            checks.append(Check(row, model, row[model], found, audited))
+    return checks
+
+
+def coverage_line(name: str, checks: list[Check]) -> str:
+    runs = len({_run_key(check.row) for check in checks})
+    inside = np.mean([check.is_inside for check in checks])
+    width = 100 * np.median([check.found.high - check.found.low for check in checks])
+    error = 100 * np.median([abs(check.found.accuracy - check.truth) for check in checks])
+    return f"| {name} | {runs} | {len(checks)} | {inside:.1%} | {width:.1f} | {error:.1f} |"
+
+
+def print_tables(path: Path) -> None:
+    """The tables of docs/estimate.md."""
+    rows = read_rows(path)
+    checks = check_rows(rows, with_audit=True)
+    header = ("| | runs | estimates | coverage | width | error |", "| --- | " + "--- | " * 5)
+    kinds: list[tuple[str, Callable[[Check], str]]] = [
+        ("by data", lambda check: data_group(check.row)),
+        ("by labels", lambda check: f"{check.row['method']}, {check.row['training']}"),
+        ("by model", lambda check: f"{check.model}, {check.row['training']}"),
+        ("by audit", lambda check: audit_band(check.audited)),
+        ("by number of labels", lambda check: label_band(check.row["labels"])),
+    ]
+    for title, key in kinds:
+        print_line("\n".join(["", title, *header]))
+        for name in sorted({key(check) for check in checks}):
+            print_line(coverage_line(name, [c for c in checks if key(c) == name]))
+        print_line(coverage_line("all", checks))
+
+
+def audit_band(audited: int) -> str:
+    for low, high in ((0, 0), (1, 9), (10, 29), (30, 99), (100, 10**6)):
+        if low <= audited <= high:
+            return f"{low:03d} to {high}"
+    raise AssertionError(audited)
+
+
+def label_band(labels: int) -> str:
+    for low, high in ((10, 29), (30, 99), (100, 199), (200, 500)):
+        if low <= labels <= high:
+            return f"{low:03d} to {high}"
+    return "more"

@@ -1,0 +1,110 @@
+"""The posterior of the accuracy, against quadrature by hand and on simulated data."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from semisup.accuracy_posterior import (
+    DEGREES_OF_FREEDOM,
+    AccuracyPrior,
+    AccuracyShift,
+    AuditedBatch,
+    AuditedModel,
+    estimate_accuracy,
+)
+
+PRIOR = AccuracyPrior(1.5, 0.8)
+SHIFT = AccuracyShift(0.1, 0.4)
+NO_DIFFERENCE = AccuracyShift(0.0, 0.0)
+
+
+def draw_accuracy(rng: np.random.Generator) -> float:
+    logit = PRIOR.center + PRIOR.scale * rng.standard_t(DEGREES_OF_FREEDOM)
+    return float(1 / (1 + np.exp(-logit)))
+
+
+def test_without_an_audit_the_interval_is_the_priors():
+    found = estimate_accuracy(PRIOR, [], SHIFT)
+    points = PRIOR.center + PRIOR.scale * scipy.stats.t.ppf([0.5, 0.025, 0.975], DEGREES_OF_FREEDOM)
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-points)), atol=1e-3)
+    assert estimate_accuracy(PRIOR, [AuditedModel([])], SHIFT) == found
+    assert estimate_accuracy(PRIOR, [AuditedModel([AuditedBatch(0, 0)])], SHIFT) == found
+
+
+def test_with_a_large_audit_the_interval_is_binomial():
+    found = estimate_accuracy(PRIOR, [AuditedModel([AuditedBatch(1830, 2000)])], SHIFT)
+    exact = scipy.stats.binomtest(1830, 2000).proportion_ci(method="wilson")
+    np.testing.assert_allclose(found, [0.915, exact.low, exact.high], atol=1.5e-3)
+
+
+def test_few_unlabeled_images_are_a_sample_themselves():
+    """The variance is the sum of those of the audit and of the unlabeled images."""
+    audit = [AuditedModel([AuditedBatch(1600, 2000)])]
+    widths = []
+    for unlabeled in (None, 10**7, 1000):
+        found = estimate_accuracy(AccuracyPrior(0, 3), audit, SHIFT, unlabeled)
+        widths.append(found.high - found.low)
+    expected = 2 * 1.96 * (0.16 * (1 / 2000 + 1 / 1000)) ** 0.5
+    assert abs(widths[0] - widths[1]) < 1e-5 and abs(widths[2] / expected - 1) < 0.02
+
+
+def test_an_audit_overrules_a_wrong_prior():
+    """With a normal prior, it would take many more images."""
+    certain = AccuracyPrior(4.0, 0.3)
+    found = estimate_accuracy(certain, [AuditedModel([AuditedBatch(50, 100)])], SHIFT)
+    assert found.low < 0.5 < found.high < 0.65
+
+
+def test_batches_of_one_model_add_up():
+    parts = [AuditedBatch(8, 10), AuditedBatch(17, 20)]
+    one = estimate_accuracy(PRIOR, [AuditedModel([AuditedBatch(25, 30)])], NO_DIFFERENCE)
+    other = estimate_accuracy(PRIOR, [AuditedModel(parts)], NO_DIFFERENCE)
+    np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+def test_images_chosen_since_the_draw_are_a_known_stratum():
+    """200 of 1,000 images have been labeled since, with 30 % right: 74 % of all and 85 % of the
+    others are right."""
+    batch = AuditedBatch(740, 1000, pool_share=0.8, chosen_accuracy=0.3)
+    found = estimate_accuracy(AccuracyPrior(0, 3), [AuditedModel([batch])], SHIFT)
+    assert abs(found.accuracy - 0.85) < 0.003
+
+
+def test_another_model_makes_the_estimate_less_certain():
+    batches = [AuditedBatch(180, 200)]
+    widths = []
+    for disagreement in (0.0, 0.1, 0.4):
+        found = estimate_accuracy(PRIOR, [AuditedModel(batches, disagreement)], SHIFT)
+        widths.append(found.high - found.low)
+    assert widths == sorted(widths) and widths[2] > 1.3 * widths[0]
+
+
+def test_a_shift_moves_the_estimate():
+    """The model is better by 0.5 of the 20 % on which it disagrees with the audited one."""
+    shift, batch = AccuracyShift(0.5, 0.0), AuditedBatch(700, 1000)
+    found = estimate_accuracy(AccuracyPrior(0, 3), [AuditedModel([batch], 0.2)], shift)
+    assert abs(found.accuracy - 0.8) < 0.005
+
+
+@pytest.mark.parametrize("batches", [0, 1, 4])
+@pytest.mark.parametrize("disagreement", [0.0, 0.2])
+def test_coverage_on_simulated_data(batches, disagreement):
+    """500 data sets from the prior, whose audits are of a model of its own accuracy: a proportion
+    of 0.95 would be below 0.92 or above 0.98 once in 1,000 times."""
+    rng = np.random.default_rng(10 * batches + int(10 * disagreement))
+    inside = 0
+    for _ in range(500):
+        truth = draw_accuracy(rng)
+        shift = np.clip(SHIFT.center + SHIFT.scale * rng.standard_normal(), -1, 1)
+        audited = np.clip(truth - disagreement * shift, 0, 1)
+        counts = [AuditedBatch(int(rng.binomial(8, audited)), 8) for _ in range(batches)]
+        found = estimate_accuracy(PRIOR, [AuditedModel(counts, disagreement)], SHIFT)
+        assert found.low <= found.accuracy <= found.high
+        inside += found.low <= truth <= found.high
+    assert 0.92 <= inside / 500 <= 0.98
+
+
+@pytest.mark.parametrize("correct", [0, 20])
+def test_all_right_and_all_wrong(correct):
+    found = estimate_accuracy(PRIOR, [AuditedModel([AuditedBatch(correct, 20)], 0.3)], SHIFT)
+    assert 0 < found.low < found.accuracy < found.high < 1
