@@ -18,6 +18,7 @@ from utils.lease import LEASE_FOLDER
 
 MEASURES = ("top1", "top5", "val_top1", "val_top5", "pseudo_accuracy")  # in percent
 COUNT_COLUMNS = ("steps", "pseudo_labels")  # further columns of results.csv, read if present
+ESTIMATES = ("estimated_accuracy", "estimated_low", "estimated_high")  # of top1; may be empty
 UNFINISHED_NOTE_ENDING = "cycles are done"  # of the note on an unfinished run
 _REQUIRED_COLUMNS = ("cycle", "labeled", "top1")  # of results.csv, without empty cells
 _IDENTITY_TYPES = {"dataset": str, "al_method": str, "split": int, "seed": int}
@@ -191,7 +192,7 @@ def _read_results(folder: Path) -> pd.DataFrame:
     if results.empty:  # the run is in its first cycle
         return results
     _check_rows(results)
-    measures = [name for name in MEASURES if name in results]
+    measures = [name for name in (*MEASURES, *ESTIMATES) if name in results]
     for name in measures:
         _check_percentages(name, results[name])
     counts = [

@@ -45,7 +45,7 @@ def test_few_unlabeled_images_are_a_sample_themselves():
         found = estimate_accuracy(AccuracyPrior(0, 3), audit, SHIFT, unlabeled)
         widths.append(found.high - found.low)
     expected = 2 * 1.96 * (0.16 * (1 / 2000 + 1 / 1000)) ** 0.5
-    assert abs(widths[0] - widths[1]) < 1e-5 and abs(widths[2] / expected - 1) < 0.02
+    assert abs(widths[0] - widths[1]) < 1e-4 and abs(widths[2] / expected - 1) < 0.03
 
 
 def test_an_audit_overrules_a_wrong_prior():
