@@ -130,7 +130,7 @@ def _propagate(
     if algorithm.leave_one_out is None:
         return None
     needs = component_needs(options, algorithm)
-    images = choose_left_out(comparable_images(state.pool, num_classes), audits)
+    images = choose_left_out(images_of_shared_classes(state.pool, num_classes), audits)
     diffusion, labels = algorithm.leave_one_out(
         pool=state.pool,
         num_classes=num_classes,
@@ -150,23 +150,32 @@ def results_columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return dict.fromkeys(ESTIMATE_COLUMNS)
 
 
-def comparable_images(pool: Pool, num_classes: int) -> np.ndarray:
-    """The labeled images (L,) whose left-out answers say how good the answers for others are.
+def images_of_shared_classes(pool: Pool, num_classes: int) -> np.ndarray:
+    """The labeled images (L,) that are not the only one of their class.
 
-    Without its only label a class is missing, and the answer is wrong.  Where other classes are
-    missing too, this happens as often as to an unlabeled image (Good, Biometrika 40, 1953); where
-    every class has a label, it happens to none."""
+    Without its only label a class is missing, so that the left-out answer is wrong."""
     labels = pool.labels[pool.labeled_order]
     members = np.bincount(labels, minlength=num_classes)
-    if (members == 0).any():
-        return pool.labeled_order
     return pool.labeled_order[members[labels] > 1]
+
+
+def class_coverage(pool: Pool, audits: Sequence[Audit], num_classes: int) -> float:
+    """The share of the unlabeled images whose class has a label.
+
+    The larger of two estimates: the share of the classes, exact for equal classes that all exist,
+    and one minus the share of audited images that are the only one of their class (Good, Biometrika
+    40, 1953), which knows rare classes and classes without images."""
+    labels = pool.labels[pool.labeled_order]
+    members = np.bincount(labels, minlength=num_classes)
+    drawn = pool.labels[all_audited(audits)]
+    seen_again = float((members[drawn] > 1).mean()) if len(drawn) else 0.0
+    return max(float((members > 0).mean()), seen_again)
 
 
 def choose_left_out(labeled: np.ndarray, audits: Sequence[Audit]) -> np.ndarray:
     """The labeled images that are left out: up to MAX_LEFT_OUT, audited ones first.
 
-    labeled: (L,), as from `comparable_images` -> (M,)."""
+    labeled: (L,), as from `images_of_shared_classes` -> (M,)."""
     audited = all_audited(audits)
     audited = audited[np.isin(audited, labeled)]
     others = labeled[~np.isin(labeled, audited)]
@@ -196,7 +205,11 @@ def _left_out_model(
     has_answer = np.zeros(len(answers), dtype=bool)
     has_answer[propagated.left_out] = True
     batches = [_make_batch(state, audit, left_out, has_answer) for audit in audits]
-    return AuditedModel(batches, _disagreement(state, propagated.diffusion.labels, answers))
+    return AuditedModel(
+        batches,
+        _disagreement(state, propagated.diffusion.labels, answers),
+        class_coverage(state.pool, audits, propagated.diffusion.scores.shape[1]),
+    )
 
 
 def _earlier_networks(

@@ -16,9 +16,12 @@ images among those that batch b was drawn from, less the audited ones.  The othe
 and labeled since; the share of them on which the model was right is known: c_b.  (Stratification,
 as the estimate of a stratum that is known has no error; Cochran, "Sampling Techniques", chapter 5.)
 
-The accuracy is wanted over the U unlabeled images that are left, which are themselves a sample: its
-variance is p (1 − p) (1/n + 1/U) for n audited images in all, so that their log-likelihood counts
-U / (U + n).
+Without its only label, a class has none, and the answer for an image of it is wrong.  Such images
+are not counted, so that a model that knows the classes of a share s of the unlabeled images is
+right on p / s of those that are counted.
+
+The accuracy is wanted over the U unlabeled images that are left, which are themselves a sample of
+what p is the accuracy on: the interval is that of K / U with K ~ Binomial(U, p).
 
 Without audited images the interval is that of the prior.  With many it is the binomial one.
 """
@@ -56,11 +59,15 @@ class AuditedBatch(NamedTuple):
 
 
 class AuditedModel(NamedTuple):
-    """The batches whose answers are of one model, and the share δ of the unlabeled images on which
-    it disagrees with the model whose accuracy is estimated."""
+    """The batches whose answers are of one model.
+
+    disagreement: δ, the share of the unlabeled images on which the model disagrees with the one
+    whose accuracy is estimated.
+    class_coverage: s, where answers for the only image of a class are not counted."""
 
     batches: Sequence[AuditedBatch]
     disagreement: float = 0.0
+    class_coverage: float = 1.0
 
 
 class AccuracyShift(NamedTuple):
@@ -79,42 +86,50 @@ class AccuracyEstimate(NamedTuple):
 
 
 def estimate_accuracy(
-    prior: AccuracyPrior,
-    models: Sequence[AuditedModel],
-    shift: AccuracyShift,
-    unlabeled: int | None = None,
+    prior: AccuracyPrior, models: Sequence[AuditedModel], shift: AccuracyShift, unlabeled: int
 ) -> AccuracyEstimate:
-    """The posterior of p by quadrature; see the module's docstring.
+    """The posterior of the accuracy on the unlabeled images, by quadrature over p.
 
-    unlabeled: U; None where it is much larger than the audit."""
-    audited = sum(batch.total for model in models for batch in model.batches)
-    power = 1.0 if unlabeled is None else unlabeled / (unlabeled + audited)
+    unlabeled: U."""
     accuracy = scipy.special.expit(LOGIT_GRID)
     log_density = scipy.stats.t.logpdf(
         LOGIT_GRID, DEGREES_OF_FREEDOM, loc=prior.center, scale=prior.scale
     )
     for model in models:
-        log_density = log_density + _log_likelihood(accuracy, model, shift, power)
+        log_density = log_density + _log_likelihood(accuracy, model, shift)
     mass = np.exp(log_density - log_density.max())
-    cumulative = np.cumsum(mass) - mass / 2
+    mass /= mass.sum()
     tail = (1 - COVERAGE) / 2
-    points = np.interp([0.5, tail, 1 - tail], cumulative / mass.sum(), LOGIT_GRID)
-    return AccuracyEstimate(*scipy.special.expit(points).tolist())
+    low, median, high = (
+        _mixture_quantile(accuracy, mass, unlabeled, share) for share in (tail, 0.5, 1 - tail)
+    )
+    return AccuracyEstimate(median / unlabeled, low / unlabeled, high / unlabeled)
 
 
-def _log_likelihood(
-    accuracy: np.ndarray, model: AuditedModel, shift: AccuracyShift, power: float
-) -> np.ndarray:
-    """Of the batches of one model, for each value of p: (G,) -> (G,).
+def _mixture_quantile(accuracy: np.ndarray, mass: np.ndarray, unlabeled: int, share: float) -> int:
+    """The smallest number k with P(K <= k) >= share, where K ~ Binomial(U, p) and p has this mass.
 
-    power: what the likelihood of the counts is raised to."""
+    accuracy, mass: (G,)."""
+    below, above = -1, unlabeled
+    while above - below > 1:
+        middle = (below + above) // 2
+        if mass @ scipy.special.bdtr(middle, unlabeled, accuracy) >= share:
+            above = middle
+        else:
+            below = middle
+    return above
+
+
+def _log_likelihood(accuracy: np.ndarray, model: AuditedModel, shift: AccuracyShift) -> np.ndarray:
+    """Of the batches of one model, for each value of p: (G,) -> (G,)."""
     eta = np.clip(shift.center + shift.scale * SHIFT_NODES, -1, 1)
     weights = scipy.stats.norm.logpdf(SHIFT_NODES)
     # A share of at least 1 - δ is common to both, so that p - δη stays within [0, 1].
     shifted = np.clip(accuracy[:, None] - model.disagreement * eta, 0, 1)  # (G, nodes)
+    shifted = np.minimum(shifted / model.class_coverage, 1)
     total = np.broadcast_to(weights - scipy.special.logsumexp(weights), shifted.shape)
     for batch in model.batches:
         q = batch.pool_share * shifted + (1 - batch.pool_share) * batch.chosen_accuracy
-        total = total + power * scipy.special.xlogy(batch.correct, q)
-        total = total + power * scipy.special.xlog1py(batch.total - batch.correct, -q)
+        total = total + scipy.special.xlogy(batch.correct, q)
+        total = total + scipy.special.xlog1py(batch.total - batch.correct, -q)
     return np.asarray(scipy.special.logsumexp(total, axis=1))

@@ -35,12 +35,14 @@ class PriorWeights(NamedTuple):
     log_scale_labels: float
 
 
-PROPAGATION = PriorWeights(0.0, 1.0, 0.0, 0.0, -0.2, 0.0)
-NETWORK = PriorWeights(0.0, 1.0, 0.0, 0.0, -0.1, 0.0)  # of a network trained on the propagation
-NETWORK_ALONE = PriorWeights(0.0, 0.5, 0.0, 0.0, 0.3, 0.0)  # trained on labels
+PROPAGATION = PriorWeights(-0.82, 0.9, 0.33, 0.12, -0.4, -0.07)
+NETWORK = PriorWeights(
+    -0.83, 0.87, 0.36, 0.14, -0.37, -0.05
+)  # of a network trained on the propagation
+NETWORK_ALONE = PriorWeights(-1.16, 1.3, 0.0, 0.02, -0.33, -0.07)  # trained on labels
 # Of a network against the diffusion, and against the network of an earlier cycle.
-SHIFT = AccuracyShift(0.0, 0.4)
-SHIFT_EARLIER = AccuracyShift(0.2, 0.4)
+SHIFT = AccuracyShift(0.12, 0.34)
+SHIFT_EARLIER = AccuracyShift(0.42, 0.33)
 
 
 def sharpened_confidence(scores: np.ndarray, temperature: float = TEMPERATURE) -> np.ndarray:

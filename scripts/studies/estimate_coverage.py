@@ -279,11 +279,11 @@ def share_right(answers: np.ndarray, truth: np.ndarray, unlabeled: np.ndarray) -
 
 
 def to_json(models: Any) -> str:
-    """[[disagreement, [[correct, total, pool_share, chosen_accuracy], ...]], ...]"""
+    """Models as lists of their fields, the batches first."""
     return json.dumps(
         [
-            [round(model.disagreement, 4), [[*b[:2], *np.round(b[2:], 4)] for b in model.batches]]
-            for model in models
+            [[[*b[:2], *np.round(b[2:], 4)] for b in batches], *np.round(others, 4)]
+            for batches, *others in models
         ],
         separators=(",", ":"),
     )

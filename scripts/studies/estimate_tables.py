@@ -76,7 +76,7 @@ def prior_inputs(row: Row, temperature: float = TEMPERATURE) -> tuple[Any, ...]:
 
 def left_out_of_chosen(row: Row) -> tuple[int, int]:
     """How many left-out answers are right, and of how many, without those of audited images."""
-    (_, batches), *_ = row["propagation_models"]
+    batches = row["propagation_models"][0][0]
     audited_right, audited = (sum(batch[i] for batch in batches) for i in (0, 1))
     return row["left_out_right"] - audited_right, row["left_out"] - audited
 
@@ -86,8 +86,8 @@ def estimate(row: Row, model: str, priors: Priors, with_audit: bool = True) -> A
     is_alone = row["training"] == "supervised"
     weights = priors.network_alone if is_alone else getattr(priors, model)
     models = [
-        AuditedModel([AuditedBatch(*batch) for batch in batches], disagreement)
-        for disagreement, batches in row[f"{model}_models"]
+        AuditedModel([AuditedBatch(*batch) for batch in batches], *others)
+        for batches, *others in row[f"{model}_models"]
     ]
     shift = priors.shift_earlier if is_alone else priors.shift
     prior = accuracy_prior.accuracy_prior(weights, *prior_inputs(row))
@@ -149,7 +149,7 @@ def _dataset_weights(rows: list[Row]) -> np.ndarray:
 
 def _differences_to_diffusion(rows: list[Row]) -> list[tuple[Row, float]]:
     """(row, η) of the network against the diffusion."""
-    pairs = [(row, row["network_models"][0][0]) for row in rows]
+    pairs = [(row, row["network_models"][0][1]) for row in rows]
     return [
         (row, (row["network"] - row["propagation"]) / disagreement)
         for row, disagreement in pairs
@@ -165,7 +165,7 @@ def _differences_to_earlier(rows: list[Row]) -> list[tuple[Row, float]]:
     found = []
     for cycles in runs.values():
         for cycle, row in cycles.items():
-            for earlier, (disagreement, _) in enumerate(row["network_models"]):
+            for earlier, (_, disagreement, _) in enumerate(row["network_models"]):
                 if disagreement >= MIN_DISAGREEMENT and earlier < cycle:
                     difference = row["network"] - cycles[earlier]["network"]
                     found.append((row, difference / disagreement))
@@ -233,7 +233,7 @@ def check_rows(rows: list[Row], with_audit: bool) -> list[Check]:
             if row[f"{model}_models"] is None:
                 continue
             found = estimate(row, model, priors, with_audit)
-            batches = [batch for _, parts in row[f"{model}_models"] for batch in parts]
+            batches = [batch for parts, *_ in row[f"{model}_models"] for batch in parts]
             audited = sum(batch[1] for batch in batches) if with_audit else 0
             checks.append(Check(row, model, row[model], found, audited))
     return checks

@@ -68,7 +68,7 @@ def test_estimates_of_a_run_with_propagation(run, data):
         ]
         assert 0 <= float(row["low"]) < float(row["accuracy"]) < float(row["high"]) <= 100
     counts = [8 + 8 * int(row["cycle"]) - int(row["audited"]) for row in table]
-    assert [row["left_out"] for row in table] == [str(count) for count in counts]
+    assert [row["left_out"] for row in table] == [str(count) for count in counts]  # 2 per class
     state = from_dict(load_checkpoint(folder / "checkpoint.pt")["state"])
     assert [predicted.shape for predicted in state.predictions] == [(240,), (240,)]
 
@@ -208,11 +208,25 @@ def test_predictions_survive_a_checkpoint():
     assert again.back_to(1).predictions == (None,)
 
 
-def test_images_without_which_a_class_is_missing():
-    """They count only where other classes are missing as well."""
+def test_the_only_image_of_a_class_does_not_count():
+    """Without its label the class is missing, and any answer is wrong."""
     pool = Pool.make_unlabeled(9).reveal_labels(np.array([7, 1, 4, 2]), np.array([0, 1, 0, 2]))
-    assert estimates.comparable_images(pool, 4).tolist() == [7, 1, 4, 2]
-    assert estimates.comparable_images(pool, 3).tolist() == [7, 4]
+    assert estimates.images_of_shared_classes(pool, 3).tolist() == [7, 4]
+
+
+@pytest.mark.parametrize(
+    "audited, classes, expected",
+    [
+        ([], 5, 0.6),  # three of five classes have a label
+        ([7, 4], 5, 1.0),  # both of a class that was drawn again: other classes are rare
+        ([7, 1], 5, 0.6),
+        ([1, 2, 7], 3, 1.0),  # no class is missing
+    ],
+)
+def test_the_share_of_images_whose_class_has_a_label(audited, classes, expected):
+    pool = Pool.make_unlabeled(9).reveal_labels(np.array([7, 1, 4, 2]), np.array([0, 1, 0, 2]))
+    audits = [Audit(1, np.array(audited, dtype=np.int64), np.empty(0, dtype=np.int64))]
+    assert estimates.class_coverage(pool, audits, classes) == expected
 
 
 def test_at_most_so_many_images_are_left_out(monkeypatch):
