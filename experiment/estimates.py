@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import semisup
+from data.budget import BudgetOptions
 from data.pool import Pool
 from data.state import State
 from experiment.config import component_needs
@@ -24,12 +25,16 @@ from experiment.result_tables import ESTIMATE_COLUMNS, ESTIMATES_COLUMNS
 from labeling.audit import Audit, AuditOptions, audit_size, list_audits
 from semisup import ALGORITHMS
 from semisup.accuracy_posterior import (
-    AccuracyEstimate,
+    AccuracyPrior,
+    AccuracyShift,
     AuditedBatch,
     AuditedModel,
     estimate_accuracy,
+    estimate_gain,
+    find_posterior,
 )
 from semisup.accuracy_prior import (
+    ERROR_REDUCTIONS,
     NETWORK,
     NETWORK_ALONE,
     PROPAGATION,
@@ -57,6 +62,18 @@ class Propagated(NamedTuple):
     labels: np.ndarray
     left_out: np.ndarray
     is_static: bool
+
+
+class Evidence(NamedTuple):
+    """What an estimate is made from.
+
+    confidence: mean over the unlabeled images; left_out: as `_left_out_of_chosen`, or None."""
+
+    prior: AccuracyPrior
+    models: Sequence[AuditedModel]
+    shift: AccuracyShift
+    confidence: float
+    left_out: tuple[int, int] | None
 
 
 def makes_estimates(options: OptionValues) -> bool:
@@ -89,19 +106,16 @@ def make_estimates(
     audits = list_audits(options, state)
     known = state.pool.labels[state.pool.labeled_order]
     counts = len(known), len(np.unique(known)), num_classes
+    budget = options.of(BudgetOptions).al_budget
     propagated = _propagate(options, state, outputs, static_outputs, num_classes, audits)
     if propagated is None:
         confidence = float(probs[unlabeled].max(axis=1).mean())
         prior = accuracy_prior(NETWORK_ALONE, confidence, *counts)
         models = _earlier_networks(state, audits, predicted)
-        estimate = estimate_accuracy(prior, models, SHIFT_EARLIER, int(unlabeled.sum()))
-        return [_make_row(state.cycle, NETWORK_MODEL, estimate, models, confidence)]
+        evidence = Evidence(prior, models, SHIFT_EARLIER, confidence, None)
+        return [_make_row(state, NETWORK_MODEL, evidence, budget)]
     confidence = float(sharpened_confidence(propagated.diffusion.scores[unlabeled]).mean())
-    count = int(unlabeled.sum())
-    right = propagated.diffusion.left_out == state.pool.labels[propagated.left_out]
-    # Audited images count as a sample, and must not count twice.
-    is_chosen = ~np.isin(propagated.left_out, all_audited(audits))
-    left_out = int(right[is_chosen].sum()), int(is_chosen.sum())
+    left_out = _left_out_of_chosen(state, audits, propagated)
     rows = []
     for name, weights, answers in (
         (NETWORK_MODEL, NETWORK, predicted),
@@ -112,9 +126,23 @@ def make_estimates(
             models, shift = [_left_out_model(state, audits, propagated, answers)], SHIFT
         else:
             models, shift = _earlier_networks(state, audits, answers), SHIFT_EARLIER
-        estimate = estimate_accuracy(prior, models, shift, count)
-        rows.append(_make_row(state.cycle, name, estimate, models, confidence, left_out))
+        evidence = Evidence(prior, models, shift, confidence, left_out)
+        rows.append(_make_row(state, name, evidence, budget))
     return rows
+
+
+def _left_out_of_chosen(
+    state: State, audits: Sequence[Audit], propagated: Propagated
+) -> tuple[int, int]:
+    """How many left-out answers are right, and of how many images that were not audited; audited
+    ones count as a sample, and must not count twice.
+
+    None count where the graph has been trained on the labels: it still knows them."""
+    if not propagated.is_static:
+        return 0, 0
+    right = propagated.diffusion.left_out == state.pool.labels[propagated.left_out]
+    is_chosen = ~np.isin(propagated.left_out, all_audited(audits))
+    return int(right[is_chosen].sum()), int(is_chosen.sum())
 
 
 def _propagate(
@@ -250,23 +278,24 @@ def _disagreement(state: State, one: np.ndarray, other: np.ndarray) -> float:
     return float((one != other)[unlabeled].mean())
 
 
-def _make_row(
-    cycle: int,
-    name: str,
-    estimate: AccuracyEstimate,
-    models: Sequence[AuditedModel],
-    confidence: float,
-    left_out: tuple[int, int] | None = None,
-) -> dict[str, Any]:
-    """A row of estimates.csv; shares in percent."""
-    batches = [batch for model in models for batch in model.batches]
-    row: dict[str, Any] = dict.fromkeys(ESTIMATES_COLUMNS) | {"cycle": cycle, "model": name}
+def _make_row(state: State, name: str, evidence: Evidence, budget: int) -> dict[str, Any]:
+    """A row of estimates.csv; shares in percent, gains in percentage points.
+
+    budget: of the next cycle."""
+    labels, unlabeled = len(state.pool.labeled_order), int((state.pool.labels < 0).sum())
+    posterior = find_posterior(evidence.prior, evidence.models, evidence.shift)
+    estimate = estimate_accuracy(posterior, unlabeled)
+    gain = estimate_gain(posterior, ERROR_REDUCTIONS, np.log2(1 + budget / labels))
+    batches = [batch for model in evidence.models for batch in model.batches]
+    row: dict[str, Any] = dict.fromkeys(ESTIMATES_COLUMNS) | {"cycle": state.cycle, "model": name}
     row |= {field: f"{100 * share:.2f}" for field, share in estimate._asdict().items()}
+    values = (f"{100 * share:.2f}" for share in gain)
+    row |= dict(zip(("gain", "gain_low", "gain_high"), values, strict=True))
     row["audited"] = sum(batch.total for batch in batches)
     row["audited_right"] = sum(batch.correct for batch in batches)
-    if left_out is not None:
-        row["left_out_right"], row["left_out"] = left_out
-    row["confidence"] = f"{100 * confidence:.2f}"
-    if models:
-        row["disagreement"] = f"{100 * models[-1].disagreement:.2f}"
+    if evidence.left_out is not None:
+        row["left_out_right"], row["left_out"] = evidence.left_out
+    row["confidence"] = f"{100 * evidence.confidence:.2f}"
+    if evidence.models:
+        row["disagreement"] = f"{100 * evidence.models[-1].disagreement:.2f}"
     return row

@@ -35,7 +35,7 @@ import scipy.stats
 
 DEGREES_OF_FREEDOM = 5.0  # ν
 COVERAGE = 0.95
-LOGIT_GRID = np.arange(-7.0, 9.0, 0.04)  # p from 0.1 % to 99.99 %
+LOGIT_GRID = np.arange(-7.0, 9.0, 0.02)  # p from 0.1 % to 99.99 %
 SHIFT_NODES = np.linspace(-3, 3, 15)  # of a standard normal variable
 
 
@@ -77,20 +77,33 @@ class AccuracyShift(NamedTuple):
     scale: float
 
 
+class Posterior(NamedTuple):
+    """Values of p and their probabilities: (G,) each."""
+
+    accuracy: np.ndarray
+    mass: np.ndarray
+
+
 class AccuracyEstimate(NamedTuple):
-    """Median and 95 % interval of the posterior, as shares."""
+    """Median and 95 % interval, as shares."""
 
     accuracy: float
     low: float
     high: float
 
 
-def estimate_accuracy(
-    prior: AccuracyPrior, models: Sequence[AuditedModel], shift: AccuracyShift, unlabeled: int
-) -> AccuracyEstimate:
-    """The posterior of the accuracy on the unlabeled images, by quadrature over p.
+class GainEstimate(NamedTuple):
+    """By how much the accuracy will rise: median and 95 % interval, as shares."""
 
-    unlabeled: U."""
+    gain: float
+    low: float
+    high: float
+
+
+def find_posterior(
+    prior: AccuracyPrior, models: Sequence[AuditedModel], shift: AccuracyShift
+) -> Posterior:
+    """The posterior of p; see the module's docstring."""
     accuracy = scipy.special.expit(LOGIT_GRID)
     log_density = scipy.stats.t.logpdf(
         LOGIT_GRID, DEGREES_OF_FREEDOM, loc=prior.center, scale=prior.scale
@@ -98,18 +111,39 @@ def estimate_accuracy(
     for model in models:
         log_density = log_density + _log_likelihood(accuracy, model, shift)
     mass = np.exp(log_density - log_density.max())
-    mass /= mass.sum()
+    return Posterior(accuracy, mass / mass.sum())
+
+
+def estimate_accuracy(posterior: Posterior, unlabeled: int) -> AccuracyEstimate:
+    """The accuracy on U unlabeled images."""
     tail = (1 - COVERAGE) / 2
     low, median, high = (
-        _mixture_quantile(accuracy, mass, unlabeled, share) for share in (tail, 0.5, 1 - tail)
+        _mixture_quantile(posterior, unlabeled, share) / unlabeled
+        for share in (tail, 0.5, 1 - tail)
     )
-    return AccuracyEstimate(median / unlabeled, low / unlabeled, high / unlabeled)
+    return AccuracyEstimate(median, low, high)
 
 
-def _mixture_quantile(accuracy: np.ndarray, mass: np.ndarray, unlabeled: int, share: float) -> int:
-    """The smallest number k with P(K <= k) >= share, where K ~ Binomial(U, p) and p has this mass.
+def estimate_gain(
+    posterior: Posterior, error_reductions: Sequence[float], doublings: float
+) -> GainEstimate:
+    """The gain in accuracy with more labels: (1 − p) (1 − (1 − r)^d).
 
-    accuracy, mass: (G,)."""
+    error_reductions: equally likely values of r, the share of the error that goes when the number
+    of labels doubles; doublings: d, the base-2 logarithm of how many times as many labels."""
+    shares = 1 - (1 - np.asarray(error_reductions)) ** doublings
+    gains = ((1 - posterior.accuracy)[:, None] * shares).ravel()
+    mass = np.repeat(posterior.mass / len(shares), len(shares))
+    order = np.argsort(gains)
+    tail = (1 - COVERAGE) / 2
+    cumulative = np.cumsum(mass[order])
+    places = np.searchsorted(cumulative, [0.5, tail, 1 - tail])
+    return GainEstimate(*gains[order][places].tolist())
+
+
+def _mixture_quantile(posterior: Posterior, unlabeled: int, share: float) -> int:
+    """The smallest number k with P(K <= k) >= share, where K ~ Binomial(U, p)."""
+    accuracy, mass = posterior
     below, above = -1, unlabeled
     while above - below > 1:
         middle = (below + above) // 2

@@ -230,22 +230,22 @@ def train(case: Case, labels: np.ndarray, training: str) -> tuple[np.ndarray, np
 def make_row(case: Case, run: Run, state: State, outputs: Any, options: Any) -> dict[str, Any]:
     """A row of OUT.csv without the columns of the data; shares are from 0 to 1."""
     parts: dict[str, Any] = {"models": []}
-    find_propagated, find_estimate = estimates._propagate, estimates.estimate_accuracy
+    find_propagated, find_posterior = estimates._propagate, estimates.find_posterior
 
     def propagated(*arguments: Any) -> Any:
         parts["propagated"] = find_propagated(*arguments)
         return parts["propagated"]
 
-    def estimate(prior: Any, models: Any, *others: Any) -> Any:
+    def posterior(prior: Any, models: Any, shift: Any) -> Any:
         parts["models"].append(models)
-        return find_estimate(prior, models, *others)
+        return find_posterior(prior, models, shift)
 
     def solve(_: Any, labels: np.ndarray, num_classes: int, **others: Any) -> np.ndarray:
         return propagate(case, labels)
 
     with (
         mock.patch.object(estimates, "_propagate", propagated),
-        mock.patch.object(estimates, "estimate_accuracy", estimate),
+        mock.patch.object(estimates, "find_posterior", posterior),
         mock.patch("semisup.leave_one_out.diffusion.solve", solve),
         mock.patch(
             "semisup.leave_one_out._kernel_columns", lambda W, alpha, images: case.kernel[:, images]

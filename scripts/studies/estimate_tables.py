@@ -22,12 +22,15 @@ from semisup.accuracy_posterior import (
     AccuracyShift,
     AuditedBatch,
     AuditedModel,
+    Posterior,
     estimate_accuracy,
+    find_posterior,
 )
 from semisup.accuracy_prior import TEMPERATURE, PriorWeights
 from utils.console import print_line
 
 TEMPERATURES = (0.2, 0.3, 0.5, 1.0)  # of the column confidence
+NUM_REDUCTIONS = 20
 MIN_DISAGREEMENT = 0.03  # below it, the difference of two accuracies says little about η
 Row = dict[str, Any]
 
@@ -40,6 +43,7 @@ class Priors(NamedTuple):
     network_alone: PriorWeights
     shift: AccuracyShift
     shift_earlier: AccuracyShift
+    error_reductions: tuple[float, ...]
 
 
 SHIPPED = Priors(
@@ -48,6 +52,7 @@ SHIPPED = Priors(
     accuracy_prior.NETWORK_ALONE,
     accuracy_prior.SHIFT,
     accuracy_prior.SHIFT_EARLIER,
+    accuracy_prior.ERROR_REDUCTIONS,
 )
 
 
@@ -81,8 +86,8 @@ def left_out_of_chosen(row: Row) -> tuple[int, int]:
     return row["left_out_right"] - audited_right, row["left_out"] - audited
 
 
-def estimate(row: Row, model: str, priors: Priors, with_audit: bool = True) -> AccuracyEstimate:
-    """As experiment.estimates makes it.  model: network or propagation."""
+def posterior(row: Row, model: str, priors: Priors, with_audit: bool = True) -> Posterior:
+    """As experiment.estimates finds it.  model: network or propagation."""
     is_alone = row["training"] == "supervised"
     weights = priors.network_alone if is_alone else getattr(priors, model)
     models = [
@@ -91,7 +96,7 @@ def estimate(row: Row, model: str, priors: Priors, with_audit: bool = True) -> A
     ]
     shift = priors.shift_earlier if is_alone else priors.shift
     prior = accuracy_prior.accuracy_prior(weights, *prior_inputs(row))
-    return estimate_accuracy(prior, models if with_audit else [], shift, row["unlabeled"])
+    return find_posterior(prior, models if with_audit else [], shift)
 
 
 def fit_all(rows: Iterable[Row]) -> Priors:
@@ -105,6 +110,7 @@ def fit_all(rows: Iterable[Row]) -> Priors:
         fit_weights(alone, "network"),
         fit_shift(_differences_to_diffusion(lp)),
         fit_shift(_differences_to_earlier(alone)),
+        fit_reductions(lp),
     )
 
 
@@ -179,6 +185,31 @@ def fit_shift(pairs: list[tuple[Row, float]]) -> AccuracyShift:
     return AccuracyShift(round(mean, 2), round(float((weights @ (values - mean) ** 2) ** 0.5), 2))
 
 
+def fit_reductions(rows: list[Row]) -> tuple[float, ...]:
+    """Quantiles of the share of the network's error that goes when the labels double."""
+    found: list[tuple[Row, float]] = []
+    for row, after in next_rows(rows):
+        errors = [max(1 - r["network"], 0.5 / r["unlabeled"]) for r in (row, after)]
+        doublings = np.log2(after["labels"] / row["labels"])
+        found.append((row, float(1 - (errors[1] / errors[0]) ** (1 / doublings))))
+    weights = _dataset_weights([row for row, _ in found])
+    values = np.clip([value for _, value in found], -1, 1)
+    order = np.argsort(values)
+    shares = (np.arange(NUM_REDUCTIONS) + 0.5) / NUM_REDUCTIONS
+    quantiles = np.interp(shares, np.cumsum(weights[order]), values[order])
+    return tuple(np.round(quantiles, 2).tolist())
+
+
+def next_rows(rows: Iterable[Row]) -> list[tuple[Row, Row]]:
+    """Each row with that of the next cycle of its run."""
+    by_key = {(_run_key(row), row["cycle"]): row for row in rows}
+    return [
+        (row, by_key[key, cycle + 1])
+        for (key, cycle), row in by_key.items()
+        if (key, cycle + 1) in by_key
+    ]
+
+
 def _run_key(row: Row) -> tuple[Any, ...]:
     return tuple(row[k] for k in ("data", "features", "seed", "method", "budget", "training"))
 
@@ -232,7 +263,7 @@ def check_rows(rows: list[Row], with_audit: bool) -> list[Check]:
         for model in ("network", "propagation"):
             if row[f"{model}_models"] is None:
                 continue
-            found = estimate(row, model, priors, with_audit)
+            found = estimate_accuracy(posterior(row, model, priors, with_audit), row["unlabeled"])
             batches = [batch for parts, *_ in row[f"{model}_models"] for batch in parts]
             audited = sum(batch[1] for batch in batches) if with_audit else 0
             checks.append(Check(row, model, row[model], found, audited))

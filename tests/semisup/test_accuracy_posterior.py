@@ -4,19 +4,25 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from semisup import accuracy_posterior
 from semisup.accuracy_posterior import (
     DEGREES_OF_FREEDOM,
     AccuracyPrior,
     AccuracyShift,
     AuditedBatch,
     AuditedModel,
-    estimate_accuracy,
+    estimate_gain,
+    find_posterior,
 )
 
 PRIOR = AccuracyPrior(1.5, 0.8)
 SHIFT = AccuracyShift(0.1, 0.4)
 MANY = 10**6  # unlabeled images
 NO_DIFFERENCE = AccuracyShift(0.0, 0.0)
+
+
+def estimate_accuracy(prior, models, shift, unlabeled):
+    return accuracy_posterior.estimate_accuracy(find_posterior(prior, models, shift), unlabeled)
 
 
 def draw_accuracy(rng: np.random.Generator) -> float:
@@ -27,7 +33,7 @@ def draw_accuracy(rng: np.random.Generator) -> float:
 def test_without_an_audit_the_interval_is_the_priors():
     found = estimate_accuracy(PRIOR, [], SHIFT, MANY)
     points = PRIOR.center + PRIOR.scale * scipy.stats.t.ppf([0.5, 0.025, 0.975], DEGREES_OF_FREEDOM)
-    np.testing.assert_allclose(found, 1 / (1 + np.exp(-points)), atol=1e-3)
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-points)), atol=2e-3)
     assert estimate_accuracy(PRIOR, [AuditedModel([])], SHIFT, MANY) == found
     assert estimate_accuracy(PRIOR, [AuditedModel([AuditedBatch(0, 0)])], SHIFT, MANY) == found
 
@@ -120,3 +126,25 @@ def test_coverage_on_simulated_data(batches, disagreement):
 def test_all_right_and_all_wrong(correct):
     found = estimate_accuracy(PRIOR, [AuditedModel([AuditedBatch(correct, 20)], 0.3)], SHIFT, MANY)
     assert 0 < found.low < found.accuracy < found.high < 1
+
+
+def test_the_gain_is_the_share_of_the_error_that_goes():
+    """80 % right; half of the error goes with twice the labels, three quarters with four times."""
+    posterior = find_posterior(AccuracyPrior(np.log(4), 1e-3), [], SHIFT)
+    for doublings, gain in ((0, 0.0), (1, 0.1), (2, 0.15)):
+        np.testing.assert_allclose(estimate_gain(posterior, [0.5], doublings), gain, atol=2e-3)
+
+
+def test_the_gain_may_be_negative():
+    posterior = find_posterior(PRIOR, [], SHIFT)
+    found = estimate_gain(posterior, np.linspace(-0.5, 0.9, 40), 1)
+    assert found.low < 0 < found.gain < found.high < 1
+
+
+def test_coverage_of_the_gain_on_simulated_data():
+    rng = np.random.default_rng(3)
+    reductions = np.linspace(-0.3, 0.8, 50)
+    found = estimate_gain(find_posterior(PRIOR, [], SHIFT), reductions, 0.5)
+    truth = np.array([draw_accuracy(rng) for _ in range(2000)])
+    gains = (1 - truth) * (1 - (1 - rng.choice(reductions, 2000)) ** 0.5)
+    assert abs(np.mean((found.low <= gains) & (gains <= found.high)) - 0.95) < 0.02
