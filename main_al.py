@@ -90,7 +90,7 @@ def run_active_learning(options: OptionValues) -> None:
             learner.load_state_dict(resumed.learner)
         state = run_loop(Experiment(options, dataset, run_folder, learner, weights), state)
         answers = answer_digests(options, dataset, run_folder, state)
-        run_folder.record_finish(file_stats, options.al_nb_cycles, "Finished", answers)
+        run_folder.record_finish(file_stats, state.cycle + 1, "Finished", answers)
 
 
 def run_loop(experiment: Experiment, state: State | None) -> State:
@@ -117,7 +117,7 @@ def run_loop(experiment: Experiment, state: State | None) -> State:
             state = evaluate_cycle(experiment, state)
 
         # ---- 6. Let the acquisition method choose what to query next; not after the last cycle.
-        if state.cycle + 1 == cycles:
+        if experiment.is_last_cycle(state):
             break
         state = query_next(experiment, state)
     experiment.save_checkpoint(state)

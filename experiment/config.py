@@ -14,6 +14,7 @@ from data.batches import BatchOptions
 from data.budget import BudgetOptions
 from experiment.environment import DeviceOptions
 from experiment.run_folder import RunFolderOptions
+from experiment.stopping import StoppingOptions
 from labeling.audit import AuditOptions
 from labeling.oracle import OracleOptions
 from models import (
@@ -143,6 +144,7 @@ SCHEMA = OptionSchema(
         OracleOptions,
         BudgetOptions,
         AuditOptions,
+        StoppingOptions,
         NetworkOptions,
         HeadOptions,
         ScheduleOptions,

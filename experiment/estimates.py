@@ -21,8 +21,13 @@ from data.budget import BudgetOptions
 from data.pool import Pool
 from data.state import State
 from experiment.config import component_needs
-from experiment.result_tables import ESTIMATE_COLUMNS, ESTIMATES_COLUMNS
-from labeling.audit import Audit, AuditOptions, audit_size, list_audits
+from experiment.result_tables import (
+    ESTIMATE_COLUMNS,
+    ESTIMATES_COLUMNS,
+    NETWORK_MODEL,
+    PROPAGATION_MODEL,
+)
+from labeling.audit import Audit, list_audits
 from semisup import ALGORITHMS
 from semisup.accuracy_posterior import (
     AccuracyPrior,
@@ -49,7 +54,6 @@ from utils.arrays import as_numpy
 from utils.options.option import OptionValues, kwargs_for
 
 MAX_LEFT_OUT = 512  # labeled images that are left out; one column is solved for each
-NETWORK_MODEL, PROPAGATION_MODEL = "network", "propagation"
 
 
 class Propagated(NamedTuple):
@@ -74,17 +78,6 @@ class Evidence(NamedTuple):
     shift: AccuracyShift
     confidence: float
     left_out: tuple[int, int] | None
-
-
-def makes_estimates(options: OptionValues) -> bool:
-    """Whether a run has estimates: it propagates labels, or has an audit."""
-    has_graph = ALGORITHMS[semisup.algorithm_name(options)].leave_one_out is not None
-    return has_graph or options.of(AuditOptions).audit > 0
-
-
-def stores_predictions(options: OptionValues) -> bool:
-    """Whether the predictions of each cycle's network are kept for the later ones."""
-    return makes_estimates(options) and audit_size(options) > 0
 
 
 def make_estimates(

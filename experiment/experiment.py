@@ -17,16 +17,12 @@ from data.state import State, to_dict
 from experiment import result_tables, resume, setup
 from experiment.config import LoopOptions, component_needs
 from experiment.environment import DeviceOptions
-from experiment.estimates import (
-    make_estimates,
-    makes_estimates,
-    results_columns,
-    stores_predictions,
-)
+from experiment.estimates import make_estimates, results_columns
 from experiment.run_folder import RunFolder, RunFolderOptions
 from experiment.static_features import make_static_features
+from experiment.stopping import stop_reason
 from labeling.answer_files import CycleAnswers, format_image_count
-from labeling.audit import draw_audit
+from labeling.audit import draw_audit, makes_estimates, stores_predictions
 from labeling.oracle import (
     OracleOptions,
     asks_person,
@@ -166,6 +162,17 @@ class Experiment:
             rows = make_estimates(self.options, state, outputs, self.static_features, classes)
         self.run_folder.table_rows["estimates"] += rows
         return results_columns(rows)
+
+    def is_last_cycle(self, state: State) -> bool:
+        """Whether the run ends after the current cycle: it is the last one, or --stop-when says
+        that the labels are enough."""
+        cycles, number = self.budget.al_nb_cycles, state.cycle + 1
+        rows = self.run_folder.table_rows["estimates"]
+        if number == cycles or (reason := stop_reason(self.options, state.cycle, rows)) is None:
+            return number == cycles
+        log.info("stopped after cycle %d of %d: %s", number, cycles, reason)
+        self.run_folder.stop_reason = reason
+        return True
 
     def add_predictions(self, state: State, outputs: NetworkOutputs) -> State:
         """`state`, the start of the next cycle, with the predictions of this cycle's network if an

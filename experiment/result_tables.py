@@ -19,6 +19,7 @@ RESULTS_COLUMNS = (
 ESTIMATE_COLUMNS = ("estimated_accuracy", "estimated_low", "estimated_high")
 TIMING_COLUMNS = ("cycle", "stage", "seconds", "peak_so_far_mib")  # the peak of the whole process
 ACQUIRED_COLUMNS = ("cycle", "order", "index", "label")
+NETWORK_MODEL, PROPAGATION_MODEL = "network", "propagation"  # in the column model
 ESTIMATES_COLUMNS = (
     "cycle",
     "model",

@@ -143,6 +143,7 @@ class RunFolder:
         }
         self.checkpoints = Checkpoints(path / "checkpoint.pt", self._update_tables)
         self.is_started = False
+        self.stop_reason: str | None = None  # of a run that ended early (experiment.stopping)
         self.last_written_texts: tuple[str, str] | None = None
         self.tensorboard = TensorBoardWriter(path) if tensorboard else None
         if resume:
@@ -272,6 +273,7 @@ class RunFolder:
             "cycles": cycles,
             "files": finished_runs.content_digests(self.path),
             **({"answers": answers} if answers else {}),
+            **({"stopped": self.stop_reason} if self.stop_reason else {}),
         }
         self._write_config()
         if self.is_started:

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import semisup
 from al_methods import MethodOptions
 from data.budget import BudgetOptions
 from data.state import State
+from semisup import ALGORITHMS
 from utils.errors import UserError
 from utils.options.converters import non_negative_integer
 from utils.options.option import OptionGroup, OptionValues, option
@@ -50,6 +52,17 @@ def audit_size(options: OptionValues) -> int:
     if options.of(MethodOptions).al_method == RANDOM_METHOD:
         return options.of(BudgetOptions).al_budget
     return options.of(AuditOptions).audit
+
+
+def makes_estimates(options: OptionValues) -> bool:
+    """Whether a run has estimates: it propagates labels, or has an audit."""
+    has_graph = ALGORITHMS[semisup.algorithm_name(options)].leave_one_out is not None
+    return has_graph or options.of(AuditOptions).audit > 0
+
+
+def stores_predictions(options: OptionValues) -> bool:
+    """Whether the predictions of each cycle's network are kept for the later ones."""
+    return makes_estimates(options) and audit_size(options) > 0
 
 
 def draw_audit(

@@ -100,7 +100,7 @@ def read_runs_below(folder: Path) -> tuple[list[RunResult], list[str]]:
         try:
             config = _read_config(path)
             results = _read_results(path)
-            if len(results) < config["al_nb_cycles"]:
+            if len(results) < _expected_cycles(config):
                 raise UserError(
                     f"{len(results)} of {config['al_nb_cycles']} {UNFINISHED_NOTE_ENDING}"
                 )
@@ -167,6 +167,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if type(cycles) is not int or cycles < 1:
         raise UserError("config.json does not say how many cycles the run has")
     return config
+
+
+def _expected_cycles(config: dict[str, Any]) -> int:
+    """How many cycles a finished run has: those that were requested, or up to --stop-when."""
+    finished = config.get("finished")
+    if isinstance(finished, dict) and "stopped" in finished:
+        cycles = finished.get("cycles")
+        if type(cycles) is int and cycles > 0:
+            return cycles
+    cycles = config["al_nb_cycles"]
+    assert type(cycles) is int  # it passed _read_config
+    return cycles
 
 
 def _is_nested(value: Any) -> bool:

@@ -11,10 +11,12 @@ are drawn at random, so that the number of right answers among them is binomial.
 
 The audited answers may be those of another model than the one whose accuracy p is: before a label
 is known, the model of the next cycle does not exist.  The two differ on a share δ of the unlabeled
-images, and the accuracies by δ η with η ~ N(m, s²), |η| <= 1.  w_b is the share of the unlabeled
-images among those that batch b was drawn from, less the audited ones.  The others have been chosen
-and labeled since; the share of them on which the model was right is known: c_b.  (Stratification,
-as the estimate of a stratum that is known has no error; Cochran, "Sampling Techniques", chapter 5.)
+images, and the accuracies by δ η with η ~ N(m, s²), |η| <= 1, the same for all earlier models.
+
+w_b is the share of the unlabeled images among those that batch b was drawn from, less the audited
+ones.  The others have been chosen and labeled since; the share of them on which the model was right
+is known: c_b.  (Stratification, as the estimate of a stratum that is known has no error; Cochran,
+"Sampling Techniques", chapter 5.)
 
 Without its only label, a class has none, and the answer for an image of it is wrong.  Such images
 are not counted, so that a model that knows the classes of a share s of the unlabeled images is
@@ -22,6 +24,10 @@ right on p / s of those that are counted.
 
 The accuracy is wanted over the U unlabeled images that are left, which are themselves a sample of
 what p is the accuracy on: the interval is that of K / U with K ~ Binomial(U, p).
+
+Audited images share labels, neighbours and a network, so that their errors are not independent: the
+likelihood of the counts is raised to 1 / OVERDISPERSION (McCullagh & Nelder, "Generalized Linear
+Models", section 4.5), chosen on the tables of docs/estimate.md.
 
 Without audited images the interval is that of the prior.  With many it is the binomial one.
 """
@@ -35,6 +41,7 @@ import scipy.stats
 
 DEGREES_OF_FREEDOM = 5.0  # ν
 COVERAGE = 0.95
+OVERDISPERSION = 2.0
 LOGIT_GRID = np.arange(-7.0, 9.0, 0.02)  # p from 0.1 % to 99.99 %
 SHIFT_NODES = np.linspace(-3, 3, 15)  # of a standard normal variable
 
@@ -108,8 +115,7 @@ def find_posterior(
     log_density = scipy.stats.t.logpdf(
         LOGIT_GRID, DEGREES_OF_FREEDOM, loc=prior.center, scale=prior.scale
     )
-    for model in models:
-        log_density = log_density + _log_likelihood(accuracy, model, shift)
+    log_density = log_density + _log_likelihood(accuracy, models, shift)
     mass = np.exp(log_density - log_density.max())
     return Posterior(accuracy, mass / mass.sum())
 
@@ -154,16 +160,20 @@ def _mixture_quantile(posterior: Posterior, unlabeled: int, share: float) -> int
     return above
 
 
-def _log_likelihood(accuracy: np.ndarray, model: AuditedModel, shift: AccuracyShift) -> np.ndarray:
-    """Of the batches of one model, for each value of p: (G,) -> (G,)."""
+def _log_likelihood(
+    accuracy: np.ndarray, models: Sequence[AuditedModel], shift: AccuracyShift
+) -> np.ndarray:
+    """Of the counts of all models, for each value of p: (G,) -> (G,)."""
     eta = np.clip(shift.center + shift.scale * SHIFT_NODES, -1, 1)
     weights = scipy.stats.norm.logpdf(SHIFT_NODES)
-    # A share of at least 1 - δ is common to both, so that p - δη stays within [0, 1].
-    shifted = np.clip(accuracy[:, None] - model.disagreement * eta, 0, 1)  # (G, nodes)
-    shifted = np.minimum(shifted / model.class_coverage, 1)
-    total = np.broadcast_to(weights - scipy.special.logsumexp(weights), shifted.shape)
-    for batch in model.batches:
-        q = batch.pool_share * shifted + (1 - batch.pool_share) * batch.chosen_accuracy
-        total = total + scipy.special.xlogy(batch.correct, q)
-        total = total + scipy.special.xlog1py(batch.total - batch.correct, -q)
+    total = np.zeros((len(accuracy), len(eta))) + weights - scipy.special.logsumexp(weights)
+    for model in models:
+        # A share of at least 1 - δ is common to both, so that p - δη stays within [0, 1].
+        shifted = np.clip(accuracy[:, None] - model.disagreement * eta, 0, 1)  # (G, nodes)
+        shifted = np.minimum(shifted / model.class_coverage, 1)
+        for batch in model.batches:
+            q = batch.pool_share * shifted + (1 - batch.pool_share) * batch.chosen_accuracy
+            log_q = scipy.special.xlogy(batch.correct, q)
+            log_q += scipy.special.xlog1py(batch.total - batch.correct, -q)
+            total += log_q / OVERDISPERSION
     return np.asarray(scipy.special.logsumexp(total, axis=1))

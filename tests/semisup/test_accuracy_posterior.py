@@ -7,6 +7,7 @@ import scipy.stats
 from semisup import accuracy_posterior
 from semisup.accuracy_posterior import (
     DEGREES_OF_FREEDOM,
+    OVERDISPERSION,
     AccuracyPrior,
     AccuracyShift,
     AuditedBatch,
@@ -39,7 +40,8 @@ def test_without_an_audit_the_interval_is_the_priors():
 
 
 def test_with_a_large_audit_the_interval_is_binomial():
-    found = estimate_accuracy(PRIOR, [AuditedModel([AuditedBatch(1830, 2000)])], SHIFT, MANY)
+    """Of half as many images, for OVERDISPERSION."""
+    found = estimate_accuracy(PRIOR, [AuditedModel([AuditedBatch(3660, 4000)])], SHIFT, MANY)
     exact = scipy.stats.binomtest(1830, 2000).proportion_ci(method="wilson")
     np.testing.assert_allclose(found, [0.915, exact.low, exact.high], atol=1.5e-3)
 
@@ -48,7 +50,7 @@ def test_few_unlabeled_images_are_a_sample_themselves():
     """The variance is the sum of those of the audit and of the unlabeled images."""
     audit = [AuditedModel([AuditedBatch(1600, 2000)])]
     found = estimate_accuracy(AccuracyPrior(0, 3), audit, SHIFT, 1000)
-    expected = 2 * 1.96 * (0.16 * (1 / 2000 + 1 / 1000)) ** 0.5
+    expected = 2 * 1.96 * (0.16 * (OVERDISPERSION / 2000 + 1 / 1000)) ** 0.5
     assert abs((found.high - found.low) / expected - 1) < 0.03
     exact = [round(1000 * share, 6) for share in found]
     assert exact == [round(number) for number in exact]  # so many of the 1,000
@@ -70,7 +72,7 @@ def test_an_audit_overrules_a_wrong_prior():
     """With a normal prior, it would take many more images."""
     certain = AccuracyPrior(4.0, 0.3)
     found = estimate_accuracy(certain, [AuditedModel([AuditedBatch(50, 100)])], SHIFT, MANY)
-    assert found.low < 0.5 < found.high < 0.65
+    assert found.low < 0.5 < found.accuracy < found.high < 0.7
 
 
 def test_batches_of_one_model_add_up():
@@ -107,7 +109,8 @@ def test_a_shift_moves_the_estimate():
 @pytest.mark.parametrize("batches", [0, 1, 4])
 @pytest.mark.parametrize("disagreement", [0.0, 0.2])
 def test_coverage_on_simulated_data(batches, disagreement):
-    """500 data sets from the prior, whose audits are of a model of its own accuracy: a proportion
+    """500 data sets from the prior, whose audits are of a model of its own accuracy.  Every image
+    of an audit is there twice, so that the counts have twice the binomial variance.  A proportion
     of 0.95 would be below 0.92 or above 0.98 once in 1,000 times."""
     rng = np.random.default_rng(10 * batches + int(10 * disagreement))
     inside = 0
@@ -115,7 +118,7 @@ def test_coverage_on_simulated_data(batches, disagreement):
         truth = draw_accuracy(rng)
         shift = np.clip(SHIFT.center + SHIFT.scale * rng.standard_normal(), -1, 1)
         audited = np.clip(truth - disagreement * shift, 0, 1)
-        counts = [AuditedBatch(int(rng.binomial(8, audited)), 8) for _ in range(batches)]
+        counts = [AuditedBatch(2 * int(rng.binomial(8, audited)), 16) for _ in range(batches)]
         found = estimate_accuracy(PRIOR, [AuditedModel(counts, disagreement)], SHIFT, MANY)
         assert found.low <= found.accuracy <= found.high
         inside += found.low <= truth <= found.high
