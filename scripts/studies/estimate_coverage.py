@@ -22,6 +22,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -45,6 +46,7 @@ from scripts.studies.estimate_tables import fit_priors, print_tables
 from semisup.accuracy_prior import sharpened_confidence
 from utils.console import print_line
 from utils.graph import affinity
+from utils.options.option import OptionValues
 from utils.options.schema import fill_defaults
 
 MAX_ROWS = 1000  # of the training images, per seed
@@ -116,8 +118,22 @@ def list_runs(case: Case, seed: int) -> Iterator[Run]:
         yield Run("margin + audit", budget, "supervised", seed)
 
 
+class Cycle(NamedTuple):
+    """A trained cycle, as experiment.estimates sees it, and the probabilities (N, C)."""
+
+    state: State
+    options: OptionValues
+    outputs: Any
+    probs: np.ndarray
+
+
 def execute(case: Case, run: Run) -> list[dict[str, Any]]:
     """One row per cycle, without the columns of the data."""
+    return [make_row(case, run, cycle) for cycle in follow(case, run, CYCLES)]
+
+
+def follow(case: Case, run: Run, cycles: int) -> Iterator[Cycle]:
+    """The cycles of a run, one after the other."""
     initial, method, share = METHODS[run.method]
     options = fill_defaults(
         SCHEMA,
@@ -137,8 +153,7 @@ def execute(case: Case, run: Run) -> list[dict[str, Any]]:
     everything = np.arange(len(case.truth))
     first = choose(case, initial, np.full(len(everything), -1), run.budget, rng)
     state = State.initial(first, len(everything))
-    rows = []
-    for cycle in range(CYCLES):
+    for cycle in range(cycles):
         state = state.reveal_labels(case.truth[state.queried])
         probs, scores = train(case, state.pool.labels, run.training)
         outputs = SimpleNamespace(
@@ -146,8 +161,8 @@ def execute(case: Case, run: Run) -> list[dict[str, Any]]:
                 name: torch.as_tensor(probs) if name == "probs" else case.features for name in names
             }
         )
-        rows.append(make_row(case, run, state, outputs, options))
-        if cycle + 1 == CYCLES:
+        yield Cycle(state, options, outputs, probs)
+        if cycle + 1 == cycles:
             break
         labels = state.pool.labels
         audit = draw_audit(options, labels, everything, rng)
@@ -156,7 +171,6 @@ def execute(case: Case, run: Run) -> list[dict[str, Any]]:
         picks = choose(case, method, taken, run.budget - len(audit), rng, scores)
         state = state.next_cycle(np.concatenate([audit, picks]), {})
         state = state.add_predictions(probs.argmax(axis=1))
-    return rows
 
 
 def choose(
@@ -227,8 +241,26 @@ def train(case: Case, labels: np.ndarray, training: str) -> tuple[np.ndarray, np
     return probs, scores if training == "lp" else probs
 
 
-def make_row(case: Case, run: Run, state: State, outputs: Any, options: Any) -> dict[str, Any]:
+@contextmanager
+def dense_kernel(case: Case) -> Iterator[None]:
+    """Within the block, the diffusion is that of the case's kernel."""
+
+    def solve(_: Any, labels: np.ndarray, num_classes: int, **others: Any) -> np.ndarray:
+        return propagate(case, labels)
+
+    def columns(W: Any, alpha: float, images: np.ndarray) -> np.ndarray:
+        return case.kernel[:, images]
+
+    with (
+        mock.patch("semisup.leave_one_out.diffusion.solve", solve),
+        mock.patch("semisup.leave_one_out._kernel_columns", columns),
+    ):
+        yield
+
+
+def make_row(case: Case, run: Run, cycle: Cycle) -> dict[str, Any]:
     """A row of OUT.csv without the columns of the data; shares are from 0 to 1."""
+    state, options, outputs, probs = cycle
     parts: dict[str, Any] = {"models": []}
     find_propagated, find_posterior = estimates._propagate, estimates.find_posterior
 
@@ -240,20 +272,13 @@ def make_row(case: Case, run: Run, state: State, outputs: Any, options: Any) -> 
         parts["models"].append(models)
         return find_posterior(prior, models, shift)
 
-    def solve(_: Any, labels: np.ndarray, num_classes: int, **others: Any) -> np.ndarray:
-        return propagate(case, labels)
-
     with (
+        dense_kernel(case),
         mock.patch.object(estimates, "_propagate", propagated),
         mock.patch.object(estimates, "find_posterior", posterior),
-        mock.patch("semisup.leave_one_out.diffusion.solve", solve),
-        mock.patch(
-            "semisup.leave_one_out._kernel_columns", lambda W, alpha, images: case.kernel[:, images]
-        ),
     ):
         estimates.make_estimates(options, state, outputs, ("features",), case.classes)
     unlabeled = state.pool.labels < 0
-    probs = outputs.get_tensors(("probs",))["probs"].numpy()
     row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
     row |= {"seed": run.seed, "method": run.method, "budget": run.budget}
     row |= {"training": run.training, "cycle": state.cycle, "classes": case.classes}
