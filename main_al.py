@@ -102,8 +102,7 @@ def run_loop(experiment: Experiment, state: State | None) -> State:
     else:
         log.info("resuming at cycle %d, epoch %d", state.cycle + 1, state.epoch)
 
-    cycles = experiment.budget.al_nb_cycles
-    while state.cycle < cycles:
+    while state.cycle < experiment.budget.al_nb_cycles:
         # ---- 3. Label the queried images; the run may stop here until a person has done so.  New
         # classes change the network, and corrected labels lead back to an earlier cycle.
         if state.queried is not None:
