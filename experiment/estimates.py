@@ -46,7 +46,7 @@ from semisup.accuracy_prior import (
     SHIFT,
     SHIFT_EARLIER,
     accuracy_prior,
-    sharpened_confidence,
+    confidence_at_temperature,
 )
 from semisup.leave_one_out import LeaveOneOut
 from training.network_outputs import NetworkOutputs
@@ -71,7 +71,7 @@ class Propagated(NamedTuple):
 class Evidence(NamedTuple):
     """What an estimate is made from.
 
-    confidence: mean over the unlabeled images; left_out: as `_left_out_of_chosen`, or None."""
+    confidence: mean over the unlabeled images; left_out: as `_count_left_out_right`, or None."""
 
     prior: AccuracyPrior
     models: Sequence[AuditedModel]
@@ -107,8 +107,8 @@ def make_estimates(
         models = _earlier_networks(state, audits, predicted)
         evidence = Evidence(prior, models, SHIFT_EARLIER, confidence, None)
         return [_make_row(state, NETWORK_MODEL, evidence, budget)]
-    confidence = float(sharpened_confidence(propagated.diffusion.scores[unlabeled]).mean())
-    left_out = _left_out_of_chosen(state, audits, propagated)
+    confidence = float(confidence_at_temperature(propagated.diffusion.scores[unlabeled]).mean())
+    left_out = _count_left_out_right(state, audits, propagated)
     rows = []
     for name, weights, answers in (
         (NETWORK_MODEL, NETWORK, predicted),
@@ -116,7 +116,7 @@ def make_estimates(
     ):
         prior = accuracy_prior(weights, confidence, *counts, left_out)
         if propagated.is_static:
-            models, shift = [_left_out_model(state, audits, propagated, answers)], SHIFT
+            models, shift = [_make_left_out_model(state, audits, propagated, answers)], SHIFT
         else:
             models, shift = _earlier_networks(state, audits, answers), SHIFT_EARLIER
         evidence = Evidence(prior, models, shift, confidence, left_out)
@@ -124,7 +124,7 @@ def make_estimates(
     return rows
 
 
-def _left_out_of_chosen(
+def _count_left_out_right(
     state: State, audits: Sequence[Audit], propagated: Propagated
 ) -> tuple[int, int]:
     """How many left-out answers are right, and of how many images that were not audited; audited
@@ -215,7 +215,7 @@ def _evenly_spaced(images: np.ndarray, count: int) -> np.ndarray:
     return images[np.linspace(0, len(images) - 1, count).round().astype(int)]
 
 
-def _left_out_model(
+def _make_left_out_model(
     state: State, audits: Sequence[Audit], propagated: Propagated, answers: np.ndarray
 ) -> AuditedModel:
     """What the diffusion says about the audited images without their labels.

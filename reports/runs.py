@@ -100,7 +100,7 @@ def read_runs_below(folder: Path) -> tuple[list[RunResult], list[str]]:
         try:
             config = _read_config(path)
             results = _read_results(path)
-            if len(results) < _expected_cycles(config):
+            if len(results) < _count_cycles(config):
                 raise UserError(
                     f"{len(results)} of {config['al_nb_cycles']} {UNFINISHED_NOTE_ENDING}"
                 )
@@ -169,7 +169,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _expected_cycles(config: dict[str, Any]) -> int:
+def _count_cycles(config: dict[str, Any]) -> int:
     """How many cycles a finished run has: those that were requested, or up to --stop-when."""
     finished = config.get("finished")
     if isinstance(finished, dict) and "stopped" in finished:

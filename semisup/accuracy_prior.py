@@ -52,7 +52,7 @@ ERROR_REDUCTIONS = (
 )
 
 
-def sharpened_confidence(scores: np.ndarray, temperature: float = TEMPERATURE) -> np.ndarray:
+def confidence_at_temperature(scores: np.ndarray, temperature: float = TEMPERATURE) -> np.ndarray:
     """The largest of p_c^(1/T) / Σ p^(1/T) of each row: (N, C) -> (N,); 0 for a zero row."""
     largest = scores.max(axis=1, keepdims=True)
     ratios = np.divide(scores, largest, out=np.zeros(scores.shape), where=largest > 0)

@@ -43,7 +43,7 @@ from experiment.config import SCHEMA
 from labeling.audit import draw_audit
 from scripts.studies.choice_rivals import find_sources
 from scripts.studies.estimate_tables import fit_priors, print_tables
-from semisup.accuracy_prior import sharpened_confidence
+from semisup.accuracy_prior import confidence_at_temperature
 from utils.console import print_line
 from utils.graph import affinity
 from utils.options.option import OptionValues
@@ -264,18 +264,18 @@ def make_row(case: Case, run: Run, cycle: Cycle) -> dict[str, Any]:
     parts: dict[str, Any] = {"models": []}
     find_propagated, find_posterior = estimates._propagate, estimates.find_posterior
 
-    def propagated(*arguments: Any) -> Any:
+    def record_propagation(*arguments: Any) -> Any:
         parts["propagated"] = find_propagated(*arguments)
         return parts["propagated"]
 
-    def posterior(prior: Any, models: Any, shift: Any) -> Any:
+    def record_models(prior: Any, models: Any, shift: Any) -> Any:
         parts["models"].append(models)
         return find_posterior(prior, models, shift)
 
     with (
         dense_kernel(case),
-        mock.patch.object(estimates, "_propagate", propagated),
-        mock.patch.object(estimates, "find_posterior", posterior),
+        mock.patch.object(estimates, "_propagate", record_propagation),
+        mock.patch.object(estimates, "find_posterior", record_models),
     ):
         estimates.make_estimates(options, state, outputs, ("features",), case.classes)
     unlabeled = state.pool.labels < 0
@@ -291,7 +291,7 @@ def make_row(case: Case, run: Run, cycle: Cycle) -> dict[str, Any]:
         row["propagation"] = share_right(found.labels, case.truth, unlabeled)
         row["propagation_models"] = to_json(parts["models"][1])
         scores = found.diffusion.scores[unlabeled]
-        shares = [float(sharpened_confidence(scores, t).mean()) for t in TEMPERATURES]
+        shares = [float(confidence_at_temperature(scores, t).mean()) for t in TEMPERATURES]
         row["confidence"] = json.dumps([round(share, 5) for share in shares])
         row["left_out"] = len(found.left_out)
         right = found.diffusion.left_out == state.pool.labels[found.left_out]

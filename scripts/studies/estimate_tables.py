@@ -80,10 +80,10 @@ def prior_inputs(row: Row, temperature: float = TEMPERATURE) -> tuple[Any, ...]:
     if row["training"] == "supervised":
         return row["network_confidence"], *counts, None
     confidence = row["confidence"][TEMPERATURES.index(temperature)]
-    return confidence, *counts, left_out_of_chosen(row)
+    return confidence, *counts, count_left_out_right(row)
 
 
-def left_out_of_chosen(row: Row) -> tuple[int, int]:
+def count_left_out_right(row: Row) -> tuple[int, int]:
     """How many left-out answers are right, and of how many, without those of audited images."""
     batches = row["propagation_models"][0][0]
     audited_right, audited = (sum(batch[i] for batch in batches) for i in (0, 1))
@@ -111,7 +111,7 @@ def fit_all(rows: Iterable[Row]) -> Priors:
     return Priors(
         fit_weights(lp, "propagation"),
         fit_weights(lp, "network"),
-        widened(fit_weights(alone, "network"), WIDENING_ALONE),
+        widen_scale(fit_weights(alone, "network"), WIDENING_ALONE),
         fit_shift(_differences_to_diffusion(lp)),
         fit_shift(_differences_to_earlier(alone)),
         fit_reductions(lp),
@@ -139,7 +139,7 @@ def fit_weights(rows: list[Row], model: str, temperature: float = TEMPERATURE) -
     return PriorWeights(*np.round(found, 2).tolist())
 
 
-def widened(weights: PriorWeights, factor: float) -> PriorWeights:
+def widen_scale(weights: PriorWeights, factor: float) -> PriorWeights:
     return weights._replace(log_scale=round(weights.log_scale + float(np.log(factor)), 2))
 
 
