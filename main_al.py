@@ -90,7 +90,7 @@ def run_active_learning(options: OptionValues) -> None:
             learner.load_state_dict(resumed.learner)
         state = run_loop(Experiment(options, dataset, run_folder, learner, weights), state)
         answers = answer_digests(options, dataset, run_folder, state)
-        run_folder.record_finish(file_stats, options.al_nb_cycles, "Finished", answers)
+        run_folder.record_finish(file_stats, state.cycle + 1, "Finished", answers)
 
 
 def run_loop(experiment: Experiment, state: State | None) -> State:
@@ -102,8 +102,7 @@ def run_loop(experiment: Experiment, state: State | None) -> State:
     else:
         log.info("resuming at cycle %d, epoch %d", state.cycle + 1, state.epoch)
 
-    cycles = experiment.budget.al_nb_cycles
-    while state.cycle < cycles:
+    while state.cycle < experiment.budget.al_nb_cycles:
         # ---- 3. Label the queried images; the run may stop here until a person has done so.  New
         # classes change the network, and corrected labels lead back to an earlier cycle.
         if state.queried is not None:
@@ -117,7 +116,7 @@ def run_loop(experiment: Experiment, state: State | None) -> State:
             state = evaluate_cycle(experiment, state)
 
         # ---- 6. Let the acquisition method choose what to query next; not after the last cycle.
-        if state.cycle + 1 == cycles:
+        if experiment.is_last_cycle(state):
             break
         state = query_next(experiment, state)
     experiment.save_checkpoint(state)
@@ -233,6 +232,7 @@ def evaluate_cycle(experiment: Experiment, state: State) -> State:
                 experiment.learner.eval_model, images, labels, amp=experiment.amp, location=location
             )
             row |= result_tables.accuracy_columns(prefix, *accuracies)
+    row |= experiment.estimate_accuracy(state)
     run_folder.table_rows["results"].append(row)
     log.info(result_tables.format_cycle_line(row, experiment.budget.al_nb_cycles))
     state = replace(state, evaluated=True)
@@ -253,7 +253,7 @@ def query_next(experiment: Experiment, state: State) -> State:
                 **outputs.get_tensors(algorithm.carry_over_needs),
                 **kwargs_for(experiment.options, algorithm.carry_over),
             )
-    return state.next_cycle(queried, carry_over)
+    return experiment.add_predictions(state.next_cycle(queried, carry_over), outputs)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from experiment.config import SCHEMA
 from experiment.environment import resolve_device
 from experiment.finished_runs import read_run_config
 from experiment.identity import missing_classes
+from experiment.result_tables import ESTIMATE_COLUMNS
 from experiment.resume import load_state
 from models.network import Network
 from reports.output_files import path_ending_in
@@ -139,10 +140,24 @@ def write_predictions(args: argparse.Namespace) -> None:
         write_atomically(args.csv, text.encode(errors="surrogateescape"))
         labeled = sum(row["given"] for row in rows)
         print_line(f"{len(rows)} images, {labeled} of them labeled in the run: {args.csv}")
+        print_estimate(run, "stdout")
     else:
         printed = (map_names(row, escape_control_characters) for row in rows)
         text = render_csv(header, [map_names(row, escape_cell) for row in printed])
         print_line(text.rstrip("\n"))
+        print_estimate(run, "stderr")  # not into the table
+
+
+def print_estimate(run: FinishedRun, stream: str) -> None:
+    """Print the estimate of the accuracy that the run made after its last cycle, if it made one."""
+    row = run.checkpoint["rows"]["results"][-1]
+    accuracy, low, high = (row.get(name) for name in ESTIMATE_COLUMNS)
+    if accuracy is not None:
+        print_line(
+            f"estimated accuracy on the unlabeled images of the run: {accuracy} %, between {low} "
+            f"and {high} % with a probability of 95 %",
+            stream,
+        )
 
 
 def map_names(row: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:

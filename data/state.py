@@ -35,7 +35,9 @@ class State(ReadOnlyArrays):
     carry_over: what the network of the previous cycle left for this one, arrays by name.
     history: what each cycle has queried, in order.  It has later cycles than the current one where
     the run has gone back to correct labels.
-    class_names: of the network's outputs, which may be more than the data set has."""
+    class_names: of the network's outputs, which may be more than the data set has.
+    predictions: of the network of each earlier cycle, (N,) classes or None; only where an audit
+    needs them (experiment.estimates)."""
 
     pool: Pool
     queried: np.ndarray | None = None
@@ -48,11 +50,14 @@ class State(ReadOnlyArrays):
     carry_over: dict[str, np.ndarray] = field(default_factory=dict)
     history: tuple[QueryRecord, ...] = ()
     class_names: tuple[str, ...] = ()
+    predictions: tuple[np.ndarray | None, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         carry_over = {name: as_read_only(array) for name, array in self.carry_over.items()}
         object.__setattr__(self, "carry_over", carry_over)
+        predictions = (None if one is None else as_read_only(one) for one in self.predictions)
+        object.__setattr__(self, "predictions", tuple(predictions))
 
     @staticmethod
     def initial(queried: np.ndarray, size: int, class_names: tuple[str, ...] = ()) -> "State":
@@ -105,7 +110,14 @@ class State(ReadOnlyArrays):
             carry_over=carry_over,
             history=self.history,
             class_names=self.class_names,
+            predictions=self.predictions,
         )
+
+    def add_predictions(self, predicted: np.ndarray) -> "State":
+        """The predictions (N,) of the network of the cycle before this one are known."""
+        missing = self.cycle - 1 - len(self.predictions)
+        earlier = (*self.predictions, *[None] * missing)
+        return replace(self, predictions=(*earlier, predicted))
 
     def back_to(self, cycle: int) -> "State":
         """The start of an earlier cycle, which queries the same images again; later cycles will
@@ -118,7 +130,7 @@ class State(ReadOnlyArrays):
             assert record.answers is not None  # the pool has the labels of this cycle
             revealed = state.reveal_labels(record.answers, record.source)
             state = revealed.next_cycle(history[number].queried, {})
-        return replace(state, history=history)
+        return replace(state, history=history, predictions=self.predictions[:cycle])
 
 
 def to_dict(state: State | Pool | Targets | QueryRecord) -> dict[str, Any]:
@@ -145,6 +157,7 @@ def from_dict(plain: dict[str, Any]) -> State:
     parts["targets"] = None if targets is None else Targets(**_current_names(targets))
     parts["history"] = tuple(QueryRecord(**record) for record in parts.get("history", ()))
     parts["class_names"] = tuple(parts.get("class_names", ()))
+    parts["predictions"] = tuple(parts.get("predictions", ()))
     return State(**parts)
 
 

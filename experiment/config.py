@@ -14,6 +14,8 @@ from data.batches import BatchOptions
 from data.budget import BudgetOptions
 from experiment.environment import DeviceOptions
 from experiment.run_folder import RunFolderOptions
+from experiment.stopping import StoppingOptions
+from labeling.audit import AuditOptions
 from labeling.oracle import OracleOptions
 from models import (
     EncoderOptions,
@@ -141,6 +143,8 @@ SCHEMA = OptionSchema(
         MethodOptions,
         OracleOptions,
         BudgetOptions,
+        AuditOptions,
+        StoppingOptions,
         NetworkOptions,
         HeadOptions,
         ScheduleOptions,

@@ -17,9 +17,12 @@ from data.state import State, to_dict
 from experiment import result_tables, resume, setup
 from experiment.config import LoopOptions, component_needs
 from experiment.environment import DeviceOptions
+from experiment.estimates import make_estimates, results_columns
 from experiment.run_folder import RunFolder, RunFolderOptions
 from experiment.static_features import make_static_features
+from experiment.stopping import stop_reason
 from labeling.answer_files import CycleAnswers, format_image_count
+from labeling.audit import draw_audit, makes_estimates, stores_predictions
 from labeling.oracle import (
     OracleOptions,
     asks_person,
@@ -32,6 +35,7 @@ from semisup.spec import Algorithm
 from training.learner import Learner
 from training.lr_schedule import ScheduleOptions
 from training.network_outputs import NetworkOutputs
+from utils.arrays import as_numpy
 from utils.console import log, to_one_line
 from utils.options.option import OptionValues, kwargs_for
 from utils.seeding import derive_seed, rng_for
@@ -126,19 +130,57 @@ class Experiment:
         }
         inputs = outputs.get_tensors(needs, method.substitutes_for(needs))
         candidates = np.setdiff1d(np.arange(len(state.pool.labels)), state.skip_indices)
-        if len(state.skip_indices):
+        audit = self._draw_audit(state, candidates)
+        candidates = np.setdiff1d(candidates, audit)
+        if len(candidates) < len(state.pool.labels):
             rows = torch.from_numpy(candidates).to(self.dataset.images.device)
             inputs = {key: value[rows] if value.ndim else value for key, value in inputs.items()}
         picks = select(
             name,
             labels=state.pool.labels[candidates],
-            budget=budget,
+            budget=budget - len(audit),
             num_classes=self.dataset.num_classes,
             rng=rng_for(self.split_seed, rng_purpose, state.cycle),
             **inputs,
             **options,
         )
-        return candidates[picks]
+        return np.concatenate([audit, candidates[picks]])
+
+    def _draw_audit(self, state: State, candidates: np.ndarray) -> np.ndarray:
+        """The images (n,) of these candidates that the next cycle queries at random."""
+        if not state.num_answered_cycles:  # the first labels
+            return np.empty(0, dtype=np.int64)
+        rng = rng_for(self.split_seed, "audit", state.cycle)
+        return draw_audit(self.options, state.pool.labels, candidates, rng)
+
+    def estimate_accuracy(self, state: State) -> dict[str, Any]:
+        """Add the rows of estimates.csv; -> the columns of results.csv."""
+        if not makes_estimates(self.options):
+            return results_columns([])
+        with self.run_folder.time_stage(state.cycle, "estimate"):
+            outputs, classes = self.network_outputs(state), self.dataset.num_classes
+            rows = make_estimates(self.options, state, outputs, self.static_features, classes)
+        self.run_folder.table_rows["estimates"] += rows
+        return results_columns(rows)
+
+    def is_last_cycle(self, state: State) -> bool:
+        """Whether the run ends after the current cycle: it is the last one, or --stop-when says
+        that the labels are enough."""
+        cycles, number = self.budget.al_nb_cycles, state.cycle + 1
+        rows = self.run_folder.table_rows["estimates"]
+        if number == cycles or (reason := stop_reason(self.options, state.cycle, rows)) is None:
+            return number == cycles
+        log.info("stopped after cycle %d of %d: %s", number, cycles, reason)
+        self.run_folder.stop_reason = reason
+        return True
+
+    def add_predictions(self, state: State, outputs: NetworkOutputs) -> State:
+        """`state`, the start of the next cycle, with the predictions of this cycle's network if an
+        audit needs them."""
+        if not stores_predictions(self.options):
+            return state
+        predicted = outputs.get_tensors(("probs",))["probs"].argmax(dim=1)
+        return state.add_predictions(as_numpy(predicted, np.int32))
 
     def make_batch_loader(self, state: State) -> BatchLoader:
         """The batches of the next epoch of `state`, which must have targets."""

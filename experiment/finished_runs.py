@@ -21,8 +21,10 @@ def match_finished_run(
     current_sources: Callable[[str], dict[str, Any]],
     cycles: int,
     is_own_name: Callable[[str, dict[str, Any]], bool],
+    stop_when: str | None = None,
 ) -> Path | None:
-    """The folder of a finished run with these options and data and at least this many cycles.
+    """The folder of a finished run with these options and data and at least this many cycles, or
+    that this --stop-when ended earlier.
 
     folders: those that the run may have.
     options: the part of the identity that consists of options.
@@ -43,7 +45,9 @@ def match_finished_run(
             and run_identity["results"] == identity.RESULTS_VERSION
         )
         same_name = is_own_name(folder.parent.name, run_identity)
-        if not (same_options and same_name and finished["cycles"] >= cycles):
+        is_stopped = "stopped" in finished and config.get("stop_when") == stop_when
+        is_done = finished["cycles"] >= cycles or is_stopped
+        if not (same_options and same_name and is_done):
             continue
         same_sources = config["sources"] == current_sources(run_identity["data"])
         # Only reading the data tells whether a new labels.csv corrects an answer.

@@ -15,17 +15,35 @@ RESULTS_COLUMNS = (
     "pseudo_labels",
     "pseudo_accuracy",
 )
+# Of the network's top-1 accuracy on the unlabeled images, in percent (experiment.estimates).
+ESTIMATE_COLUMNS = ("estimated_accuracy", "estimated_low", "estimated_high")
 TIMING_COLUMNS = ("cycle", "stage", "seconds", "peak_so_far_mib")  # the peak of the whole process
 ACQUIRED_COLUMNS = ("cycle", "order", "index", "label")
+NETWORK_MODEL, PROPAGATION_MODEL = "network", "propagation"  # in the column model
+ESTIMATES_COLUMNS = (
+    "cycle",
+    "model",
+    "accuracy",
+    "low",
+    "high",
+    "gain",
+    "gain_low",
+    "gain_high",
+    "audited",
+    "audited_right",
+    "left_out",
+    "left_out_right",
+    "confidence",
+    "disagreement",
+)
 
 
 def results_header(eval_prefixes: Iterable[str] = ("",)) -> tuple[str, ...]:
     """Columns of results.csv.
 
     eval_prefixes: prefixes of the accuracy columns, one per evaluation set; "": the test set."""
-    return RESULTS_COLUMNS + tuple(
-        f"{prefix}top{n}" for prefix in eval_prefixes if prefix for n in (1, 5)
-    )
+    accuracies = (f"{prefix}top{n}" for prefix in eval_prefixes if prefix for n in (1, 5))
+    return (*RESULTS_COLUMNS, *accuracies, *ESTIMATE_COLUMNS)
 
 
 def accuracy_columns(prefix: str, top1: float, top5: float) -> dict[str, str]:
@@ -65,7 +83,11 @@ def format_cycle_line(row: dict[str, Any], cycles: int) -> str:
         line += f" and {row['pseudo_labels']} pseudo-labels"
         line += f" ({row['pseudo_accuracy']} % correct)" if row["pseudo_accuracy"] else ""
     line += f", {row['steps']} steps, loss {row['train_loss']}, top-1 {row['top1']} %"
-    return line + (f", validation {row['val_top1']} %" if "val_top1" in row else "")
+    line += f", validation {row['val_top1']} %" if "val_top1" in row else ""
+    if row["estimated_accuracy"] is None:
+        return line
+    low, high = row["estimated_low"], row["estimated_high"]
+    return f"{line}, estimated without test set {row['estimated_accuracy']} % ({low} to {high} %)"
 
 
 def format_accuracy_table(rows: list[dict[str, Any]]) -> str:

@@ -108,7 +108,8 @@ class RunFolderOptions(OptionGroup):
 class RunFolder:
     """An open run folder, protected by a lease from other processes; to be used in a `with`.
 
-    table_rows: {"results", "acquired", "timing"} -> rows of the CSV file of that name.
+    table_rows: {"results", "acquired", "timing", "estimates"} -> rows of the CSV file of that name;
+    estimates.csv is written once it has rows.
     last_checkpoint: the contents of the last checkpoint; None if there is none.
 
     A signal that stops the run within the `with` saves the last snapshot. An error before
@@ -138,9 +139,11 @@ class RunFolder:
             "results": [],
             "acquired": [],
             "timing": [],
+            "estimates": [],
         }
         self.checkpoints = Checkpoints(path / "checkpoint.pt", self._update_tables)
         self.is_started = False
+        self.stop_reason: str | None = None  # of a run that ended early (experiment.stopping)
         self.last_written_texts: tuple[str, str] | None = None
         self.tensorboard = TensorBoardWriter(path) if tensorboard else None
         if resume:
@@ -161,7 +164,11 @@ class RunFolder:
             self._close()
             raise
         if self.last_checkpoint:
-            self.table_rows = self.last_checkpoint["rows"]
+            rows = self.last_checkpoint["rows"]
+            # An earlier version did not estimate the accuracy.
+            columns = dict.fromkeys(result_tables.ESTIMATE_COLUMNS)
+            results = [columns | row for row in rows["results"]]
+            self.table_rows = {"estimates": [], **rows, "results": results}
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -266,6 +273,7 @@ class RunFolder:
             "cycles": cycles,
             "files": finished_runs.content_digests(self.path),
             **({"answers": answers} if answers else {}),
+            **({"stopped": self.stop_reason} if self.stop_reason else {}),
         }
         self._write_config()
         if self.is_started:
@@ -326,9 +334,12 @@ class RunFolder:
             "results": result_tables.results_header(self.eval_prefixes),
             "acquired": result_tables.ACQUIRED_COLUMNS,
             "timing": result_tables.TIMING_COLUMNS,
+            "estimates": result_tables.ESTIMATES_COLUMNS,
         }
         texts = {
-            name: render_csv(header, self.table_rows[name]) for name, header in headers.items()
+            name: render_csv(header, self.table_rows[name])
+            for name, header in headers.items()
+            if name != "estimates" or self.table_rows[name]
         }
         # Within a cycle only the timing changes, and that can wait for the end of the cycle.
         if (texts["results"], texts["acquired"]) == self.last_written_texts:

@@ -29,6 +29,7 @@ from experiment.config import SCHEMA, SeedOptions
 from experiment.environment import DeviceOptions, resolve_device
 from experiment.pretrained_cache import load_or_pretrain_backbone
 from experiment.run_folder import RunFolder, RunFolderOptions
+from experiment.stopping import StoppingOptions
 from models import (
     ARCHS,
     HeadOptions,
@@ -182,6 +183,7 @@ def find_finished_run(options: OptionValues) -> Path | None:
             folder.run_dir is not None
             or name == finished_runs.run_folder_name(run_identity, folder.exp_name)
         ),
+        options.of(StoppingOptions).stop_when,
     )
 
 

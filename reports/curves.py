@@ -24,6 +24,8 @@ _MARKERS = "os^DvPX<>"  # 9 markers and 7 colours: a pair repeats after 63 curve
 _LINE_STYLES = ("-", "--", "-.", ":")
 _PANEL_INCHES = (3.1, 3.3)  # width, height
 _MAX_TICKS = 6
+ESTIMATE_WORDS = "estimate without test set, 95 % interval"
+_ESTIMATE_STYLE: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.1}
 
 
 def draw_figure(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
@@ -47,6 +49,9 @@ def draw_figure(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
             _draw_row(axes, name, part, styles)
             axes[0].set_ylabel(f"{measure} (%)")
         handles = [Line2D([], [], **style) for style in styles.values()]
+        if summary.estimated_accuracy.notna().any():
+            handles.append(Line2D([], [], color="0.4", **_ESTIMATE_STYLE))
+            names.append(_wrap_name(ESTIMATE_WORDS))
         figure.legend(handles, names, loc="outside right upper", fontsize="small", frameon=False)
         figure.suptitle(make_caption(summary), fontsize="medium")
         file = io.BytesIO()
@@ -105,6 +110,11 @@ def _draw_curve(axis: Axes, curve: pd.DataFrame, style: dict[str, Any]) -> None:
     axis.fill_between(curve.labeled, low, high, color=style["color"], alpha=0.12, lw=0)
     if len(curve) == 1:  # the band of a single point has no width
         axis.vlines(curve.labeled, low, high, color=style["color"], alpha=0.5)
+    known = curve.dropna(subset=["estimated_accuracy"])
+    for name in ("estimated_accuracy", "estimated_low", "estimated_high"):
+        axis.plot(known.labeled, known[name], color=style["color"], **_ESTIMATE_STYLE)
+    low, high = known.estimated_low, known.estimated_high
+    axis.fill_between(known.labeled, low, high, color=style["color"], alpha=0.06, lw=0)
 
 
 def _set_ticks(axis: Axes, counts: list[int]) -> None:

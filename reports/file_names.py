@@ -5,7 +5,10 @@ MARKDOWN_MARK = "<!-- made by report.py -->\n"
 LATEX_MARK = "% made by report.py"
 HTML_MARK = '<meta name="generator" content="report.py">'
 CSV_HEADERS = {  # key of a table -> columns of its CSV file, which has all digits
-    "curves": (*GROUP_COLUMNS, "labeled", "mean", "std", "runs", "splits", "seeds"),
+    "curves": (
+        *(*GROUP_COLUMNS, "labeled", "mean", "std", "runs", "splits", "seeds"),
+        *("estimated_accuracy", "estimated_low", "estimated_high"),
+    ),
     "budget": (
         *GROUP_COLUMNS,
         *("runs", "labels", "mean", "std"),

@@ -32,7 +32,7 @@ def make_panels(summary: pd.DataFrame, methods: list[str]) -> list[dict[str, Any
     """One dictionary per panel for the template; panels of one data set and budget share axes.
 
     title; xs, ys: ticks as (position, text); curves: method (index into `methods`), line (points
-    of a polyline), band (points of an outline, "" for none), points as (x, y, text).
+    of a polyline), band and estimate (points of an outline, "" for none), points as (x, y, text).
     summary: from summary.summarize_runs."""
     panels = []
     for name, part in group_by_dataset_and_budget(summary):
@@ -73,7 +73,8 @@ class _LinearScale:
 
 def _accuracy_range(part: pd.DataFrame) -> tuple[float, float]:
     spread = part["std"].fillna(0)
-    low, high = (part["mean"] - spread).min(), (part["mean"] + spread).max()
+    low = np.nanmin([(part["mean"] - spread).min(), part.estimated_low.min()])
+    high = np.nanmax([(part["mean"] + spread).max(), part.estimated_high.max()])
     margin = max(0.04 * (high - low), 0.5)
     return max(low - margin, 0), min(high + margin, 100)
 
@@ -104,7 +105,10 @@ def _make_curve(
         (x, y_scale(row.mean_), f"{row.method}, {row.labeled} labels: {_point_text(row)}")
         for x, row in zip(xs, curve.rename(columns={"mean": "mean_"}).itertuples(), strict=True)
     ]
-    return {"method": method, "line": line, "band": band, "points": points}
+    known = curve.dropna(subset=["estimated_low", "estimated_high"])
+    edges = [[y_scale(y) for y in known[f"estimated_{end}"]] for end in ("high", "low")]
+    outline = _band_outline([x_scale(n) for n in known.labeled], *edges) if len(known) else ""
+    return {"method": method, "line": line, "band": band, "estimate": outline, "points": points}
 
 
 def _band_outline(xs: list[float], top: list[float], bottom: list[float]) -> str:
@@ -120,4 +124,8 @@ def _join_points(xs: Iterable[float], ys: Iterable[float]) -> str:
 
 def _point_text(row: Any) -> str:
     words = f"{row.mean_:.1f} %"
-    return words + (f" ± {row.std:.1f} (n = {row.runs})" if row.runs > 1 else "")
+    words += f" ± {row.std:.1f} (n = {row.runs})" if row.runs > 1 else ""
+    if np.isnan(row.estimated_accuracy):
+        return words
+    interval = f"{row.estimated_low:.1f} to {row.estimated_high:.1f} %"
+    return f"{words}, estimated {row.estimated_accuracy:.1f} % ({interval})"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.runs import RunResult, read_run_file
+from reports.runs import ESTIMATES, RunResult, read_run_file
 from utils.console import to_one_line
 from utils.errors import UserError
 from utils.spreadsheets import unescape_cell
@@ -101,6 +101,7 @@ def _make_cycle_table(run: RunResult, images: dict[int, list[LabeledImage]]) -> 
                 "cycle": str(cycle + 1),
                 "labels": str(row["labeled"]),
                 "top-1, %": f"{row['top1']:.2f}",
+                "estimated, %": _format_estimate(row),
                 "pseudo-labels": f"{pseudo_labels:,.0f}" if pseudo_labels else "",
                 "of them correct, %": (
                     "" if np.isnan(pseudo_accuracy) else f"{pseudo_accuracy:.2f}"
@@ -111,6 +112,15 @@ def _make_cycle_table(run: RunResult, images: dict[int, list[LabeledImage]]) -> 
         )
     frame = pd.DataFrame(rows)
     return frame.loc[:, (frame != "").any()]
+
+
+def _format_estimate(row: dict[str, Any]) -> str:
+    """The estimate without a test set and its interval; empty where there is none."""
+    values = [row.get(name, np.nan) for name in ESTIMATES]
+    if np.isnan(values).any():
+        return ""
+    accuracy, low, high = values
+    return f"{accuracy:.1f} ({low:.1f} to {high:.1f})"
 
 
 def _read_acquired(run: RunResult) -> pd.DataFrame:

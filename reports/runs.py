@@ -18,6 +18,7 @@ from utils.lease import LEASE_FOLDER
 
 MEASURES = ("top1", "top5", "val_top1", "val_top5", "pseudo_accuracy")  # in percent
 COUNT_COLUMNS = ("steps", "pseudo_labels")  # further columns of results.csv, read if present
+ESTIMATES = ("estimated_accuracy", "estimated_low", "estimated_high")  # of top1; may be empty
 UNFINISHED_NOTE_ENDING = "cycles are done"  # of the note on an unfinished run
 _REQUIRED_COLUMNS = ("cycle", "labeled", "top1")  # of results.csv, without empty cells
 _IDENTITY_TYPES = {"dataset": str, "al_method": str, "split": int, "seed": int}
@@ -99,7 +100,7 @@ def read_runs_below(folder: Path) -> tuple[list[RunResult], list[str]]:
         try:
             config = _read_config(path)
             results = _read_results(path)
-            if len(results) < config["al_nb_cycles"]:
+            if len(results) < _count_cycles(config):
                 raise UserError(
                     f"{len(results)} of {config['al_nb_cycles']} {UNFINISHED_NOTE_ENDING}"
                 )
@@ -168,6 +169,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _count_cycles(config: dict[str, Any]) -> int:
+    """How many cycles a finished run has: those that were requested, or up to --stop-when."""
+    finished = config.get("finished")
+    if isinstance(finished, dict) and "stopped" in finished:
+        cycles = finished.get("cycles")
+        if type(cycles) is int and cycles > 0:
+            return cycles
+    cycles = config["al_nb_cycles"]
+    assert type(cycles) is int  # it passed _read_config
+    return cycles
+
+
 def _is_nested(value: Any) -> bool:
     """Whether a list or dict contains lists or dicts, which could be too deep for json.dumps."""
     values = value.values() if isinstance(value, dict) else value
@@ -191,7 +204,7 @@ def _read_results(folder: Path) -> pd.DataFrame:
     if results.empty:  # the run is in its first cycle
         return results
     _check_rows(results)
-    measures = [name for name in MEASURES if name in results]
+    measures = [name for name in (*MEASURES, *ESTIMATES) if name in results]
     for name in measures:
         _check_percentages(name, results[name])
     counts = [

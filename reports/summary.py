@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reports.file_names import CSV_HEADERS
 from reports.group_names import pluralize
+from reports.runs import ESTIMATES
 from utils.errors import UserError
 
 
@@ -13,11 +15,14 @@ def summarize_runs(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
     """One row per group and number of labels, over the runs that have this number of labels.
 
     Columns: those of CSV_HEADERS["curves"]; group; budget; of, the number of runs of the group;
-    over, the same in words.  runs: from runs.make_results_frame.  Raises UserError if no run has
-    the measure."""
+    over, the same in words.  Estimates are means over the runs that have them.
+    runs: from runs.make_results_frame.  Raises UserError if no run has the measure."""
     if measure not in runs or runs[measure].isna().all():
         raise UserError(f"these runs have no {measure}")
     runs = runs.dropna(subset=[measure])
+    if measure != "top1":
+        runs = runs.drop(columns=list(ESTIMATES), errors="ignore")
+    runs = runs.assign(**{name: np.nan for name in ESTIMATES if name not in runs})
     rows = runs.groupby(["group", "dataset", "budget", "training", "method", "labeled"], sort=True)
     summary = rows.agg(
         mean=(measure, "mean"),
@@ -25,6 +30,7 @@ def summarize_runs(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
         runs=(measure, "count"),
         splits=("split", "nunique"),
         seeds=("seed", "nunique"),
+        **{name: (name, "mean") for name in ESTIMATES},
     ).reset_index()
     sizes = runs.groupby("group")[["run", "split", "seed"]].nunique()
     over = {group: _describe_runs(*map(int, row)) for group, *row in sizes.itertuples()}

@@ -15,6 +15,8 @@ A balance is impossible where the images that only some classes T reach are more
 smallest scales.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.special
 
@@ -25,29 +27,57 @@ MAX_NEWTON_STEPS = 200
 NEGLIGIBLE_SHARE = 1e-6  # of a row: entries below it are rounding errors of the diffusion
 
 
+@dataclass(frozen=True)
+class ClassScales:
+    """How the columns of Z are rescaled, found by `find_class_scales`.
+
+    classes: (K,) the columns that a class mass is required of; the others become zero.
+    factors: (K,) of these columns, or None; then log_factors (K,), where factors are too small."""
+
+    classes: np.ndarray
+    factors: np.ndarray | None
+    log_factors: np.ndarray
+
+    def apply(self, Z: np.ndarray) -> np.ndarray:
+        """Rescaled rows, which are to be divided by their sums: (N, C) -> (N, C)."""
+        result = np.zeros_like(Z)
+        if self.factors is not None:
+            result[:, self.classes] = Z[:, self.classes] * self.factors
+            return result
+        rows = Z[:, self.classes].astype(np.float64)
+        reached = rows.any(axis=1)
+        logs = _log_scores(rows[reached])
+        shares = scipy.special.softmax(logs + self.log_factors, axis=1)
+        result[np.ix_(reached, self.classes)] = shares
+        return result
+
+
 def balance_classes(Z: np.ndarray, prior: np.ndarray) -> np.ndarray | None:
     """Z with its columns rescaled so that the rows, each divided by its sum, have class masses
     proportional to the prior.  The rows of the result are to be divided by their sums.
 
-    Z: (N, C) float32, non-negative; prior: (C,), 0 for a class without a label -> (N, C) float32.
+    Arguments and None as in `find_class_scales`; -> (N, C) float32."""
+    scales = find_class_scales(Z, prior)
+    return None if scales is None else scales.apply(Z)
+
+
+def find_class_scales(Z: np.ndarray, prior: np.ndarray) -> ClassScales | None:
+    """The scales of the columns with which the class masses are proportional to the prior.
+
+    Z: (N, C) float32, non-negative; prior: (C,), 0 for a class without a label.
     None where no rescaling achieves this, for example because one class alone reaches more images
     than its share: it would lose all images that it shares with other classes, however certain."""
     reached = Z.any(axis=1)
     rows = Z[reached].astype(np.float64)
     classes = np.flatnonzero((prior > 0) & rows.any(axis=0))
-    result = np.zeros_like(Z)
     if not len(classes):
-        return result
+        return ClassScales(classes, np.ones(0), np.zeros(0))
     rows, required = rows[:, classes], prior[classes] / prior[classes].sum()
     scale = _sinkhorn_scales(rows, required)
     if scale is not None:
-        result[:, classes] = Z[:, classes] * scale
-        return result
-    shares = _newton_shares(rows, required)
-    if shares is None:
-        return None
-    result[np.ix_(reached, classes)] = shares
-    return result
+        return ClassScales(classes, scale, np.log(scale))
+    log_factors = _newton_log_scales(rows, required)
+    return None if log_factors is None else ClassScales(classes, None, log_factors)
 
 
 def _is_balanced(masses: np.ndarray, required: np.ndarray) -> bool:
@@ -70,13 +100,19 @@ def _sinkhorn_scales(rows: np.ndarray, required: np.ndarray) -> np.ndarray | Non
     return None
 
 
-def _newton_shares(rows: np.ndarray, required: np.ndarray) -> np.ndarray | None:
-    """P (N, C) at the required masses; None where they are impossible."""
+def _log_scores(rows: np.ndarray) -> np.ndarray:
+    """Logarithms of scores (N, K); -inf where a class does not reach an image."""
     rows = np.where(rows < NEGLIGIBLE_SHARE * rows.max(axis=1, keepdims=True), 0, rows)
+    with np.errstate(divide="ignore"):
+        return np.log(rows)
+
+
+def _newton_log_scales(rows: np.ndarray, required: np.ndarray) -> np.ndarray | None:
+    """u (C,) with the required masses; None where they are impossible."""
+    logs = _log_scores(rows)
+    rows = np.where(np.isneginf(logs), 0, rows)
     if not (rows.any(axis=1).all() and rows.any(axis=0).all()):
         return None
-    with np.errstate(divide="ignore"):
-        logs = np.log(rows)  # -inf where a class does not reach an image
 
     def objective(u: np.ndarray) -> float:
         return float(scipy.special.logsumexp(logs + u, axis=1).mean() - required @ u)
@@ -87,7 +123,7 @@ def _newton_shares(rows: np.ndarray, required: np.ndarray) -> np.ndarray | None:
         shares = scipy.special.softmax(logs + u, axis=1)
         masses = shares.mean(axis=0)
         if _is_balanced(masses, required):
-            return shares
+            return u
         if _violates_hall(rows > 0, u, required):
             return None
         gradient = masses - required

@@ -17,10 +17,12 @@ from semisup.label_propagation import (
     propagate,
     targets_from_propagation,
 )
+from semisup.leave_one_out import LeaveOneOut, leave_one_out
 from semisup.log_once import log_if_no_pseudo_labels, log_once
 from semisup.propagation_solvers import SOLVERS
 from semisup.spec import Algorithm
 from utils.errors import UserError
+from utils.graph import affinity
 from utils.graph.graph_options import (
     GraphOptions,
     GraphViewOptions,
@@ -37,6 +39,7 @@ from utils.options.converters import (
 )
 from utils.options.option import Condition, OptionGroup, OptionValues, option
 
+DIFFUSION_SOLVER = "diffusion"
 LABELED_BATCH_SIZES = {64: 10, 128: 50}  # batch size -> default number of labeled images in it
 
 
@@ -226,6 +229,36 @@ def epoch_batches(
     return [np.concatenate(pair) for pair in zip(labeled, parts, strict=True)]
 
 
+def leave_labels_out(
+    *,
+    pool: Pool,
+    num_classes: int,
+    images: np.ndarray,
+    views: GraphViewOptions,
+    graph: GraphOptions,
+    lp: LpOptions,
+    **outputs: torch.Tensor,
+) -> tuple[LeaveOneOut, np.ndarray]:
+    """The diffusion without the label of each of these labeled images (M,), and the labels (N,)
+    that --lp-solver gives.
+
+    outputs: the inputs that `graph_needs` names, (N, d) each."""
+    inputs = graph_inputs(outputs, views) | affinity_settings(graph)
+    W, alpha, balance = affinity(**inputs), graph.lp_alpha, lp.lp_balance
+    diffusion = leave_one_out(W, pool.labels, num_classes, images, alpha=alpha, balance=balance)
+    if lp.lp_solver == DIFFUSION_SOLVER:
+        return diffusion, diffusion.labels
+    found = propagate(
+        labels=pool.labels,
+        num_classes=num_classes,
+        alpha=alpha,
+        solver=lp.lp_solver,
+        balance=balance,
+        **inputs,
+    )
+    return diffusion, found.labels
+
+
 ALGORITHM = Algorithm(
     defaults={"batch_size": 128},
     # Pre-trained features are good before any label.  These values were chosen on splits 10 to 19
@@ -243,5 +276,6 @@ ALGORITHM = Algorithm(
     update_targets=update_targets,
     needs=graph_needs,
     epoch_batches=epoch_batches,
+    leave_one_out=leave_labels_out,
     rng_purpose="propagation",
 )

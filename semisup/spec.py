@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from data.batches import batches_of_used_images
 from data.pool import Pool, Targets, targets_from_labels
+from semisup.leave_one_out import LeaveOneOut
 from training.losses import WeightedLoss
 from training.network_outputs import option_groups_of
 from utils.options.option import Component, OptionGroup
@@ -41,6 +43,9 @@ class Algorithm(Component):
     them.
     augmentations: the views of each batch, names of data.augment.AUGMENTATIONS.
     make_loss: num_classes -> the loss of a step, a module as in training.losses.
+    leave_one_out: pool, num_classes, images (some of the labeled ones) and the inputs of `needs`,
+    all by name -> semisup.leave_one_out.LeaveOneOut and the labels (N,) that the algorithm itself
+    propagates; for the estimate of the accuracy (experiment.estimates).
     rng_purpose: what the random generator of update_targets is derived from."""
 
     initial_targets: Callable[..., Targets] = initial_supervised_targets
@@ -52,6 +57,7 @@ class Algorithm(Component):
     epoch_batches: Callable[..., list[Any]] = batches_of_used_images
     augmentations: tuple[str, ...] = ("weak",)
     make_loss: Callable[..., torch.nn.Module] = WeightedLoss
+    leave_one_out: Callable[..., tuple[LeaveOneOut, np.ndarray]] | None = None
     rng_purpose: str = "targets"
 
     def groups(self) -> tuple[type[OptionGroup], ...]:

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "labels": {"labeling", "experiment", *FIELD, "utils"},
     "report": {"reports", "utils"},
     "sweep": {"sweeps", "utils"},
-    "scripts": {"reports", "experiment", *FIELD, "utils"},
+    "scripts": {"reports", "experiment", "labeling", *FIELD, "utils"},
     "sweeps": {"main_al", "experiment", "utils"},  # a warm process saves the imports of each run
     "reports": {"experiment", *FIELD, "utils"},
     "experiment": {"labeling", *FIELD, "utils"},

@@ -43,6 +43,7 @@ def render_page(
         css=(_PAGE_FOLDER / "page.css").read_text(),
         js=(_PAGE_FOLDER / "page.js").read_text(),
         measure=measure,
+        has_estimates=bool(summary.estimated_accuracy.notna().any()),
         notes=notes,
         methods=[_curve_style(number, name) for number, name in enumerate(methods)],
         panels=panels.make_panels(summary, methods),

@@ -4,6 +4,7 @@
 const switches = document.getElementById("switches");
 const boxes = [...switches.elements].filter((box) => box.name === "method");
 const spread = document.getElementById("spread");
+const estimates = document.getElementById("estimates"); // null without estimates
 
 function drawCurves() {
   for (const box of boxes) {
@@ -13,6 +14,9 @@ function drawCurves() {
   }
   for (const band of document.querySelectorAll(".band")) {
     band.classList.toggle("off", !spread.checked);
+  }
+  for (const outline of document.querySelectorAll(".estimate")) {
+    outline.classList.toggle("off", !estimates.checked);
   }
 }
 

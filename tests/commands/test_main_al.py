@@ -76,7 +76,7 @@ def test_first_command_of_the_readme(command, archives, tmp_path):
     assert [row["labeled"] for row in results] == ["10", "20"]
     assert list(results[0]) == [
         "cycle", "labeled", "steps", "train_loss", "top1", "top5", "pseudo_labels",
-        "pseudo_accuracy",
+        "pseudo_accuracy", "estimated_accuracy", "estimated_low", "estimated_high",
     ]  # fmt: skip
     acquired = rows(folders[0] / "acquired.csv")
     assert [row["order"] for row in acquired] == [str(i) for i in range(10)]

@@ -126,6 +126,20 @@ def test_pseudo_labels(finished_run, predict_rows):
     assert correct > 0.6  # after 16 epochs of training
 
 
+def test_the_estimate_follows_the_table(tmp_path, capsys):
+    """On standard error where the table goes to standard output, which may be read on."""
+    words = "--dataset digits --add-lp --lp-k 10 --al-budget 20 --al-nb-cycles 1 --epochs 1"
+    assert main_al.main([*words.split(), "--run-dir", str(tmp_path / "run")]) == 0
+    (row,) = rows(tmp_path / "run" / "results.csv")
+    values = [row[f"estimated_{name}"] for name in ("accuracy", "low", "high")]
+    line = "estimated accuracy on the unlabeled images of the run: {} %, between {} and {} % with"
+    for more, stream in (([], 1), (["--csv", str(tmp_path / "table.csv")], 0)):
+        capsys.readouterr()
+        assert predict.main([str(tmp_path / "run"), *more]) == 0
+        streams = capsys.readouterr()
+        assert line.format(*values) in streams[stream] and "estimated" not in streams[1 - stream]
+
+
 def test_images_of_any_kind(tmp_path):
     """As runs of earlier versions saw them: rotated, cropped, resized; 16 bits, transparency."""
     grey = np.tile(np.arange(0, 240, 20, dtype=np.uint8), (6, 1))  # (6, 12)

@@ -592,6 +592,7 @@ CHANGES = {
     "initial": ("", "--initial random"),
     "al_budget": ("", "--al-budget 12 --initial-size 10"),
     "initial_size": ("", "--initial-size 12"),
+    "audit": ("--al-method coreset", "--audit 3"),
     "arch": (MNIST, "--arch resnet18"),
     "isL2": ("", "--isL2 False"),
     "head_dropout": ("", "--head-dropout 0.5"),
