@@ -1,12 +1,12 @@
 """Helpers for the tests of whole labeling sessions."""
 
-import os
 import signal
 import sys
 from pathlib import Path
 
 import main_al
 from tests.commands.test_main_al import assert_same_run, rows
+from tests.forked import kill_before
 
 SHORT = "--initial lp_coverage --al-method coreset --al-budget 6 --epochs 3 --device cpu"
 
@@ -24,22 +24,11 @@ def answer(folder: Path, truth: dict[str, str]) -> None:
 
 
 def run_until_kill(words: list[str], event: str, name: str, occurrence: int) -> None:
-    """main_al.py in a process that an audit hook kills just before it renames or removes a file.
+    """main_al.py in a process that is killed on the way, as `kill_before` says.
 
-    event: os.rename or os.remove; "": never.
-    name: what the file is renamed to, or the file that is removed.
-    occurrence: 1 to be killed the first time this is about to happen, and so on."""
-    count = 0
-
-    def hook(audit_event, args):
-        nonlocal count
-        if audit_event == event and os.path.basename(args[event == "os.rename"]) == name:
-            count += 1
-            if count == occurrence:
-                os.kill(os.getpid(), signal.SIGKILL)
-
+    event: "" not to be killed."""
     if event:
-        sys.addaudithook(hook)
+        kill_before(event, name, occurrence)
     sys.exit(main_al.main(words))
 
 

@@ -573,7 +573,7 @@ def test_no_entry_has_a_setting_that_is_no_option():
 # ---- Every option changes a number.
 
 SHORT = "--al-budget 10 --al-nb-cycles 2 --epochs 2 --device cpu"
-LP, CEAL = "--add-lp --lp-k 10", "--add-ceal --ceal-th 1"
+LP, CEAL = "--add-lp --lp-k 10 --steps-per-epoch 4", "--add-ceal --ceal-th 1"
 FIXMATCH = "--add-fixmatch --steps-per-epoch 3 --mu 2 --fixmatch-threshold 0.01"
 PRE = "--add-unsupervised-pretraining --pretraining-epochs 1"
 MNIST = "--dataset mnist --data-root {root} --arch small_cnn"
@@ -610,7 +610,7 @@ CHANGES = {
     "weight_decay": ("", "--wd 0.1"),
     "ema": ("--steps-per-epoch 3", "--ema 0.5"),
     "finetuning": ("", "--finetuning"),
-    "lp_k": ("--add-lp", "--lp-k 5"),
+    "lp_k": (LP, "--lp-k 5"),
     "lp_affinity": (LP, "--lp-affinity gaussian"),
     "lp_views": (LP, "--lp-views features,pixels"),
     "lp_view_weights": (f"{LP} --lp-views features,pixels", "--lp-view-weights agreement"),
