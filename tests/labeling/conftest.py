@@ -1,10 +1,13 @@
 """Fixtures: a run with the labels of the data, and runs that wait for human labels."""
 
+import functools
+
 import pytest
 
 import main_al
-from tests.forked import fork_server
-from tests.labeling.sessions import SHORT, run_until_kill
+from tests.commands.test_main_al import MAIN
+from tests.forked import ForkedCommand, kill_before
+from tests.labeling.sessions import SHORT
 
 
 @pytest.fixture(scope="module")
@@ -17,17 +20,15 @@ def session(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start():
-    """Run main_al.py in a process, perhaps killed; returns its exit status."""
+    """Run main_al.py in a process -> its exit status.
+
+    event, name, occurrence: when to kill it, as `kill_before` says; "" not to kill it."""
 
     def run(folder, event="", name="", occurrence=1) -> int:
         words = [*SHORT.split(), "--oracle", "file", "--checkpoint-epochs", "1"]
         words += ["--al-nb-cycles", "3", "--run-dir", str(folder)]
-        process = fork_server().Process(
-            target=run_until_kill, args=(words, event, name, occurrence)
-        )
-        process.start()
-        process.join(600)
-        return process.exitcode
+        kill = functools.partial(kill_before, event, name, occurrence) if event else None
+        return ForkedCommand(MAIN, *words, prepare=kill).wait(600)
 
     return run
 

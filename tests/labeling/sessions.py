@@ -1,12 +1,9 @@
 """Helpers for the tests of whole labeling sessions."""
 
 import signal
-import sys
 from pathlib import Path
 
-import main_al
 from tests.commands.test_main_al import assert_same_run, rows
-from tests.forked import kill_before
 
 SHORT = "--initial lp_coverage --al-method coreset --al-budget 6 --epochs 3 --device cpu"
 
@@ -21,15 +18,6 @@ def answer(folder: Path, truth: dict[str, str]) -> None:
     queried = [row["index"] for row in rows(folder / "queries.csv")]
     text = "".join(f"{index},{truth[index]}\n" for index in queried)
     (folder / "labels.csv").write_text("index,label\n" + text)
-
-
-def run_until_kill(words: list[str], event: str, name: str, occurrence: int) -> None:
-    """main_al.py in a process that is killed on the way, as `kill_before` says.
-
-    event: "" not to be killed."""
-    if event:
-        kill_before(event, name, occurrence)
-    sys.exit(main_al.main(words))
 
 
 # What a process is about to do when it is killed, and how often it has come to that.
