@@ -28,6 +28,7 @@ from data import active_dataset, generate_splits
 from data.state import from_dict
 from experiment.checkpoint import load_checkpoint
 from experiment.config import SCHEMA, component_needs
+from tests.archives import write_array_file
 from tests.conftest import ROOT
 from tests.forked import ForkedCommand, kill_before
 from tests.waiting import files_below
@@ -341,7 +342,9 @@ def test_progress_bars_on_a_terminal(tmp_path):
     """The bar is shown on a pseudo-terminal; every other test runs without one."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    data = write_array_file(tmp_path / "few.npz")
     words = [sys.executable, MAIN, "--run-dir", tmp_path / "run", *map(str, SHORT)]
+    words += ["--dataset", "arrays", "--data-root", data]
     process = subprocess.Popen(words, stdout=follower, stderr=follower)
     os.close(follower)
     output = b""

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.archives import write_array_file
 from tests.commands.test_main_al import assert_same_run
 from tests.conftest import ROOT
 from tests.forked import ForkedCommand
@@ -83,7 +84,9 @@ def kill_workers(num_sweeps: int, seed: int, epochs: int = 300, num_runs: int = 
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        words = ("--split", f"0-{num_runs - 1}", "--epochs", epochs)
+        data = write_array_file(root / "few.npz")
+        words = ("--dataset", "arrays", "--data-root", data)
+        words += ("--split", f"0-{num_runs - 1}", "--epochs", epochs)
         assert start_sweep(root / "local", *words).wait() == 0
         for number in range(num_sweeps):
             kill_sweep(root, f"sweep{number}", rng, words)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.archives import write_array_file
 from tests.commands.test_main_al import MAIN, SHORT, rows
 from tests.forked import ForkedCommand
 from utils import console
@@ -17,7 +18,8 @@ WORDS = " ".join(map(str, (*SHORT, "--device", "cpu")))
 
 def run_in_shell(folder: Path, line: str, **variables: str) -> subprocess.CompletedProcess:
     """Run a line of bash, in which "$run" stands for the command."""
-    command = f"'{sys.executable}' '{MAIN}' {WORDS}"
+    data = write_array_file(folder / "few.npz").name
+    command = f"'{sys.executable}' '{MAIN}' --dataset arrays --data-root {data} {WORDS}"
     line = f"set -o pipefail; {line.replace('$run', command)}"
     environment = {**os.environ, **variables}
     words = ["bash", "-c", line]
