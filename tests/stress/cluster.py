@@ -19,6 +19,7 @@ from tests.forked import ForkedCommand
 from tests.waiting import current_leases, wait_for
 
 SWEEP = ROOT / "sweep.py"
+NUM_RUNS = 3
 OPTIONS = "--arch small_cnn --al-budget 10 --al-nb-cycles 2 --al-method coreset"
 OPTIONS += " --checkpoint-epochs 20"
 
@@ -74,11 +75,10 @@ def start_cluster(folder: Path, num_workers: int) -> Iterator[Cluster]:
             process.wait()
 
 
-def kill_workers(num_sweeps: int, seed: int, epochs: int = 300, num_runs: int = 3) -> str:
+def kill_workers(num_sweeps: int, seed: int, epochs: int = 300) -> str:
     """Kill one of two workers and then the driver of each sweep, at random moments.
 
     epochs: per cycle of each run, enough for the two workers to be busy at the same time.
-    num_runs: of each sweep, at least one per worker.
 
     Raises AssertionError if a run differs from that of the local pool, or if a process is left."""
     rng = random.Random(seed)
@@ -86,7 +86,7 @@ def kill_workers(num_sweeps: int, seed: int, epochs: int = 300, num_runs: int = 
         root = Path(folder)
         data = write_array_file(root / "few.npz")
         words = ("--dataset", "arrays", "--data-root", data)
-        words += ("--split", f"0-{num_runs - 1}", "--epochs", epochs)
+        words += ("--split", f"0-{NUM_RUNS - 1}", "--epochs", epochs)
         assert start_sweep(root / "local", *words).wait() == 0
         for number in range(num_sweeps):
             kill_sweep(root, f"sweep{number}", rng, words)
@@ -120,7 +120,7 @@ def kill_sweep(root: Path, name: str, rng: random.Random, words: Sequence[object
         expected, actual = path.parent, out / path.parent.relative_to(local)
         assert "finished" in json.loads((actual / "config.json").read_text())
         assert_same_run(expected, actual)
-    assert len(configs) == len(list(out.rglob("results.csv"))) > 0
+    assert len(configs) == len(list(out.rglob("results.csv"))) == NUM_RUNS
 
 
 def find_processes(out: Path) -> list[str]:
