@@ -4,6 +4,7 @@ Source: E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", 
 part).  The test set is a stratified fifth, always the same.
 """
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -15,10 +16,17 @@ from data.spec import DatasetSpec
 
 def load(root: str) -> tuple[Images, Images]:
     """1,437 training and 360 test images; `root` is not read."""
+    images, labels = _read_digits()
+    return split_train_test(np.round(images * (255 / 16))[:, None], labels)
+
+
+@functools.cache
+def _read_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Grey levels 0 .. 16 (1797, 8, 8) and labels; parsed once per process."""
     from sklearn.datasets import load_digits  # takes a second, so it is imported only when used
 
-    digits = load_digits()  # with grey levels 0 .. 16
-    return split_train_test(np.round(digits.images * (255 / 16))[:, None], digits.target)
+    digits = load_digits()
+    return digits.images, digits.target
 
 
 def split_train_test(pixels: np.ndarray, labels: np.ndarray) -> tuple[Images, Images]:

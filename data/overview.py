@@ -182,7 +182,7 @@ def draw_contact_sheet(train: Images, class_names: Sequence[str], description: s
     file = io.BytesIO()
     text = PngInfo()
     text.add_itxt(DESCRIPTION_KEY, description)
-    sheet.save(file, "PNG", optimize=True, pnginfo=text)
+    sheet.save(file, "PNG", pnginfo=text)
     return file.getvalue()
 
 

@@ -1,5 +1,6 @@
 """The environment of a run: device, memory and versions."""
 
+import functools
 import importlib.metadata
 import json
 import platform
@@ -61,13 +62,12 @@ def _parse_device(name: str) -> torch.device:
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """The environment of this start: time, versions, device, threads, git revision, command."""
-    versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name()
     return {
         "time": datetime.now().astimezone().isoformat(" ", "seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": versions | {"faiss": faiss.__version__},
+        "versions": _package_versions(),
         "device": str(device),
         "device_name": name,
         "threads": torch.get_num_threads(),
@@ -97,6 +97,12 @@ def environment_changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     return ", ".join(changes)
 
 
+@functools.cache
+def _package_versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+    return versions | {"faiss": faiss.__version__}
+
+
 def _processor_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -105,6 +111,7 @@ def _processor_name() -> str:
         return platform.processor()
 
 
+@functools.cache  # the code that this process has imported stays the same
 def _git_revision() -> str | None:
     """The checkout's commit, with '+' if files differ from it; None outside a checkout."""
     root = Path(__file__).resolve().parents[1]

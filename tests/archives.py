@@ -28,6 +28,21 @@ def colour_images(part: str) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([pixels, 255 - pixels, pixels // 2], axis=1), labels
 
 
+def write_array_file(path: Path) -> Path:
+    """Digits of 8 x 8 with a test part: a process that reads them need not import scikit-learn,
+    which takes a second."""
+    digits = load_digits()
+    images, labels = np.uint8(digits.images * 15), digits.target
+    np.savez(
+        path,
+        x_train=images[:200],
+        y_train=labels[:200],
+        x_test=images[200:300],
+        y_test=labels[200:300],
+    )
+    return path
+
+
 def write_mnist(root: Path, name: str = "MNIST") -> None:
     """idx files: big-endian magic number and sizes, then bytes."""
     folder = root / name / "raw"

@@ -6,7 +6,6 @@ import hashlib
 import json
 import signal
 import subprocess
-import sys
 import types
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from experiment.checkpoint import load_checkpoint
 from experiment.config import SCHEMA
 from tests.commands.test_main_al import assert_same_run
 from tests.conftest import ROOT
+from tests.forked import ForkedCommand
 from tests.plugins import ENTRIES, NAME
 from tests.waiting import wait_for
 from utils.graph.graph_options import GraphOptions
@@ -27,6 +27,7 @@ from utils.options.converters import positive_integer
 from utils.options.option import OptionGroup, option
 from utils.options.schema import ALWAYS_IN_IDENTITY, fill_defaults, identity_options
 
+PLUGINS_MAIN = ROOT / "tests" / "plugins" / "main.py"
 RUN = [
     *("--dataset=plugin", "--al-method=plugin", "--add-plugin", "--add-unsupervised-pretraining"),
     *("--pretraining-method=plugin", "--pretraining-epochs=4", "--al-budget=10"),
@@ -62,8 +63,7 @@ def test_plugins_are_run_killed_resumed_and_reported(tmp_path, plugins, capsys):
     """The killed run ends with the same results as an uninterrupted one."""
     words = [*RUN, *(f"{FLAGS[name]}={value}" for name, value in OPTIONS.items()), "--out"]
     assert main_al.main([*words, str(tmp_path / "whole")]) == 0
-    command = [sys.executable, "-m", "tests.plugins.main", *words, str(tmp_path / "killed")]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = ForkedCommand(PLUGINS_MAIN, *words, tmp_path / "killed")
 
     def is_within_the_second_cycle() -> bool:
         path = next((tmp_path / "killed").glob("plugin/*/*/*/*/split0/checkpoint.pt"), None)

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.forked import ForkedCommand
 from utils.lease import LEASE_FOLDER
 
 
 def wait_for(
     happened: Callable[[], Any],
-    process: subprocess.Popen | None = None,
+    process: subprocess.Popen | ForkedCommand | None = None,
     seconds: float = 300.0,
     pause: float = 0.005,
 ) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torchvision
 
 from models.encoders.onnx_session import digest_of_files, shorten
 from models.encoders.spec import (
@@ -47,6 +46,8 @@ def load(
     model: str, device: torch.device, *, weights: WeightsOptions, size: SizeOptions
 ) -> Encoder:
     """Raises UserError for an unknown model, and for weights that are missing or of another one."""
+    import torchvision  # takes seconds, so only where it is used
+
     published = _find_published_weights(model)
     path = require_weights(weights.encoder_weights, f"torchvision:{model}")
     network = torchvision.models.get_model(model, weights=None)
@@ -88,6 +89,8 @@ def load(
 
 
 def _find_published_weights(model: str) -> Any:
+    import torchvision
+
     names = torchvision.models.list_models(module=torchvision.models)
     if model not in names:
         raise UserError(

@@ -229,11 +229,10 @@ def test_bad_input_is_refused_in_one_line(words, reason, run, tmp_path, call):
     assert sorted(path.name for path in run.iterdir()) == before
 
 
-def test_the_command_as_a_process(run, tmp_path, command):
-    words = ("python", ROOT / "labels.py", "export", run, "--format", "voc", "--out", "out")
-    done = command(*words)
-    assert done.returncode == 0 and not done.stderr
-    done = command("python", ROOT / "labels.py", "import", run, "out", "--format", "voc")
+def test_the_command_as_a_process(run, tmp_path, command, call):
+    out = tmp_path / "out"
+    assert call("export", run, "--format", "voc", "--out", out)[0] == 0
+    done = command("python", ROOT / "labels.py", "import", run, out, "--format", "voc")
     assert done.returncode == 2 and "4 missing" in done.stderr
 
 

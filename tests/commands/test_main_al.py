@@ -5,6 +5,7 @@ must give the same bytes as another process."""
 
 import csv
 import fcntl
+import functools
 import json
 import os
 import pty
@@ -13,7 +14,6 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ from data import active_dataset, generate_splits
 from data.state import from_dict
 from experiment.checkpoint import load_checkpoint
 from experiment.config import SCHEMA, component_needs
+from tests.archives import write_array_file
 from tests.conftest import ROOT
-from tests.waiting import files_below, wait_for
+from tests.forked import ForkedCommand, kill_before
+from tests.waiting import files_below
 from training.network_outputs import DROPOUT_OUTPUTS
 from utils.options.schema import fill_defaults
 from utils.signals import StoppedBySignal
@@ -173,41 +175,47 @@ def kill_and_resume(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     words: list[Any],
-    should_kill: Callable[[dict[str, Any]], bool],
+    number: int,
+    moment: tuple[int, int],
 ) -> None:
     """A run that is killed and resumed ends with the bytes of an uninterrupted one.
 
-    should_kill: the state in the last checkpoint -> whether to kill the run now."""
+    number: of the checkpoint in whose place the run is killed, from 1.
+    moment: cycle and epoch, from 0, of the checkpoint before, from which it resumes."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_main(*words, "--run-dir", whole)
-    process = subprocess.Popen(
-        [sys.executable, MAIN, *map(str, words), "--run-dir", killed], stdout=subprocess.DEVNULL
-    )
-    path = killed / "checkpoint.pt"
-    wait_for(lambda: path.exists() and should_kill(load_checkpoint(path)["state"]), process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    run_until_checkpoint(number, *words, "--run-dir", killed)
+    state = load_checkpoint(killed / "checkpoint.pt")["state"]
+    assert (state["cycle"], state["epoch"]) == moment
     capsys.readouterr()
     run_main(*words, "--run-dir", killed)
-    assert "resuming at cycle" in capsys.readouterr().out
+    assert f"resuming at cycle {moment[0] + 1}, epoch {moment[1]}\n" in capsys.readouterr().out
     assert_same_run(killed, whole)
 
 
-KILLED = {  # options, and the epoch of the second cycle from which on the run is killed
+def run_until_checkpoint(number: int, *words: Any) -> None:
+    """main_al.py in a process that is killed just before its checkpoint of this number, from 1, is
+    in its place."""
+    kill = functools.partial(kill_before, "os.rename", "checkpoint.pt", number)
+    assert ForkedCommand(MAIN, *words, prepare=kill).wait() == -signal.SIGKILL
+
+
+KILLED = {  # options, the checkpoint, and the epoch of the one before it
     "lp": (
         "--epochs 8 --steps-per-epoch 5 --add-lp --lp-step 3 --loss-type kl --checkpoint-epochs 2",
+        8,
         4,
     ),
-    "averaged": ("--epochs 40 --ema 0.9 --al-method coreset --checkpoint-epochs 5", 10),
+    "averaged": ("--epochs 40 --ema 0.9 --al-method coreset --checkpoint-epochs 5", 13, 15),
 }  # tests/stress has more: pre-training, CEAL, fine-tuning
 
 
 @pytest.mark.parametrize("kind", KILLED)
 def test_a_killed_run_resumes_with_the_same_bytes(tmp_path, capsys, kind):
     """Killed within the second cycle; with LP between two propagations."""
-    options, epoch = KILLED[kind]
+    options, number, epoch = KILLED[kind]
     words = ["--al-budget", 20, "--al-nb-cycles", 3, "--device", "cpu", *options.split()]
-    kill_and_resume(tmp_path, capsys, words, lambda s: s["cycle"] == 1 and s["epoch"] >= epoch)
+    kill_and_resume(tmp_path, capsys, words, number, (1, epoch))
 
 
 def test_a_run_can_stop_between_query_and_answer(tmp_path, monkeypatch):
@@ -254,13 +262,8 @@ def test_a_run_killed_while_pretraining_resumes(tmp_path, capsys):
     for name in ("whole", "killed"):
         folder = tmp_path / name
         if name == "killed":
-            run = [sys.executable, MAIN, *map(str, words), "--out", folder]
-            process = subprocess.Popen(run, stdout=subprocess.DEVNULL)
-            wait_for(
-                lambda: files_below(tmp_path / "killed" / "pretrained", "checkpoint.pt"), process
-            )
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            run_until_checkpoint(2, *words, "--out", folder)
+            assert files_below(folder / "pretrained", "checkpoint.pt")
         capsys.readouterr()
         run_main(*words, "--out", folder)
         assert ("from epoch 0" in capsys.readouterr().out) == (name == "whole")
@@ -281,8 +284,8 @@ def test_every_combination(training, start, tmp_path, monkeypatch, capsys):
     """Every method with every way to train and to start, on few images."""
     monkeypatch.chdir(tmp_path)
     digits = load_digits()
-    images = np.uint8(digits.images[:300] * 15)
-    np.savez("few.npz", images=images, labels=digits.target[:300])
+    images = np.uint8(digits.images[:150] * 15)
+    np.savez("few.npz", images=images, labels=digits.target[:150])
     words = ["--dataset", "arrays", "--data-root", "few.npz", *map(str, SHORT)]
     words += ["--epochs", "1", *training.split(), *start.split()]
     if start:
@@ -321,9 +324,9 @@ def test_options_of_label_propagation(more, tmp_path):
 @pytest.mark.parametrize(
     "training",
     [
-        "--add-lp True --b 128 --labeled-batch-size 50 --steps-per-epoch 1",
+        "--add-lp True --b 32 --labeled-batch-size 12 --steps-per-epoch 1",
         "--add-ceal True",
-        "--add-unsupervised-pretraining True --pretraining-epochs 1",
+        "--add-unsupervised-pretraining True --pretraining-epochs 1 --al-nb-cycles 1",
     ],
 )
 def test_training_on_the_unlabeled_images(training, archives, tmp_path, monkeypatch, capfd):
@@ -339,7 +342,9 @@ def test_progress_bars_on_a_terminal(tmp_path):
     """The bar is shown on a pseudo-terminal; every other test runs without one."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    data = write_array_file(tmp_path / "few.npz")
     words = [sys.executable, MAIN, "--run-dir", tmp_path / "run", *map(str, SHORT)]
+    words += ["--dataset", "arrays", "--data-root", data]
     process = subprocess.Popen(words, stdout=follower, stderr=follower)
     os.close(follower)
     output = b""

@@ -6,7 +6,6 @@ import functools
 import gzip
 import hashlib
 import io
-import multiprocessing
 import os
 import random
 import secrets
@@ -31,8 +30,8 @@ from data.download.published_files import paths_under_root
 from data.download.unpack import unpack_archive
 from data.spec import Archive
 from tests.archives import write_cifar_batch
-from tests.conftest import ROOT
 from tests.fake_server import NEVER, PASSING, STEADY, serving
+from tests.forked import fork_server
 from tests.waiting import wait_for
 from utils import console, signals
 from utils.errors import SystemRefusal
@@ -572,19 +571,14 @@ def run_command(archive, published_md5, folder, output):
 
 
 @pytest.fixture
-def start(cifar10, tmp_path, monkeypatch):
-    """Start the command as a process, for an archive at this URL; -> process, path of its output.
-
-    The processes are forked from one that has imported everything, which saves seconds each."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # else Python 3.11 does not find the module
+def start(cifar10, tmp_path):
+    """Start the command as a process, for an archive at this URL -> process, path of its output."""
     processes = []
 
     def run(url):
         (archive,) = make_spec(cifar10.packed, cifar10.published, [url]).list_archives()
         output = tmp_path / f"output {len(processes)}"
-        process = context.Process(
+        process = fork_server().Process(
             target=run_command, args=(archive, cifar10.spec.published_md5, tmp_path, output)
         )
         process.start()

@@ -6,8 +6,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from experiment import encoding
 from experiment.config import SCHEMA
 from tests.conftest import ROOT
 from tests.data.folder_files import add_images
+from tests.forked import ForkedCommand
 from tests.models.encoders.model_files import save_onnx
 from tests.waiting import wait_for
 from utils.options.schema import validate_options
@@ -166,7 +165,7 @@ def test_killed_at_random_and_resumed_gives_the_same_bytes(tmp_path, model):
         return sum(map(len, json.loads(progress.read_text())["shards"].values()))
 
     while not (tmp_path / "killed").exists():
-        process = subprocess.Popen([sys.executable, "embed.py", *words], cwd=ROOT)
+        process = ForkedCommand(ROOT / "embed.py", *words)
         wanted = shards + 1 if kills < 3 else 100
         wait_for(
             lambda: process.poll() is not None or (progress.exists() and count_shards() >= wanted)  # noqa: B023
@@ -289,20 +288,20 @@ def test_a_folder_that_is_not_ours_is_refused(tmp_path, model, capsys):
     assert "was not written by an encoder" in capsys.readouterr().err
 
 
+def limit_file_size() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+
+
 def test_a_refused_write_is_one_line_and_the_same_command_continues(tmp_path, model):
     """As on a full disk: no file may become larger than a limit."""
     root = add_images(tmp_path / "photos", "{a,b}/{1-300}.png")
     words = embed_words(root, tmp_path / "out", model)
-    command = [sys.executable, "embed.py", *words]
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-
-    refused = subprocess.run(command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True)
-    assert refused.returncode == 1 and refused.stderr.count("\n") == 1
-    assert "features.rows cannot be written: File too large" in refused.stderr
+    refused = ForkedCommand(ROOT / "embed.py", *words, prepare=limit_file_size)
+    _, error = refused.communicate()
+    assert refused.returncode == 1 and error.count("\n") == 1
+    assert "features.rows cannot be written: File too large" in error
     assert not (tmp_path / "out").exists()
-    assert subprocess.run(command, cwd=ROOT).returncode == 0
+    assert embed.main(words) == 0
     assert len(read_features(tmp_path / "out").train.features) > 400
 
 

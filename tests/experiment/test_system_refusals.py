@@ -1,6 +1,7 @@
 """What the operating system refuses: one line with path, reason and free space, and status 1. The
 same command resumes once there is room again."""
 
+import functools
 import resource
 import subprocess
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import pytest
 import main_al
 from data import generate_splits
 from tests.commands.test_main_al import MAIN, SHORT, assert_same_run
+from tests.forked import ForkedCommand
 
 WORDS = (*SHORT, "--al-method", "coreset", "--device", "cpu", "--checkpoint-epochs", 1)
 FILES = ("checkpoint.pt", "results.csv", "timing.csv", "environment.json", "log.txt")
@@ -70,12 +72,13 @@ def test_a_full_disk(size, run, tmp_path, whole):
 
 
 @pytest.mark.parametrize("limit", [1000, 60000])
-def test_a_limit_of_file_size(limit, command, run, tmp_path, whole):
+def test_a_limit_of_file_size(limit, run, tmp_path, whole):
     """Too small for config.json; for the checkpoint."""
     words = (*WORDS, "--run-dir", tmp_path / "run")
-    set_limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
-    done = command("python", MAIN, *words, preexec_fn=set_limit)
-    assert_refused((done.returncode, done.stderr), tmp_path / "run", "File too large (")
+    set_limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    process = ForkedCommand(MAIN, *words, prepare=set_limit)
+    _, error = process.communicate()
+    assert_refused((process.returncode, error), tmp_path / "run", "File too large (")
     assert run(*words) == (0, "")
     assert_same_run(tmp_path / "run", whole)
 

@@ -1,16 +1,13 @@
-"""Fixtures: a run with the labels of the data, and runs that wait for human labels.
+"""Fixtures: a run with the labels of the data, and runs that wait for human labels."""
 
-The processes of `start` fork from a server that has imported the program once, which saves seconds
-per process."""
-
-import multiprocessing
+import functools
 
 import pytest
 
 import main_al
-from tests.conftest import ROOT
-from tests.labeling import sessions
-from tests.labeling.sessions import SHORT, run_until_kill
+from tests.commands.test_main_al import MAIN
+from tests.forked import ForkedCommand, kill_before
+from tests.labeling.sessions import SHORT
 
 
 @pytest.fixture(scope="module")
@@ -22,25 +19,16 @@ def session(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def monkeypatch_module():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
+def start():
+    """Run main_al.py in a process -> its exit status.
 
-
-@pytest.fixture(scope="module")
-def start(monkeypatch_module):
-    """Run main_al.py in a process, perhaps killed; returns its exit status."""
-    monkeypatch_module.setenv("PYTHONPATH", str(ROOT))  # for the server process
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload([sessions.__name__, "torch._dynamo", "sklearn.model_selection"])
+    event, name, occurrence: when to kill it, as `kill_before` says; "" not to kill it."""
 
     def run(folder, event="", name="", occurrence=1) -> int:
         words = [*SHORT.split(), "--oracle", "file", "--checkpoint-epochs", "1"]
         words += ["--al-nb-cycles", "3", "--run-dir", str(folder)]
-        process = server.Process(target=run_until_kill, args=(words, event, name, occurrence))
-        process.start()
-        process.join(600)
-        return process.exitcode
+        kill = functools.partial(kill_before, event, name, occurrence) if event else None
+        return ForkedCommand(MAIN, *words, prepare=kill).wait(600)
 
     return run
 

@@ -1,11 +1,8 @@
 """Helpers for the tests of whole labeling sessions."""
 
-import os
 import signal
-import sys
 from pathlib import Path
 
-import main_al
 from tests.commands.test_main_al import assert_same_run, rows
 
 SHORT = "--initial lp_coverage --al-method coreset --al-budget 6 --epochs 3 --device cpu"
@@ -21,26 +18,6 @@ def answer(folder: Path, truth: dict[str, str]) -> None:
     queried = [row["index"] for row in rows(folder / "queries.csv")]
     text = "".join(f"{index},{truth[index]}\n" for index in queried)
     (folder / "labels.csv").write_text("index,label\n" + text)
-
-
-def run_until_kill(words: list[str], event: str, name: str, occurrence: int) -> None:
-    """main_al.py in a process that an audit hook kills just before it renames or removes a file.
-
-    event: os.rename or os.remove; "": never.
-    name: what the file is renamed to, or the file that is removed.
-    occurrence: 1 to be killed the first time this is about to happen, and so on."""
-    count = 0
-
-    def hook(audit_event, args):
-        nonlocal count
-        if audit_event == event and os.path.basename(args[event == "os.rename"]) == name:
-            count += 1
-            if count == occurrence:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    if event:
-        sys.addaudithook(hook)
-    sys.exit(main_al.main(words))
 
 
 # What a process is about to do when it is killed, and how often it has come to that.

@@ -189,6 +189,6 @@ def test_initial_targets_are_the_known_labels():
 
 def test_killed_run_resumes_with_the_same_results(tmp_path, capsys):
     """Killed within a cycle, with averaged weights and adaptive thresholds."""
-    words = "--add-fixmatch --self-adaptive-threshold --al-budget 20 --al-nb-cycles 2 --epochs 16"
+    words = "--add-fixmatch --self-adaptive-threshold --al-budget 20 --al-nb-cycles 2 --epochs 8"
     words += " --steps-per-epoch 4 --mu 2 --checkpoint-epochs 2 --device cpu"
-    kill_and_resume(tmp_path, capsys, words.split(), lambda s: s["cycle"] == 1 and s["epoch"] >= 4)
+    kill_and_resume(tmp_path, capsys, words.split(), 8, (1, 4))

@@ -6,6 +6,7 @@ of files; cluster: ten sweeps on two workers that are killed.  --part 0.1 does a
 """
 
 import argparse
+import os
 import random
 import sys
 import time
@@ -35,6 +36,7 @@ def main() -> int:
     args = parser.parse_args()
     if unknown := set(args.names) - set(STRESS_TESTS):
         parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(STRESS_TESTS)}")
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the runs
     for name in args.names or STRESS_TESTS:
         stress_test, number = STRESS_TESTS[name]
         begin = time.monotonic()

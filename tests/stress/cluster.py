@@ -12,13 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.archives import write_array_file
 from tests.commands.test_main_al import assert_same_run
 from tests.conftest import ROOT
+from tests.forked import ForkedCommand
 from tests.waiting import current_leases, wait_for
 
 SWEEP = ROOT / "sweep.py"
 NUM_RUNS = 3
-OPTIONS = "--split 0-2 --arch small_cnn --al-budget 10 --al-nb-cycles 2 --al-method coreset"
+OPTIONS = "--arch small_cnn --al-budget 10 --al-nb-cycles 2 --al-method coreset"
 OPTIONS += " --checkpoint-epochs 20"
 
 
@@ -82,34 +84,36 @@ def kill_workers(num_sweeps: int, seed: int, epochs: int = 300) -> str:
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        start_sweep(root / "local", epochs).wait()
+        data = write_array_file(root / "few.npz")
+        words = ("--dataset", "arrays", "--data-root", data)
+        words += ("--split", f"0-{NUM_RUNS - 1}", "--epochs", epochs)
+        assert start_sweep(root / "local", *words).wait() == 0
         for number in range(num_sweeps):
-            kill_sweep(root, f"sweep{number}", rng, epochs)
+            kill_sweep(root, f"sweep{number}", rng, words)
     return (
         f"{num_sweeps} sweeps on two workers, with one worker and then the driver killed: all "
         "bitwise equal to the local pool"
     )
 
 
-def start_sweep(out: Path, epochs: int, *argv: object) -> subprocess.Popen:
+def start_sweep(out: Path, *argv: object) -> ForkedCommand:
     """Starts sweep.py with its runs below a folder."""
-    command = [sys.executable, SWEEP, *OPTIONS.split(), "--epochs", epochs, "--out", out, *argv]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(list(map(str, command)), env=environment)
+    return ForkedCommand(SWEEP, *OPTIONS.split(), "--out", out, *argv, env=environment)
 
 
-def kill_sweep(root: Path, name: str, rng: random.Random, epochs: int) -> None:
-    """One sweep with kills; root/local has the expected runs."""
+def kill_sweep(root: Path, name: str, rng: random.Random, words: Sequence[object]) -> None:
+    """One sweep with kills; root/local has the expected runs of these words."""
     out, local = root / name, root / "local"
     with start_cluster(root / f"{name}-dask", num_workers=2) as cluster:
-        driver = start_sweep(out, epochs, "--dask", cluster.address)
+        driver = start_sweep(out, *words, "--dask", cluster.address)
         wait_for(lambda: len(current_leases(out)) == 2, driver)
         time.sleep(rng.uniform(0, 2))
         cluster.workers[0].kill()
         time.sleep(rng.uniform(0, 6))
         driver.kill()
         driver.wait()
-        assert start_sweep(out, epochs, "--dask", cluster.address).wait() == 0
+        assert start_sweep(out, *words, "--dask", cluster.address).wait() == 0
     wait_for(lambda: not find_processes(out), pause=0.1)
     configs = sorted(local.rglob("config.json"))
     for path in configs:

@@ -1,13 +1,13 @@
 """Runs that are killed at random moments end exactly like runs that are not killed.
 
 Each kind of run is first executed without interruption, and then again and again under SIGKILL, at
-a moment drawn from its whole duration, imports and pre-training included.  Every third kill waits
-until a checkpoint is being written.  Results, picks and the last weights must be bitwise equal.
+a moment drawn from its whole duration, pre-training included; not from the imports, during which
+nothing is written.  Every third kill waits until a checkpoint is being written.  Results, picks and
+the last weights must be bitwise equal.
 """
 
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from experiment.checkpoint import load_checkpoint
+from tests.forked import ForkedCommand, fork_server
 
 MAIN = Path(__file__).resolve().parents[2] / "main_al.py"
 COMMON = "--al-budget 10 --al-nb-cycles 3 --epochs 6 --checkpoint-epochs 1 --device cpu"
@@ -47,6 +48,7 @@ def kill_runs(num_kills: int, seed: int, kinds: Sequence[str] = KINDS) -> str:
     """Kill runs of these kinds, and describe the outcome.
 
     Raises AssertionError if a run fails or its result differs."""
+    fork_server()  # before a run is timed
     shares = [num_kills // len(kinds) + (i < num_kills % len(kinds)) for i, _ in enumerate(kinds)]
     with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(os.cpu_count()) as executor:
 
@@ -83,9 +85,7 @@ def kill_run(root: Path, kind: str, num_kills: int, rng: random.Random) -> tuple
     return kills, during_write
 
 
-def wait_for_kill(
-    process: subprocess.Popen, root: Path, rng: random.Random, seconds: float
-) -> None:
+def wait_for_kill(process: ForkedCommand, root: Path, rng: random.Random, seconds: float) -> None:
     """Wait until the moment at which the process is to be killed."""
     if rng.random() < 2 / 3:
         time.sleep(rng.uniform(0, seconds))
@@ -106,24 +106,20 @@ def temporary_checkpoints(root: Path) -> list[str]:
     return names
 
 
-def start_run(root: Path, kind: str) -> subprocess.Popen:
+def start_run(root: Path, kind: str) -> ForkedCommand:
     argv = f"{COMMON} {kind} --run-dir run".split()
     argv += ["--out", "out"] if "pretraining" in kind else []
     root.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "AL_LABELS_ROOT": str(root / "labels")}
-    with open(root / "errors", "a") as errors:
-        return subprocess.Popen(
-            [sys.executable, MAIN, *argv],
-            cwd=root,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-        )
+    environment = {**os.environ, "AL_LABELS_ROOT": str(root / "labels")}
+    return ForkedCommand(MAIN, *argv, cwd=root, env=environment)
 
 
-def run_to_end(root: Path, kind: str) -> None:
+def run_to_end(root: Path, kind: str) -> str:
+    """Returns the standard error."""
     process = start_run(root, kind)
-    assert process.wait() == 0, f"{kind}: {(root / 'errors').read_text()}"
+    _, errors = process.communicate()
+    assert process.returncode == 0, f"{kind}: {errors}"
+    return errors
 
 
 def assert_same_result(root: Path, kind: str) -> None:

@@ -24,6 +24,7 @@ from sweeps.values import options_by_name
 from sweeps.yaml_file import Setting, SweepAxis
 from tests.commands.test_main_al import MAIN, assert_same_run
 from tests.conftest import ROOT
+from tests.forked import ForkedCommand
 from tests.stress.cluster import kill_workers
 from tests.utils.test_signals import reset_handlers
 from tests.waiting import current_leases, files_below, wait_for
@@ -255,7 +256,9 @@ def test_run_that_waits_for_labels_has_not_failed(tmp_path):
     assert main_al.main(["--out", str(tmp_path), "--split", "0", *options]) == 3
     answers = "".join(f"{i},0\n" for i in read_query_indices(run_folder(tmp_path, 0)))
     (run_folder(tmp_path, 0) / "labels.csv").write_text(answers)
-    process = start_sweep(tmp_path, "--split", "0-1", *options, "--jobs", 2)
+    process = ForkedCommand(
+        SWEEP, "--out", tmp_path, "--split", "0-1", *options, "--jobs", 2, cwd=tmp_path
+    )
     _, err = process.communicate()
     assert process.returncode == 3 and "2 runs: 1 finished, 1 wait for labels" in err
     assert str(run_folder(tmp_path, 1) / "queries.html") in err
@@ -304,7 +307,7 @@ def test_stopped_or_killed_sweep_stops_its_runs(tmp_path):
     argv = ("--split", "0-2", "--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 4000, "--jobs", 2)
     argv += ("--checkpoint-epochs", 5)
     for number, status in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
-        process = start_sweep(tmp_path, *argv)
+        process = ForkedCommand(SWEEP, "--out", tmp_path, *argv)
         wait_for(lambda: len(current_leases(tmp_path)) == 2, process)
         wait_for(lambda: len(files_below(tmp_path, "checkpoint.pt")) == 2, process)
         if number == signal.SIGKILL:

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import io
-import multiprocessing
 import shutil
 
 import numpy as np
@@ -17,6 +16,7 @@ from experiment import pretrained_cache
 from experiment.identity import make_identity
 from experiment.pretrained_cache import load_or_pretrain_backbone
 from models import ARCHS, create_model
+from tests.forked import fork_server
 from training.network_outputs import extract_outputs
 from unsup import PRETRAINERS, deepcluster
 from unsup.deepcluster import DeepClusterOptions, pretrain, sample_cluster_batches
@@ -193,10 +193,10 @@ def pretrain_in_process(root, barrier, queue):
 
 
 def test_two_processes_pretrain_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    queue, barrier = context.Queue(), context.Barrier(2)
+    server = fork_server()
+    queue, barrier = server.Queue(), server.Barrier(2)
     processes = [
-        context.Process(target=pretrain_in_process, args=(tmp_path, barrier, queue))
+        server.Process(target=pretrain_in_process, args=(tmp_path, barrier, queue))
         for _ in range(2)
     ]
     for process in processes:

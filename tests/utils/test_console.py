@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.archives import write_array_file
 from tests.commands.test_main_al import MAIN, SHORT, rows
+from tests.forked import ForkedCommand
+from utils import console
 from utils.console import EpochProgressBar, format_duration, to_one_line
 
 WORDS = " ".join(map(str, (*SHORT, "--device", "cpu")))
@@ -15,7 +18,8 @@ WORDS = " ".join(map(str, (*SHORT, "--device", "cpu")))
 
 def run_in_shell(folder: Path, line: str, **variables: str) -> subprocess.CompletedProcess:
     """Run a line of bash, in which "$run" stands for the command."""
-    command = f"'{sys.executable}' '{MAIN}' {WORDS}"
+    data = write_array_file(folder / "few.npz").name
+    command = f"'{sys.executable}' '{MAIN}' --dataset arrays --data-root {data} {WORDS}"
     line = f"set -o pipefail; {line.replace('$run', command)}"
     environment = {**os.environ, **variables}
     words = ["bash", "-c", line]
@@ -46,22 +50,18 @@ def test_characters_that_the_terminal_cannot_encode(tmp_path):
     assert again.returncode == 2 and again.stderr.count("\n") == 1
 
 
+def report_often() -> None:
+    """Twenty times per second."""
+    console.PROGRESS_SECONDS = 0.05
+
+
 def test_progress_lines_without_a_terminal(tmp_path):
     """Stage, epoch, result of the last epoch, time left: per minute, here 20 times per second."""
-    code = (
-        "import sys; from utils import console; console.PROGRESS_SECONDS = 0.05; "
-        "import main_al; sys.exit(main_al.main(sys.argv[1:]))"
-    )
     words = f"{WORDS} --epochs 40 --run-dir run".split()
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(MAIN.parent)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0 and done.stderr == "", done.stderr
-    lines = [line for line in done.stdout.splitlines() if "cycle 1: train, epoch " in line]
+    done = ForkedCommand(MAIN, *words, cwd=tmp_path, prepare=report_often)
+    output, errors = done.communicate()
+    assert done.returncode == 0 and errors == "", errors
+    lines = [line for line in output.splitlines() if "cycle 1: train, epoch " in line]
     assert len(lines) > 1 and " of 40, loss " in lines[-1] and " left" in lines[-1]
     assert lines[-1] in (tmp_path / "run" / "log.txt").read_text()
 

@@ -10,32 +10,22 @@ from typing import Any
 
 import pytest
 
+from experiment import checkpoint
 from tests.commands.test_main_al import MAIN, assert_same_run, run_main
+from tests.forked import ForkedCommand
 from tests.waiting import files_below, wait_for
+from utils import console
 from utils.signals import StoppedBySignal, defer_signals, raise_on_signal
 
 LONG = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 60, "--device", "cpu")
 PRETRAINING = ("--add-unsupervised-pretraining", "--pretraining-epochs", 8)
 EXIT_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 
-# main_al.py that reports its progress often, and takes a snapshot after every epoch.
-REPORTING_MAIN = """
-import sys
-from utils import console, signals
-signals.exit_on_signal("main_al.py")
-from experiment import checkpoint
-from main_al import main
-checkpoint.MIN_SNAPSHOT_SECONDS, checkpoint.MAX_SNAPSHOT_TIME_SHARE = 0.0, 1.0
-console.PROGRESS_SECONDS = 0.02
-sys.exit(main(sys.argv[1:]))
-"""
 
-
-def start(*words: Any, code: str = "", **settings: Any) -> subprocess.Popen:
-    """Start main_al.py, or other code, with these options."""
-    program = ["-c", code] if code else [MAIN]
+def start(*words: Any, **settings: Any) -> subprocess.Popen:
+    """Start main_al.py with these options."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = [str(word) for word in (sys.executable, *program, *words)]
+    command = [str(word) for word in (sys.executable, MAIN, *words)]
     return subprocess.Popen(command, preexec_fn=reset_handlers, **pipes, **settings)
 
 
@@ -43,6 +33,12 @@ def reset_handlers() -> None:
     """Ignore no signal, as processes do that a shell has started in the background."""
     for number in EXIT_STATUS:
         signal.signal(number, signal.SIG_DFL)
+
+
+def report_often() -> None:
+    """Report the progress often, and take a snapshot after every epoch."""
+    checkpoint.MIN_SNAPSHOT_SECONDS, checkpoint.MAX_SNAPSHOT_TIME_SHARE = 0.0, 1.0
+    console.PROGRESS_SECONDS = 0.02
 
 
 @pytest.fixture
@@ -56,7 +52,7 @@ def default_handlers():
         signal.signal(number, handler)
 
 
-def stop(process: subprocess.Popen, number: int) -> None:
+def stop(process: subprocess.Popen | ForkedCommand, number: int) -> None:
     """Send the signal; the process must end because of it, with one line."""
     process.send_signal(number)
     _, line = process.communicate(timeout=300)
@@ -65,12 +61,11 @@ def stop(process: subprocess.Popen, number: int) -> None:
     assert "resume" in line and line.count("\n") == 1
 
 
-def read_until(process: subprocess.Popen, pattern: str) -> re.Match:
-    """The next line of standard output that matches."""
-    for line in process.stdout:
-        if match := re.search(pattern, line):
-            return match
-    raise AssertionError(f"the process has ended: {process.communicate()}")
+def wait_for_line(process: ForkedCommand, pattern: str) -> re.Match[str]:
+    """The first line of standard output that matches."""
+    wait_for(lambda: re.search(pattern, process.stdout), process)
+    (match, *_) = re.finditer(pattern, process.stdout)
+    return match
 
 
 def test_a_run_is_stopped_by_each_signal_and_resumes(tmp_path):
@@ -80,13 +75,13 @@ def test_a_run_is_stopped_by_each_signal_and_resumes(tmp_path):
     words = (*LONG, "--checkpoint-epochs", 0, "--run-dir", folder)
     resumed_at = []
     for number in EXIT_STATUS:
-        process = start(*words, code=REPORTING_MAIN, cwd=MAIN.parent)
+        process = ForkedCommand(MAIN, *words, prepare=report_often)
         if (folder / "checkpoint.pt").exists():
-            match = read_until(process, r"resuming at cycle (\d+), epoch (\d+)")
+            match = wait_for_line(process, r"resuming at cycle (\d+), epoch (\d+)")
             resumed_at.append((int(match[1]), int(match[2])))
         # The line comes before the epoch's snapshot: the second says that the first epoch has one.
-        epoch = int(read_until(process, r"train, epoch (\d+) of 60, loss")[1])
-        read_until(process, rf"train, epoch (?!{epoch} )\d+ of 60, loss")
+        epoch = int(wait_for_line(process, r"train, epoch (\d+) of 60, loss")[1])
+        wait_for_line(process, rf"train, epoch (?!{epoch} )\d+ of 60, loss")
         stop(process, number)
     run_main(*words)
     assert (1, 0) < resumed_at[0] < resumed_at[1]
@@ -111,7 +106,7 @@ def test_a_signal_during_the_imports(number, tmp_path):
 
 def test_a_signal_while_pretraining(tmp_path, capsys):
     words = (*LONG[:4], "--epochs", 1, *PRETRAINING, "--checkpoint-epochs", 3, "--out", tmp_path)
-    process = start(*words)
+    process = ForkedCommand(MAIN, *words)
     wait_for(lambda: files_below(tmp_path / "pretrained", "checkpoint.pt"), process)
     stop(process, signal.SIGTERM)
     run_main(*words)
@@ -119,11 +114,15 @@ def test_a_signal_while_pretraining(tmp_path, capsys):
     assert int(first_epoch) > 1
 
 
+def ignore_hangup() -> None:
+    """As nohup does."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def test_ignored_signals_stay_ignored(tmp_path):
     """nohup: the terminal may be closed."""
-    words = ("nohup", sys.executable, MAIN, *LONG, "--epochs", 30, "--run-dir", tmp_path / "run")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(list(map(str, words)), **quiet)
+    words = (*LONG, "--epochs", 30, "--run-dir", tmp_path / "run")
+    process = ForkedCommand(MAIN, *words, prepare=ignore_hangup)
     wait_for((tmp_path / "run" / "checkpoint.pt").exists, process)
     process.send_signal(signal.SIGHUP)
     assert process.wait() == 0
