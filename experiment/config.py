@@ -15,6 +15,7 @@ from data.budget import BudgetOptions
 from experiment.environment import DeviceOptions
 from experiment.run_folder import RunFolderOptions
 from labeling.oracle import OracleOptions
+from labeling.second_looks import SecondLookOptions
 from models import (
     EncoderOptions,
     HeadOptions,
@@ -140,6 +141,7 @@ SCHEMA = OptionSchema(
         EncoderOptions,
         MethodOptions,
         OracleOptions,
+        SecondLookOptions,
         BudgetOptions,
         NetworkOptions,
         HeadOptions,

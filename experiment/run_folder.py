@@ -108,7 +108,8 @@ class RunFolderOptions(OptionGroup):
 class RunFolder:
     """An open run folder, protected by a lease from other processes; to be used in a `with`.
 
-    table_rows: {"results", "acquired", "timing"} -> rows of the CSV file of that name.
+    table_rows: {"results", "acquired", "timing"} -> rows of the CSV file of that name; also
+    "second_looks", once labels have been looked at again.
     last_checkpoint: the contents of the last checkpoint; None if there is none.
 
     A signal that stops the run within the `with` saves the last snapshot. An error before
@@ -304,10 +305,12 @@ class RunFolder:
     def forget_cycles(self, first: int) -> None:
         """Remove the rows of the cycles from `first` on, which will be repeated, from the tables.
 
-        The rows of acquired.csv carry the number of the cycle before, whose network chose them."""
+        The rows of acquired.csv and second_looks.csv carry the number of the cycle before, whose network chose them."""
+
+        by_cycle_before = ("acquired", "second_looks")
 
         def is_kept(table: str, cycle: int | str) -> bool:
-            return isinstance(cycle, str) or cycle < first - (table == "acquired")
+            return isinstance(cycle, str) or cycle < first - (table in by_cycle_before)
 
         self.table_rows = {
             name: [row for row in rows if is_kept(name, row["cycle"])]
@@ -316,6 +319,16 @@ class RunFolder:
         if self.tensorboard:  # a new file of events replaces what the earlier ones have
             self.tensorboard.close()
             self.tensorboard = TensorBoardWriter(self.path)
+
+    def add_second_looks(self, rows: list[dict[str, Any]]) -> None:
+        """Add rows to second_looks.csv, and give the labels that they amend to acquired.csv."""
+        self.table_rows.setdefault("second_looks", []).extend(rows)
+        amended = {row["index"]: row["label_after"] for row in rows}
+        acquired = [
+            {**row, "label": amended.get(row["index"], row["label"])}
+            for row in self.table_rows["acquired"]
+        ]
+        self.table_rows["acquired"] = [row for row in acquired if row["label"] >= 0]
 
     def write_tables(self) -> None:
         """Write the CSV files from the rows; every checkpoint begins with this.
@@ -326,9 +339,12 @@ class RunFolder:
             "results": result_tables.results_header(self.eval_prefixes),
             "acquired": result_tables.ACQUIRED_COLUMNS,
             "timing": result_tables.TIMING_COLUMNS,
+            "second_looks": result_tables.SECOND_LOOK_COLUMNS,
         }
         texts = {
-            name: render_csv(header, self.table_rows[name]) for name, header in headers.items()
+            name: render_csv(header, self.table_rows[name])
+            for name, header in headers.items()
+            if name in self.table_rows
         }
         # Within a cycle only the timing changes, and that can wait for the end of the cycle.
         if (texts["results"], texts["acquired"]) == self.last_written_texts:

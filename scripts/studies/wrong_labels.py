@@ -1,0 +1,327 @@
+"""Make some labels wrong, look for them, and correct as many as there are; one row per draw.
+
+python scripts/studies/wrong_labels.py DIR OUT.csv --peer PYTHON [--seeds N] [--only WORD]
+python scripts/studies/wrong_labels.py DIR OUT.csv --summary
+
+DIR holds features as for scripts/studies/choice_rivals.py, of which at most 2,000 rows are used.
+Each seed labels 1, 5 and 10 images per class, at random in equal numbers or chosen by lp_coverage,
+and gives 10 or 20 % of them another class at random, at least one.  Every ranking then names as
+many labels as are wrong; those that it names are answered rightly.
+
+--peer: the Python of an environment with cleanlab==2.9.0.  cleanlab ranks labels by predictions
+that do not know them: of a logistic regression in stratified cross-validation with up to five folds (lr), or
+of the ten nearest labels, as its Datalab does for features (knn).
+signals: of the project, what else was tried: `views`, the mean rank over the graphs of features and
+pixels; `loss`, the cross-entropy of a logistic regression that has been trained on all labels.
+
+--summary prints the tables of docs/wrong_labels.md.
+"""
+
+import argparse
+import csv
+import json
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # executed by its path: import from the root of the project
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+import numpy as np
+import scipy.stats
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from al_methods import select
+from scripts.studies.choice_rivals import Case, find_sources, read_case
+from semisup.label_propagation import propagate
+from semisup.wrong_labels import compare_with_others
+from utils.console import print_line
+from utils.graph import affinity
+
+MAX_ROWS = 2000
+PER_CLASS = (1, 5, 10)
+SHARES = (0.1, 0.2)
+# Settings were chosen on these tables, which are not reported.
+CHOSEN_ON = ("letter", "penbased", "satimage", "vowel", "movement_libras")
+RANKINGS = ("ours", "views", "loss", "lr self_confidence", "lr normalized_margin",
+            "lr confidence_weighted_entropy", "knn self_confidence", "knn normalized_margin",
+            "knn confidence_weighted_entropy")  # fmt: skip
+LOOKS = ("ours", "lr self_confidence", "knn self_confidence", "random")
+KEYS = ("data", "features", "seed", "per_class", "choice", "share")
+COLUMNS = (*KEYS, "labels", "wrong", "accuracy", "accuracy_wrong",
+           *(f"after {name}" for name in LOOKS),
+           *(f"auroc {name}" for name in RANKINGS), *(f"found {name}" for name in RANKINGS))  # fmt: skip
+
+
+class Peer:
+    """cleanlab in a process of its own environment."""
+
+    def __init__(self, python: str):
+        script = Path(__file__).with_name("cleanlab_peer.py")
+        self.process = subprocess.Popen(
+            [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def scores(self, labels: np.ndarray, probs: np.ndarray) -> dict[str, np.ndarray]:
+        """Suspicion of each label (L,), per method of cleanlab."""
+        assert self.process.stdin and self.process.stdout
+        task = {"labels": labels.tolist(), "probs": probs.tolist()}
+        self.process.stdin.write(json.dumps(task) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        return {method: -np.array(quality) for method, quality in answer.items()}
+
+
+def small_case(features: str, path: Path, seed: int) -> Case:
+    """The rows of a seed, at most MAX_ROWS."""
+    case = read_case(features, path, seed)
+    kept = np.sort(np.random.default_rng(seed).permutation(len(case.labels))[:MAX_ROWS])
+    views = [torch.as_tensor(view[kept]) for view in case.views]  # tensors: one graph for all draws
+    return case._replace(views=views, labels=case.labels[kept])
+
+
+def choices(case: Case) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Name of the choice, labels per class, and the labeled images (L,)."""
+    rng = np.random.default_rng(case.seed)
+    members = [rng.permutation(np.flatnonzero(case.labels == c)) for c in range(case.classes)]
+    for count in PER_CLASS:
+        if min(map(len, members)) >= 2 * count:
+            yield "balanced", count, np.concatenate([own[:count] for own in members])
+    known = np.full(len(case.labels), -1)
+    picked: list[int] = []
+    for count in PER_CLASS:
+        budget = count * case.classes - len(picked)
+        if len(picked) + budget > len(known) // 2:
+            return
+        picks = select(
+            "lp_coverage",
+            features=case.views[0],
+            pretrained_features=case.views[0],
+            labels=known,
+            budget=budget,
+            rng=np.random.default_rng(case.seed),
+            num_classes=case.classes,
+            k="auto",
+        )
+        picked += picks.tolist()
+        known[picks] = case.labels[picks]
+        yield "chosen", count, np.array(picked)
+
+
+def draw_wrong(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray:
+    """The labels (L,), some of them another class."""
+    rng = np.random.default_rng([seed, len(labels), round(100 * share)])
+    wrong = rng.choice(len(labels), max(1, round(share * len(labels))), replace=False)
+    flipped = labels.copy()
+    flipped[wrong] = (labels[wrong] + rng.integers(1, classes, len(wrong))) % classes
+    return flipped
+
+
+def accuracy(case: Case, images: np.ndarray, labels: np.ndarray) -> float:
+    """Percent of the other images whose propagated label is right."""
+    known = np.full(len(case.labels), -1)
+    known[images] = labels
+    settings: dict[str, Any] = {"k": "auto", "weights": case.weights, "balance": "uniform"}
+    found = propagate(case.views, known, case.classes, **settings)
+    rest = known < 0
+    return float((found.labels[rest] == case.labels[rest]).mean() * 100)
+
+
+def rank(case: Case, images: np.ndarray, labels: np.ndarray, peer: Peer) -> dict[str, np.ndarray]:
+    """Suspicion of each label (L,), per ranking."""
+    known = np.full(len(case.labels), -1)
+    known[images] = labels
+    position = np.argsort(np.argsort(images))  # of each label in ascending order
+
+    def suspicion(view: torch.Tensor) -> np.ndarray:
+        W = affinity(view, k="auto")
+        return compare_with_others(W, known, case.classes).suspicion[position]
+
+    by_view = [suspicion(view) for view in case.views]
+    x = case.views[0].numpy()[images]
+    scores = {"ours": by_view[0]}
+    scores["views"] = np.mean([scipy.stats.rankdata(one) for one in by_view], axis=0)
+    model = LogisticRegression(max_iter=300).fit(x, labels)
+    own = model.predict_proba(x)[np.arange(len(labels)), np.searchsorted(model.classes_, labels)]
+    scores["loss"] = -own
+    for name, predict in (("lr", predict_lr), ("knn", predict_knn)):
+        probs = predict(x, labels, case.classes)
+        scores |= {f"{name} {key}": one for key, one in peer.scores(labels, probs).items()}
+    return scores
+
+
+def predict_lr(x: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities (L, C) of stratified cross-validation, or of ten plain folds where every class
+    has a single label."""
+    most = int(np.bincount(labels).max())
+    folds: Any = KFold(min(10, len(labels)), shuffle=True, random_state=0)
+    if most > 1:
+        folds = StratifiedKFold(min(5, most), shuffle=True, random_state=0)
+    probs = np.zeros((len(labels), classes))
+    warnings.filterwarnings("ignore", "The least populated class")  # it has fewer than folds
+    for train, test in folds.split(x, labels):
+        if len(set(labels[train])) < 2:
+            probs[test] = 1 / classes
+            continue
+        model = LogisticRegression(max_iter=300).fit(x[train], labels[train])
+        probs[np.ix_(test, model.classes_)] = model.predict_proba(x[test])
+    return probs
+
+
+def predict_knn(x: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Shares of the classes among the ten nearest other labels (L, C)."""
+    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -np.inf)
+    nearest = np.argsort(-similarity, axis=1)[:, : min(10, len(labels) - 1)]
+    return np.stack([np.bincount(labels[row], minlength=classes) / len(row) for row in nearest])
+
+
+def measure(case: Case, images: np.ndarray, share: float, peer: Peer) -> list[str]:
+    """The columns of a draw after KEYS."""
+    truth = case.labels[images]
+    labels = draw_wrong(truth, share, case.classes, case.seed)
+    is_wrong = labels != truth
+    count = int(is_wrong.sum())
+    scores = rank(case, images, labels, peer)
+    top = {name: np.argsort(-one, kind="stable")[:count] for name, one in scores.items()}
+    rng = np.random.default_rng(case.seed)
+    after = []
+    for name in LOOKS:
+        corrected = labels.copy()
+        looked = top[name] if name in top else rng.permutation(len(labels))[:count]
+        corrected[looked] = truth[looked]
+        after.append(accuracy(case, images, corrected))
+    before = [accuracy(case, images, truth), accuracy(case, images, labels)]
+    aurocs = [roc_auc_score(is_wrong, finite(scores[name])) for name in RANKINGS]
+    found = [is_wrong[top[name]].mean() for name in RANKINGS]
+    return [str(len(labels)), str(count), *(f"{value:.2f}" for value in (*before, *after)),
+            *(f"{value:.4f}" for value in (*aurocs, *found))]  # fmt: skip
+
+
+def finite(scores: np.ndarray) -> np.ndarray:
+    """Ranks instead of scores, which may be infinite."""
+    return np.asarray(scipy.stats.rankdata(scores))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--peer", help="Python of an environment with cleanlab==2.9.0")
+    parser.add_argument("--seeds", type=int, default=10, help="per data set (default: 10)")
+    parser.add_argument("--only", default="", help="data sets whose 'data features' match it")
+    parser.add_argument("--summary", action="store_true", help="print tables of OUT.csv")
+    arguments = parser.parse_args(argv)
+    if arguments.summary:
+        print_summary(arguments.out)
+        return 0
+    if not arguments.peer:
+        parser.error("--peer is missing: name the Python of an environment with cleanlab")
+    write_rows(arguments)
+    return 0
+
+
+def write_rows(arguments: argparse.Namespace) -> None:
+    """Append the rows that OUT.csv lacks; the seeds of all data sets in turn."""
+    done = {tuple(row[name] for name in KEYS) for row in read_rows(arguments.out)}
+    peer = Peer(arguments.peer)
+    with arguments.out.open("a", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        if not file.tell():
+            table.writerow(COLUMNS)
+        for seed in range(arguments.seeds):
+            for (data, features), paths in find_sources(arguments.folder).items():
+                if data in CHOSEN_ON or not re.search(arguments.only, f"{data} {features}"):
+                    continue
+                if (data, features, str(seed), "1", "balanced", "0.2") in done:
+                    continue
+                case = small_case(features, paths[seed % len(paths)], seed)
+                for choice, per_class, images in choices(case):
+                    for share in SHARES:
+                        key = (data, features, str(seed), str(per_class), choice, str(share))
+                        if key not in done:
+                            table.writerow([*key, *measure(case, images, share, peer)])
+                file.flush()
+                print_line(f"{data} {features}, seed {seed}: done")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of OUT.csv; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def print_summary(path: Path) -> None:
+    """The tables of docs/wrong_labels.md."""
+    rows = read_rows(path)
+    for choice in ("balanced", "chosen"):
+        print_line(f"\n{choice}: ranking of the labels, mean AUROC")
+        print_table(rows, choice, RANKINGS, lambda row, name: float(row[f"auroc {name}"]))
+        print_line(f"\n{choice}: share of the wrong labels among as many as are wrong, in percent")
+        print_table(rows, choice, RANKINGS, lambda row, name: 100 * float(row[f"found {name}"]))
+    for choice in ("balanced", "chosen"):
+        print_losses([row for row in rows if row["choice"] == choice], choice)
+
+
+def print_table(
+    rows: list[dict[str, str]],
+    choice: str,
+    names: Sequence[str],
+    value: Callable[[dict[str, str], str], float],
+) -> None:
+    """Mean over all draws of a choice, per ranking and number of labels per class."""
+    print_line("| ranking | " + " | ".join(f"{n} per class" for n in PER_CLASS) + " |")
+    print_line("| --- |" + " --- |" * len(PER_CLASS))
+    for name in names:
+        cells = []
+        for count in PER_CLASS:
+            own = [r for r in rows if r["choice"] == choice and r["per_class"] == str(count)]
+            values = np.array([value(row, name) for row in own])
+            paired = np.array([value(row, "ours") for row in own]) - values
+            half = 1.96 * paired.std(ddof=1) / len(own) ** 0.5
+            difference = f" (ours {paired.mean():+.3f} ± {half:.3f})" if name != "ours" else ""
+            cells.append(f"{values.mean():.3f}{difference}")
+        print_line(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def print_losses(rows: list[dict[str, str]], choice: str) -> None:
+    """Accuracy of the propagated labels, and the share of the loss that second looks recover."""
+    print_line(f"\n{choice}: accuracy of the propagated labels")
+    header = ["data", "per class", "wrong", "n", "right labels", "loss"]
+    print_line("| " + " | ".join([*header, *(f"recovered: {name}" for name in LOOKS)]) + " |")
+    print_line("| --- " * (len(header) + len(LOOKS)) + "|")
+    groups = dict.fromkeys((r["data"], r["features"]) for r in rows)
+    for data in [*groups, ("all", "")]:
+        for count in PER_CLASS:
+            for share in SHARES:
+                own = [
+                    r
+                    for r in rows
+                    if data in ((r["data"], r["features"]), ("all", ""))
+                    and (r["per_class"], r["share"]) == (str(count), str(share))
+                ]
+                if not own:
+                    continue
+                right, wrong, *after = (
+                    np.array([float(row[name]) for row in own])
+                    for name in ("accuracy", "accuracy_wrong", *(f"after {n}" for n in LOOKS))
+                )
+                loss = (right - wrong).mean()
+                cells = [f"{(one - wrong).mean() / loss:.0%}" if loss else "" for one in after]
+                words = [" ".join(data).strip(), str(count), f"{share:.0%}", str(len(own))]
+                words += [f"{right.mean():.1f}", f"{loss:.1f}", *cells]
+                print_line("| " + " | ".join(words) + " |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
