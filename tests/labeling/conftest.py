@@ -34,9 +34,9 @@ def start(monkeypatch_module):
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload([sessions.__name__, "torch._dynamo", "sklearn.model_selection"])
 
-    def run(folder, event="", name="", occurrence=1) -> int:
+    def run(folder, event="", name="", occurrence=1, more=()) -> int:
         words = [*SHORT.split(), "--oracle", "file", "--checkpoint-epochs", "1"]
-        words += ["--al-nb-cycles", "3", "--run-dir", str(folder)]
+        words += ["--al-nb-cycles", "3", "--run-dir", str(folder), *more]
         process = server.Process(target=run_until_kill, args=(words, event, name, occurrence))
         process.start()
         process.join(600)
