@@ -20,7 +20,6 @@ from experiment.environment import DeviceOptions
 from experiment.run_folder import RunFolder, RunFolderOptions
 from experiment.static_features import make_static_features
 from labeling.answer_files import CycleAnswers, format_image_count
-
 from labeling.oracle import (
     OracleOptions,
     asks_person,

@@ -305,8 +305,8 @@ class RunFolder:
     def forget_cycles(self, first: int) -> None:
         """Remove the rows of the cycles from `first` on, which will be repeated, from the tables.
 
-        The rows of acquired.csv and second_looks.csv carry the number of the cycle before, whose network chose them."""
-
+        The rows of acquired.csv and second_looks.csv carry the number of the cycle before, whose
+        network chose them."""
         by_cycle_before = ("acquired", "second_looks")
 
         def is_kept(table: str, cycle: int | str) -> bool:

@@ -162,7 +162,7 @@ class AnswerFiles:
 
         Raises UserError and SystemRefusal as `read_cycle`."""
         changes = {}
-        looks = state.second_looks.images if self._has_second_looks(state) else []
+        looks = state.second_looks.images if self._has_second_looks(state) else ()
         for cycle in range(self.first_cycle, state.num_answered_cycles):
             record = state.history[cycle]
             is_other = self.read_cycle(state, cycle).labels != record.answers

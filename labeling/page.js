@@ -352,15 +352,17 @@ function makeComparison(i, card) {
     row.append(create("span", { textContent: words }), ...pictures);
     return row;
   });
-  const keep = create("button", { type: "button", textContent: `Keep ${classNames[answer]}` });
-  keep.setAttribute("aria-label", `Keep ${classNames[answer]}, ${describe(i)}`);
-  keep.addEventListener("click", () => {
+  const button = create("button", { type: "button", textContent: `Keep ${classNames[answer]} ` });
+  button.append(create("kbd", { textContent: "=" }));
+  button.setAttribute("aria-label", `Keep ${classNames[answer]}, ${describe(i)}`);
+  button.addEventListener("click", () => {
     goTo(i);
-    chooseClass(accepted[i]);
+    keep();
     focusImage();
   });
   const side = create("div", { className: "side" });
-  side.append(create("strong", { textContent: "Is this label right?" }), ...rows, keep);
+  const question = `Is it ${classNames[answer]}? The other labels suggest ${classNames[suggested]}.`;
+  side.append(create("strong", { textContent: question }), ...rows, button);
   box.append(card, side);
   return box;
 }
@@ -548,6 +550,11 @@ function chooseClass(answer) {
 
 const chooseCannotTell = () => chooseClass(CANNOT_TELL);
 
+/** Keep the label of the current image, which is doubtful. */
+function keep() {
+  if (isDoubtful(current)) chooseClass(accepted[current]);
+}
+
 function undo() {
   if (!undoStack.length) return announce("Nothing to undo.");
   const [i, before, wasLookedAt] = undoStack.pop();
@@ -682,7 +689,7 @@ function save() {
 
 const COMMANDS = {
   Backspace: undo, ".": skip, ",": chooseCannotTell, "?": toggleGuess, "+": toggleZoom,
-  "*": toggleNewClass,
+  "*": toggleNewClass, "=": keep,
 };
 
 /** Run the command of a key; returns whether it has one. */
@@ -704,8 +711,11 @@ function columnCount() {
 const MOVES = {  // from one position among those shown to another
   ArrowLeft: (position) => position - 1,
   ArrowRight: (position) => position + 1,
-  ArrowUp: (position) => position - columnCount(),
-  ArrowDown: (position) => position + columnCount(),
+  ArrowUp: (position) => {
+    const wide = shown.filter(isDoubtful).length;  // these come first, each in a row of its own
+    return position < wide ? position - 1 : Math.max(position - columnCount(), wide - 1);
+  },
+  ArrowDown: (position) => position + (isDoubtful(shown[position]) ? 1 : columnCount()),
   Home: () => 0,
   End: () => shown.length - 1,
 };
@@ -792,10 +802,11 @@ function fitCards() {
   const height = Math.min(grid.clientHeight, innerHeight);
   let best = 0;
   let smallest = MAX_SIZE;  // with as many columns as possible; the images scroll then
+  const wide = shown.filter(isDoubtful).length;  // each has a row of its own
   for (let columns = 1; columns <= shown.length; columns++) {
     const width = Math.floor((grid.clientWidth - PADDING - GAP * (columns - 1)) / columns);
     if (width < MIN_SIZE) break;
-    const rows = Math.ceil(shown.length / columns);
+    const rows = wide + Math.ceil((shown.length - wide) / columns);
     const cardHeight = Math.floor((height - PADDING) / rows - TEXT_HEIGHT - GAP);
     best = Math.max(best, Math.min(width, cardHeight));
     smallest = width;

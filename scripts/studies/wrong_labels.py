@@ -9,10 +9,10 @@ and gives 10 or 20 % of them another class at random, at least one.  Every ranki
 many labels as are wrong; those that it names are answered rightly.
 
 --peer: the Python of an environment with cleanlab==2.9.0.  cleanlab ranks labels by predictions
-that do not know them: of a logistic regression in stratified cross-validation with up to five folds (lr), or
-of the ten nearest labels, as its Datalab does for features (knn).
-signals: of the project, what else was tried: `views`, the mean rank over the graphs of features and
-pixels; `loss`, the cross-entropy of a logistic regression that has been trained on all labels.
+that do not know them: of a logistic regression in stratified cross-validation with up to five folds
+(lr), or of the ten nearest labels, as its Datalab does for features (knn).
+Other rankings of the project: views, the mean rank over the graphs of features and pixels; loss,
+the cross-entropy of a logistic regression that has been trained on all labels.
 
 --summary prints the tables of docs/wrong_labels.md.
 """
@@ -26,7 +26,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 if not __package__:  # executed by its path: import from the root of the project
     sys.path[0] = str(Path(__file__).resolve().parents[2])
@@ -39,7 +39,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from al_methods import select
-from scripts.studies.choice_rivals import Case, find_sources, read_case
+from scripts.studies.choice_rivals import find_sources, read_case
 from semisup.label_propagation import propagate
 from semisup.wrong_labels import compare_with_others
 from utils.console import print_line
@@ -55,9 +55,25 @@ RANKINGS = ("ours", "views", "loss", "lr self_confidence", "lr normalized_margin
             "knn confidence_weighted_entropy")  # fmt: skip
 LOOKS = ("ours", "lr self_confidence", "knn self_confidence", "random")
 KEYS = ("data", "features", "seed", "per_class", "choice", "share")
-COLUMNS = (*KEYS, "labels", "wrong", "accuracy", "accuracy_wrong",
-           *(f"after {name}" for name in LOOKS),
-           *(f"auroc {name}" for name in RANKINGS), *(f"found {name}" for name in RANKINGS))  # fmt: skip
+COLUMNS = (
+    *KEYS,
+    *("labels", "wrong", "accuracy", "accuracy_wrong"),
+    *(f"after {name}" for name in LOOKS),
+    *(f"{kind} {name}" for kind in ("auroc", "found") for name in RANKINGS),
+)
+
+
+class Case(NamedTuple):
+    """The rows of one seed; tensors, so that one graph serves all draws."""
+
+    views: list[torch.Tensor]  # of the graph; the first are the features
+    weights: list[float] | None  # of the views
+    labels: np.ndarray  # (N,)
+    seed: int
+
+    @property
+    def classes(self) -> int:
+        return int(self.labels.max()) + 1
 
 
 class Peer:
@@ -83,8 +99,8 @@ def small_case(features: str, path: Path, seed: int) -> Case:
     """The rows of a seed, at most MAX_ROWS."""
     case = read_case(features, path, seed)
     kept = np.sort(np.random.default_rng(seed).permutation(len(case.labels))[:MAX_ROWS])
-    views = [torch.as_tensor(view[kept]) for view in case.views]  # tensors: one graph for all draws
-    return case._replace(views=views, labels=case.labels[kept])
+    views = [torch.as_tensor(view[kept]) for view in case.views]
+    return Case(views, case.weights, case.labels[kept], seed)
 
 
 def choices(case: Case) -> Iterator[tuple[str, int, np.ndarray]]:
