@@ -868,7 +868,7 @@ newImages.forEach(makeCard);
 showAll();
 at("search").hidden = scheme !== "typed";
 at("views").hidden = !earlier.length;
-at("view-queried").textContent += ` (${newImages.length})`;
+at("view-queried").textContent += ` (${queries.length})`;
 at("view-earlier").textContent += ` (${earlier.length})`;
 listenToControls();
 listenToWindow();
