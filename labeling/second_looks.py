@@ -53,7 +53,7 @@ def choose_second_looks(
     can_be_amended: (N,) bool, whose labels the oracle can give once more.
     features: (N, d)."""
     labels, W = state.pool.labels, affinity(features, k="auto")
-    found = compare_with_others(W, labels, num_classes)
+    found = compare_with_others(W, features, labels, num_classes)
     may_be_shown = can_be_amended[found.images] & ~np.isin(found.images, state.looked_at_twice)
     candidates = np.flatnonzero(may_be_shown & (found.suspicion > -np.inf))
     order = np.argsort(-found.suspicion[candidates], kind="stable")
