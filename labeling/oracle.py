@@ -25,8 +25,10 @@ from labeling.answer_files import (
     AnswerFiles,
     CycleAnswers,
     check_label_count,
+    format_image_count,
 )
 from labeling.answers import Answers
+from labeling.label_mistakes import MAX_LISTED_MISTAKES
 from labeling.labels_csv import SKIP_ANSWER, SKIPPED
 from training.network_outputs import extract_outputs
 from utils.console import log, to_one_line
@@ -146,6 +148,10 @@ def wait_for_answers(
         waits = f"{len(state.queried)} images are waiting for labels"
         raise WaitingForLabels(_wait_message(files, waits, describe_labels_file(files.folder)))
     _wait_for_skipped_images(state, files, answers, ask_until_answered)
+    if answers.disagreements:
+        count = format_image_count(len(answers.disagreements))
+        shown = ", ".join(answers.disagreements[:MAX_LISTED_MISTAKES])
+        log.info("annotators disagree about %s; the majority counts: %s", count, shown)
     files.accept_labels_file(state, answers)
 
 

@@ -3,7 +3,7 @@
 python scripts/studies/wrong_labels.py DIR OUT.csv --peer PYTHON [--seeds N] [--only WORD]
 python scripts/studies/wrong_labels.py DIR OUT.csv --summary
 
-DIR holds features as for scripts/studies/choice_rivals.py, of which at most 2,000 rows are used.
+DIR holds features as for scripts/studies/choice_rivals.py, of which at most 1,000 rows are used.
 Each seed labels 1, 5 and 10 images per class, at random in equal numbers or chosen by lp_coverage,
 and gives 10 or 20 % of them another class at random, at least one.  Every ranking then names as
 many labels as are wrong; those that it names are answered rightly.
@@ -53,7 +53,7 @@ from semisup.wrong_labels import (
 from utils.console import print_line
 from utils.graph import affinity
 
-MAX_ROWS = 2000
+MAX_ROWS = 1000
 PER_CLASS = (1, 5, 10)
 SHARES = (0.1, 0.2)
 # Settings were chosen on these tables, which are not reported.
@@ -78,8 +78,7 @@ COLUMNS = (
 class Case(NamedTuple):
     """The rows of one seed; tensors, so that one graph serves all draws."""
 
-    views: list[torch.Tensor]  # of the graph; the first are the features
-    weights: list[float] | None  # of the views
+    views: list[torch.Tensor]  # the first are the features
     labels: np.ndarray  # (N,)
     seed: int
 
@@ -107,12 +106,28 @@ class Peer:
         return {method: -np.array(quality) for method, quality in answer.items()}
 
 
+class DenseSolver:
+    """The diffusion on a small graph by its inverse, which serves all draws."""
+
+    def __init__(self, W: Any):
+        self.kernel = np.linalg.inv(np.eye(W.shape[0]) - ALPHA * W.toarray().astype(np.float64))
+
+    def solve(self, sides: np.ndarray) -> np.ndarray:
+        return np.asarray(self.kernel @ sides)
+
+    def solve_rows(self, sides: np.ndarray) -> tuple[np.ndarray, None]:
+        return self.solve(sides), None
+
+
 def small_case(features: str, path: Path, seed: int) -> Case:
     """The rows of a seed, at most MAX_ROWS."""
     case = read_case(features, path, seed)
     kept = np.sort(np.random.default_rng(seed).permutation(len(case.labels))[:MAX_ROWS])
     views = [torch.as_tensor(view[kept]) for view in case.views]
-    return Case(views, case.weights, case.labels[kept], seed)
+    for view in views:
+        W = affinity(view, k="auto")
+        vars(W)["systems"] = {ALPHA: DenseSolver(W)}  # where utils.diffusion keeps its own
+    return Case(views, case.labels[kept], seed)
 
 
 def choices(case: Case) -> Iterator[tuple[str, int, np.ndarray]]:
@@ -158,8 +173,7 @@ def accuracy(
     """Percent of the other images, without those not counted, whose propagated label is right."""
     known = np.full(len(case.labels), -1)
     known[images] = labels
-    settings: dict[str, Any] = {"k": "auto", "weights": case.weights, "balance": "uniform"}
-    found = propagate(case.views, known, case.classes, **settings)
+    found = propagate(case.views[0], known, case.classes, balance="uniform", k="auto")
     rest = known < 0
     rest[not_counted if not_counted is not None else images] = False
     return float((found.labels[rest] == case.labels[rest]).mean() * 100)
@@ -286,6 +300,7 @@ def write_rows(arguments: argparse.Namespace) -> None:
                         key = (data, features, str(seed), str(per_class), choice, str(share))
                         if key not in done:
                             table.writerow([*key, *measure(case, images, share, peer)])
+                            file.flush()
                 file.flush()
                 print_line(f"{data} {features}, seed {seed}: done")
 
