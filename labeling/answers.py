@@ -71,7 +71,7 @@ class Answers:
     labels: (n,) int64, the classes of the queried images in their order, or SKIPPED.
     new_classes: names that are taken up as classes, numbered after the others in this order.
     corrections: index of an image that was answered before -> its corrected class, or SKIPPED.
-    disagreements: the images that annotators gave different classes, with their answers, in words."""
+    disagreements: the images that annotators gave different classes, with these, in words."""
 
     labels: np.ndarray
     new_classes: tuple[str, ...]

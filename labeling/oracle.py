@@ -146,6 +146,8 @@ def wait_for_answers(
     if answers is None:
         assert state.queried is not None
         waits = f"{len(state.queried)} images are waiting for labels"
+        if looks := len(state.second_looks):
+            waits += f", and {'1 label' if looks == 1 else f'{looks} labels'} for a second look"
         raise WaitingForLabels(_wait_message(files, waits, describe_labels_file(files.folder)))
     _wait_for_skipped_images(state, files, answers, ask_until_answered)
     if answers.disagreements:

@@ -4,7 +4,7 @@ python scripts/studies/annotators_compared.py
 
 Three people label images of ten classes; each is right with a given probability and otherwise says
 another class at random.  Printed is the share of images whose answer is right, and the mean
-difference to the majority (Dawid & Skene minus majority) with its 95 % interval over 100 draws.
+difference to the majority (Dawid & Skene minus majority) with its 95 % interval over 50 draws.
 
 Source: Dawid & Skene, "Maximum likelihood estimation of observer error-rates using the EM
 algorithm", Applied Statistics 28, 1979, equations 2.3 to 2.5:
@@ -25,8 +25,8 @@ import numpy as np
 from utils.console import print_line
 
 NUM_CLASSES = 10
-NUM_DRAWS = 100
-IMAGES = (10, 50, 200, 1000)
+NUM_DRAWS = 50
+IMAGES = (10, 50, 200)
 PEOPLE = ((0.9, 0.9, 0.9), (0.95, 0.7, 0.7), (0.95, 0.55, 0.55))
 SMOOTHING = 0.01  # answers that each person is given in advance for each pair of classes
 MAX_ROUNDS = 200
