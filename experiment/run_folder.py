@@ -305,12 +305,13 @@ class RunFolder:
     def forget_cycles(self, first: int) -> None:
         """Remove the rows of the cycles from `first` on, which will be repeated, from the tables.
 
-        The rows of acquired.csv and second_looks.csv carry the number of the cycle before, whose
-        network chose them."""
-        by_cycle_before = ("acquired", "second_looks")
+        The rows of acquired.csv carry the number of the cycle before, whose network chose them.
+        Second looks are not repeated: their rows stay."""
 
         def is_kept(table: str, cycle: int | str) -> bool:
-            return isinstance(cycle, str) or cycle < first - (table in by_cycle_before)
+            if isinstance(cycle, str) or table == "second_looks":
+                return True
+            return cycle < first - (table == "acquired")
 
         self.table_rows = {
             name: [row for row in rows if is_kept(name, row["cycle"])]

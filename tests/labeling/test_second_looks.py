@@ -134,6 +134,29 @@ def test_a_second_answer_beside_another_correction(tmp_path, simulated, person, 
     assert all(now[row["index"]] == row["label_after"] for row in looks)
 
 
+def test_second_looks_stay_when_the_run_goes_back(tmp_path, simulated, person, start_looks):
+    """A correction after the run has finished: all second answers count, and none is asked again."""
+    folder = tmp_path / "run"
+    for _ in range(3):
+        assert start_looks(folder) == 3
+        person(folder)
+    assert start_looks(folder) == 0
+    looked = {row["index"] for row in rows(simulated / "second_looks.csv")}
+    other = next(
+        row["index"]
+        for row in rows(folder / "acquired.csv")
+        if row["cycle"] == "-1" and row["index"] not in looked
+    )
+    (folder / "labels.csv").write_text(f"index,label\n{other},cannot tell\n")
+    assert start_looks(folder) == 0
+    assert "going back to cycle 1" in (folder / "log.txt").read_text()
+    looks = (simulated / "second_looks.csv").read_bytes()
+    assert (folder / "second_looks.csv").read_bytes() == looks
+    now = {row["index"]: row["label"] for row in rows(folder / "acquired.csv")}
+    before = {row["index"]: row["label"] for row in rows(simulated / "acquired.csv")}
+    assert now == {index: label for index, label in before.items() if index != other}
+
+
 def test_an_unanswered_second_look_keeps_the_label(tmp_path, simulated, person, start_looks):
     folder = tmp_path / "run"
     assert start_looks(folder) == 3
