@@ -297,7 +297,8 @@ def write_rows(arguments: argparse.Namespace) -> None:
             for (data, features), paths in find_sources(arguments.folder).items():
                 if data in CHOSEN_ON or not re.search(arguments.only, f"{data} {features}"):
                     continue
-                if (data, features, str(seed), "1", "balanced", "0.2") in done:
+                last = (str(PER_CLASS[-1]), CHOICES[-1], str(SHARES[-1]))
+                if (data, features, str(seed), *last) in done:
                     continue
                 case = small_case(features, paths[seed % len(paths)], seed)
                 for choice, per_class, images in choices(case):
@@ -306,7 +307,6 @@ def write_rows(arguments: argparse.Namespace) -> None:
                         if key not in done:
                             table.writerow([*key, *measure(case, images, share, peer)])
                             file.flush()
-                file.flush()
                 print_line(f"{data} {features}, seed {seed}: done")
 
 
