@@ -247,14 +247,13 @@ def query_next(experiment: Experiment, state: State) -> State:
     method, budget = experiment.methods.al_method, experiment.budget.al_budget
     with experiment.run_folder.time_stage(state.cycle, "select"):
         queried = experiment.select_queries(method, state, budget, outputs, "acquisition")
-        second_looks = experiment.choose_second_looks(state, outputs)
         if algorithm.carry_over:
             carry_over = algorithm.carry_over(
                 cycle=state.cycle,
                 **outputs.get_tensors(algorithm.carry_over_needs),
                 **kwargs_for(experiment.options, algorithm.carry_over),
             )
-    return state.next_cycle(queried, carry_over, second_looks)
+    return state.next_cycle(queried, carry_over, experiment.choose_second_looks(state, outputs))
 
 
 if __name__ == "__main__":
