@@ -105,7 +105,7 @@ class State(ReadOnlyArrays):
         return later[0] if later else None
 
     @property
-    def looked_at_twice(self) -> np.ndarray:
+    def second_look_images(self) -> np.ndarray:
         """(k,) int64, the images that have been shown again in any cycle."""
         return np.concatenate([_no_images(), *(one.second_looks.images for one in self.history)])
 

@@ -54,7 +54,7 @@ def choose_second_looks(
     features: (N, d)."""
     labels, W = state.pool.labels, affinity(features, k="auto")
     found = compare_with_others(W, features, labels, num_classes)
-    may_be_shown = can_be_amended[found.images] & ~np.isin(found.images, state.looked_at_twice)
+    may_be_shown = can_be_amended[found.images] & ~np.isin(found.images, state.second_look_images)
     candidates = np.flatnonzero(may_be_shown & (found.suspicion > -np.inf))
     order = np.argsort(-found.suspicion[candidates], kind="stable")
     chosen = candidates[order[:count]]

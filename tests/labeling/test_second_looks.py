@@ -67,7 +67,7 @@ def test_second_looks_find_and_amend_wrong_labels(simulated):
     acquired = {row["index"]: row["label"] for row in rows(simulated / "acquired.csv")}
     assert {row["index"]: row["label_after"] for row in looks}.items() <= acquired.items()
     state = from_dict(load_checkpoint(simulated / "checkpoint.pt")["state"])
-    assert state.looked_at_twice.tolist() == [int(row["index"]) for row in looks]
+    assert state.second_look_images.tolist() == [int(row["index"]) for row in looks]
     shown = [state.pool.labels[int(row["index"])] for row in looks]
     assert shown == [int(row["label_after"]) for row in looks]
 
@@ -204,7 +204,7 @@ def test_states_with_second_looks_survive_the_checkpoint():
     looks = SecondLooks(np.array([0]), np.array([1]), np.array([[2, -1]]))
     state = State.initial(np.array([0, 2]), 5).reveal_labels(np.array([0, 1]))
     state = state.next_cycle(np.array([3]), {}, looks)
-    assert state.awaits_second_looks and not len(state.looked_at_twice)
+    assert state.awaits_second_looks and not len(state.second_look_images)
     again = from_dict(to_dict(state))
     for one in (state.second_looks, again.second_looks):
         assert one.examples.tolist() == [[2, -1]] and one.suggested.tolist() == [1]
@@ -212,7 +212,7 @@ def test_states_with_second_looks_survive_the_checkpoint():
     assert amended.pool.labels.tolist() == [1, -1, 1, -1, -1]
     assert amended.history[0].answers.tolist() == [1, 1]
     revealed = amended.reveal_labels(np.array([0]))
-    assert revealed.looked_at_twice.tolist() == [0] and not revealed.awaits_second_looks
+    assert revealed.second_look_images.tolist() == [0] and not revealed.awaits_second_looks
     back = revealed.back_to(0)
     assert back.pool.labels.max() == -1 and not len(back.second_looks)
     forward = back.reveal_labels(np.array([1, 1])).next_cycle(np.array([3]), {}, looks)
