@@ -135,7 +135,7 @@ def test_a_second_answer_beside_another_correction(tmp_path, simulated, person, 
 
 
 def test_second_looks_stay_when_the_run_goes_back(tmp_path, simulated, person, start_looks):
-    """A correction after the run has finished: all second answers count, and none is asked again."""
+    """A correction after the run has finished: second answers count, and none is asked again."""
     folder = tmp_path / "run"
     for _ in range(3):
         assert start_looks(folder) == 3
