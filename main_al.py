@@ -241,8 +241,8 @@ def evaluate_cycle(experiment: Experiment, state: State) -> State:
 
 
 def query_next(experiment: Experiment, state: State) -> State:
-    """The first state of the next cycle: it queries what the acquisition method chooses, and has
-    what the algorithm carries over from this cycle's network."""
+    """The first state of the next cycle: it queries what the acquisition method chooses, shows
+    doubtful labels again, and has what the algorithm carries over from this cycle's network."""
     algorithm, outputs, carry_over = experiment.algorithm, experiment.network_outputs(state), {}
     method, budget = experiment.methods.al_method, experiment.budget.al_budget
     with experiment.run_folder.time_stage(state.cycle, "select"):
@@ -253,7 +253,9 @@ def query_next(experiment: Experiment, state: State) -> State:
                 **outputs.get_tensors(algorithm.carry_over_needs),
                 **kwargs_for(experiment.options, algorithm.carry_over),
             )
-    return experiment.add_predictions(state.next_cycle(queried, carry_over), outputs)
+    second_looks = experiment.choose_second_looks(state, outputs)
+    following = state.next_cycle(queried, carry_over, second_looks)
+    return experiment.add_predictions(following, outputs)
 
 
 if __name__ == "__main__":

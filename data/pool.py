@@ -4,6 +4,7 @@ Two frozen objects of read-only arrays hold all of it.  True labels never get he
 `pool.labels`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -51,6 +52,18 @@ class Pool(ReadOnlyArrays):
         labels = self.labels.copy()
         labels[picked] = answers
         return Pool(labels, np.concatenate([self.labeled_order, picked]))
+
+    def amend_labels(self, classes: Mapping[int, int]) -> "Pool":
+        """A new pool in which labeled images have other classes; -1 takes a label away.
+
+        classes: image -> class.
+        Raises ValueError for an image without a label."""
+        labels = self.labels.copy()
+        for image, label in classes.items():
+            if labels[image] < 0:
+                raise ValueError(f"image {image} has no label to amend")
+            labels[image] = label
+        return Pool(labels, self.labeled_order[labels[self.labeled_order] >= 0])
 
     @property
     def labeled_indices(self) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The state of a run: everything that changes during it, except the network."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -11,17 +12,39 @@ from data.pool import Pool, ReadOnlyArrays, Targets
 from utils.arrays import as_read_only
 
 
+def _no_images() -> np.ndarray:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class SecondLooks(ReadOnlyArrays):
+    """Labeled images that are shown again, because their labels may be wrong.
+
+    images: (k,) int64, the most doubtful first.
+    suggested: (k,) int64, the class that the other labels suggest.
+    examples: (k, m) int64, labeled images to compare each with, -1 for none."""
+
+    images: np.ndarray = field(default_factory=_no_images)
+    suggested: np.ndarray = field(default_factory=_no_images)
+    examples: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
 @dataclass(frozen=True)
 class QueryRecord(ReadOnlyArrays):
     """What one cycle has queried.
 
     queried: (n,) int64, the images; answers: (n,) int64, their classes, -1 where a person could not
     tell, or None until there are answers.
-    source: digest of the file that the answers were read from, "" for labels of the data set."""
+    source: digest of the file that the answers were read from, "" for labels of the data set.
+    second_looks: labeled images that were shown again with these queries."""
 
     queried: np.ndarray
     answers: np.ndarray | None = None
     source: str = ""
+    second_looks: SecondLooks = field(default_factory=SecondLooks)
 
 
 @dataclass(frozen=True)
@@ -37,7 +60,8 @@ class State(ReadOnlyArrays):
     the run has gone back to correct labels.
     class_names: of the network's outputs, which may be more than the data set has.
     predictions: of the network of each earlier cycle, (N,) classes or None; only where an audit
-    needs them (experiment.estimates)."""
+    needs them (experiment.estimates).
+    second_looks: labeled images that are shown again with the queries."""
 
     pool: Pool
     queried: np.ndarray | None = None
@@ -51,6 +75,7 @@ class State(ReadOnlyArrays):
     history: tuple[QueryRecord, ...] = ()
     class_names: tuple[str, ...] = ()
     predictions: tuple[np.ndarray | None, ...] = ()
+    second_looks: SecondLooks = field(default_factory=SecondLooks)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,15 +99,27 @@ class State(ReadOnlyArrays):
     def skip_indices(self) -> np.ndarray:
         """(k,) int64, the images without a label because a person could not tell their class."""
         queried = [record.queried for record in self.history[: self.num_answered_cycles]]
-        images = np.concatenate([np.empty(0, dtype=np.int64), *queried])
+        images = np.concatenate([_no_images(), *queried])
         return images[self.pool.labels[images] < 0]
 
     @property
-    def next_queried(self) -> np.ndarray | None:
-        """The images (n,) that the next cycle has queried before the run went back; None where it
-        has not come so far."""
+    def next_record(self) -> QueryRecord | None:
+        """What the next cycle has queried before the run went back; None where it has not come so
+        far."""
         later = self.history[self.cycle + 1 :]
-        return later[0].queried if later else None
+        return later[0] if later else None
+
+    @property
+    def second_look_images(self) -> np.ndarray:
+        """(k,) int64, the images that have been shown again in any cycle."""
+        return np.concatenate([_no_images(), *(one.second_looks.images for one in self.history)])
+
+    @property
+    def awaits_second_looks(self) -> bool:
+        """Whether images are shown again whose second answers are not in the pool yet."""
+        now = self.history[self.cycle] if self.cycle < len(self.history) else None
+        is_first_time = self.queried is not None and (now is None or now.answers is None)
+        return is_first_time and len(self.second_looks) > 0
 
     def reveal_labels(self, answers: np.ndarray, source: str = "") -> "State":
         """The labels (n,) of the queried images are known, except those that are -1.
@@ -93,16 +130,39 @@ class State(ReadOnlyArrays):
             raise ValueError("labels without a query")
         known = answers >= 0
         pool = self.pool.reveal_labels(self.queried[known], answers[known])
-        record = QueryRecord(self.queried, answers, source)
+        record = QueryRecord(self.queried, answers, source, self.second_looks)
         history = (*self.history[: self.cycle], record, *self.history[self.cycle + 1 :])
         return replace(self, pool=pool, queried=None, history=history)
+
+    def amend_labels(self, second_answers: Mapping[int, int]) -> "State":
+        """The second answers replace the labels of these images, from this cycle on.
+
+        second_answers: image -> class, or -1 where the person cannot tell it any more."""
+        if not second_answers:
+            return self
+        history = list(self.history)
+        for cycle, record in enumerate(history):
+            if record.answers is None:
+                continue
+            pairs = zip(record.queried.tolist(), record.answers.tolist(), strict=True)
+            answers = np.array([second_answers.get(image, now) for image, now in pairs])
+            if (answers != record.answers).any():
+                history[cycle] = replace(record, answers=answers.astype(np.int64))
+        return replace(self, pool=self.pool.amend_labels(second_answers), history=tuple(history))
 
     def after_epoch(self, steps: int, loss: float) -> "State":
         """One more epoch is done, of `steps` steps and this mean loss."""
         return replace(self, epoch=self.epoch + 1, steps=self.steps + steps, loss=loss)
 
-    def next_cycle(self, queried: np.ndarray, carry_over: dict[str, np.ndarray]) -> "State":
-        """The start of the next cycle, which waits for the labels of `queried` (n,)."""
+    def next_cycle(
+        self,
+        queried: np.ndarray,
+        carry_over: dict[str, np.ndarray],
+        second_looks: SecondLooks | None = None,
+    ) -> "State":
+        """The start of the next cycle, which waits for the labels of `queried` (n,).
+
+        second_looks: what is shown again with them."""
         return State(
             self.pool,
             queried=queried,
@@ -111,6 +171,7 @@ class State(ReadOnlyArrays):
             history=self.history,
             class_names=self.class_names,
             predictions=self.predictions,
+            second_looks=second_looks or SecondLooks(),
         )
 
     def add_predictions(self, predicted: np.ndarray) -> "State":
@@ -124,16 +185,17 @@ class State(ReadOnlyArrays):
         query what they have queried before."""
         history = self.history
         if self.queried is not None and len(history) == self.cycle:
-            history = (*history, QueryRecord(self.queried))
+            history = (*history, QueryRecord(self.queried, second_looks=self.second_looks))
         state = State.initial(history[0].queried, len(self.pool.labels), self.class_names)
         for number, record in enumerate(history[:cycle], start=1):
             assert record.answers is not None  # the pool has the labels of this cycle
             revealed = state.reveal_labels(record.answers, record.source)
-            state = revealed.next_cycle(history[number].queried, {})
+            following = history[number]
+            state = revealed.next_cycle(following.queried, {}, following.second_looks)
         return replace(state, history=history, predictions=self.predictions[:cycle])
 
 
-def to_dict(state: State | Pool | Targets | QueryRecord) -> dict[str, Any]:
+def to_dict(state: State | Pool | Targets | QueryRecord | SecondLooks) -> dict[str, Any]:
     """A state as a dict of plain types and tensors, for a checkpoint."""
     return {part.name: _to_plain_value(getattr(state, part.name)) for part in fields(state)}
 
@@ -155,10 +217,18 @@ def from_dict(plain: dict[str, Any]) -> State:
     targets = parts["targets"]
     parts["pool"] = Pool(**_current_names(parts["pool"]))
     parts["targets"] = None if targets is None else Targets(**_current_names(targets))
-    parts["history"] = tuple(QueryRecord(**record) for record in parts.get("history", ()))
+    parts["history"] = tuple(
+        QueryRecord(**_with_second_looks(record)) for record in parts.get("history", ())
+    )
+    parts = _with_second_looks(parts)
     parts["class_names"] = tuple(parts.get("class_names", ()))
     parts["predictions"] = tuple(parts.get("predictions", ()))
     return State(**parts)
+
+
+def _with_second_looks(parts: dict[str, Any]) -> dict[str, Any]:
+    """The parts with an object of second looks, which earlier versions do not have."""
+    return {**parts, "second_looks": SecondLooks(**parts.get("second_looks", {}))}
 
 
 def _current_names(parts: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +236,7 @@ def _current_names(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_plain_value(value: Any) -> Any:
-    if isinstance(value, Pool | Targets | QueryRecord):
+    if isinstance(value, Pool | Targets | QueryRecord | SecondLooks):
         return to_dict(value)
     if isinstance(value, tuple):
         return [_to_plain_value(part) for part in value]

@@ -17,6 +17,7 @@ from experiment.run_folder import RunFolderOptions
 from experiment.stopping import StoppingOptions
 from labeling.audit import AuditOptions
 from labeling.oracle import OracleOptions
+from labeling.second_looks import SecondLookOptions
 from models import (
     EncoderOptions,
     HeadOptions,
@@ -142,6 +143,7 @@ SCHEMA = OptionSchema(
         EncoderOptions,
         MethodOptions,
         OracleOptions,
+        SecondLookOptions,
         BudgetOptions,
         AuditOptions,
         StoppingOptions,

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 import semisup
-from al_methods import INITIAL_BALANCED, METHODS, MethodOptions, select
+from al_methods import INITIAL_BALANCED, INITIAL_GIVEN, METHODS, MethodOptions, select
 from data.active_dataset import ActiveDataset
 from data.batches import BatchLoader
 from data.budget import BudgetOptions
-from data.state import State, to_dict
+from data.state import SecondLooks, State, to_dict
 from experiment import result_tables, resume, setup
 from experiment.config import LoopOptions, component_needs
 from experiment.environment import DeviceOptions
@@ -26,8 +26,16 @@ from labeling.audit import draw_audit, makes_estimates, stores_predictions
 from labeling.oracle import (
     OracleOptions,
     asks_person,
+    flip_labels,
     read_human_answers,
     wait_for_answers,
+)
+from labeling.second_looks import (
+    NEEDS,
+    SUBSTITUTES,
+    SecondLookOptions,
+    choose_second_looks,
+    describe_second_looks,
 )
 from models.network import Network
 from semisup import ALGORITHMS
@@ -119,8 +127,8 @@ class Experiment:
         name: of the method.
         outputs: of the network; what the method does not need is not computed.
         rng_purpose: what the method's random numbers are derived from."""
-        if state.next_queried is not None:  # before the run went back to correct labels
-            return state.next_queried
+        if state.next_record is not None:  # before the run went back to correct labels
+            return state.next_record.queried
         method = METHODS[name]
         needs = component_needs(self.options, method)
         options = {
@@ -182,6 +190,27 @@ class Experiment:
         predicted = outputs.get_tensors(("probs",))["probs"].argmax(dim=1)
         return state.add_predictions(as_numpy(predicted, np.int32))
 
+    def choose_second_looks(self, state: State, outputs: NetworkOutputs) -> SecondLooks:
+        """Which labeled images are shown again with the next queries, because their labels may be
+        wrong (labeling.second_looks).
+
+        outputs: of the network; none is computed where no image is shown again."""
+        count = self.options.of(SecondLookOptions).second_looks
+        if state.next_record is not None:  # before the run went back to correct labels
+            return state.next_record.second_looks
+        if not count:
+            return SecondLooks()
+        can_be_amended = np.ones(len(state.pool.labels), dtype=bool)
+        if self.methods.initial == INITIAL_GIVEN:  # these are corrected in the data
+            can_be_amended[state.history[0].queried] = False
+        return choose_second_looks(
+            state,
+            count,
+            num_classes=self.dataset.num_classes,
+            can_be_amended=can_be_amended,
+            **outputs.get_tensors(NEEDS, SUBSTITUTES),
+        )
+
     def make_batch_loader(self, state: State) -> BatchLoader:
         """The batches of the next epoch of `state`, which must have targets."""
         assert state.targets is not None
@@ -207,6 +236,8 @@ class Experiment:
         if asks_person(self.options, state.cycle):
             state = self._wait_for_answers(state)
         answers = self._read_answers(state)
+        experiment = self._with_classes(answers, state.cycle)
+        state = self._amend_labels(state, answers)
         # The images of a balanced split are in its file, and not in acquired.csv.
         if state.cycle or self.methods.initial != INITIAL_BALANCED:
             assert state.queried is not None
@@ -215,7 +246,6 @@ class Experiment:
             rows = result_tables.make_acquired_rows(state.cycle - 1, indices, answers.labels[known])
             self.run_folder.table_rows["acquired"] += rows
             self.run_folder.write_tables()
-        experiment = self._with_classes(answers, state.cycle)
         state = replace(state, class_names=answers.class_names)
         return experiment, state.reveal_labels(answers.labels, answers.source)
 
@@ -235,8 +265,35 @@ class Experiment:
             files = resume.answer_files(self.options, self.dataset, self.run_folder)
             return read_human_answers(state, files)
         assert state.queried is not None
-        labels = self.dataset.oracle.query_labels(state.queried)
-        return CycleAnswers(labels, self.dataset.class_names, "")
+        oracle, looks = self.dataset.oracle, state.second_looks.images
+        labels = flip_labels(
+            oracle.query_labels(state.queried),
+            self.options.of(OracleOptions).label_noise,
+            self.dataset.num_classes,
+            rng_for(self.split_seed, "label noise", state.cycle),
+        )
+        right = oracle.query_labels(looks)
+        is_wrong = state.pool.labels[looks] != right
+        second = dict(zip(looks[is_wrong].tolist(), right[is_wrong].tolist(), strict=True))
+        return CycleAnswers(labels, self.dataset.class_names, "", second)
+
+    def _amend_labels(self, state: State, answers: CycleAnswers) -> State:
+        """The state with the second answers, which are also rows of second_looks.csv."""
+        if not state.awaits_second_looks:
+            return state
+        before, looks = state.pool.labels, state.second_looks.images
+        if asks_person(self.options, state.cycle):
+            files = resume.answer_files(self.options, self.dataset, self.run_folder)
+            state = files.write_second_answers(state, answers)
+        else:
+            state = state.amend_labels(answers.second_answers)
+        indices = self.dataset.dataset_indices[looks]
+        rows = result_tables.make_second_look_rows(
+            state.cycle - 1, indices, before[looks], state.pool.labels[looks]
+        )
+        self.run_folder.add_second_looks(rows)
+        log.info(describe_second_looks(len(looks), len(answers.second_answers)))
+        return state
 
     def _with_classes(self, answers: CycleAnswers, cycle: int) -> "Experiment":
         """This experiment, or one whose network has an output for every class of the answers.

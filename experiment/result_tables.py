@@ -36,6 +36,7 @@ ESTIMATES_COLUMNS = (
     "confidence",
     "disagreement",
 )
+SECOND_LOOK_COLUMNS = ("cycle", "order", "index", "label_before", "label_after")
 
 
 def results_header(eval_prefixes: Iterable[str] = ("",)) -> tuple[str, ...]:
@@ -73,6 +74,17 @@ def make_acquired_rows(cycle: int, indices: np.ndarray, labels: np.ndarray) -> l
     return [
         dict(zip(ACQUIRED_COLUMNS, (cycle, order, int(index), int(label)), strict=True))
         for order, (index, label) in enumerate(zip(indices, labels, strict=True))
+    ]
+
+
+def make_second_look_rows(
+    cycle: int, indices: np.ndarray, before: np.ndarray, after: np.ndarray
+) -> list[dict[str, int]]:
+    """Rows of second_looks.csv: data set indices (k,) and classes (k,) before and after, -1 for
+    none."""
+    return [
+        dict(zip(SECOND_LOOK_COLUMNS, map(int, (cycle, order, *values)), strict=True))
+        for order, values in enumerate(zip(indices, before, after, strict=True))
     ]
 
 

@@ -44,6 +44,8 @@ from utils.lease import LEASE_FOLDER, Lease
 from utils.options.converters import non_empty_text, non_negative_integer
 from utils.options.option import Condition, OptionGroup, OptionValues, option
 
+TABLES = ("results", "acquired", "timing")  # written also without rows
+
 
 @dataclass(frozen=True)
 class RunFolderOptions(OptionGroup):
@@ -108,8 +110,8 @@ class RunFolderOptions(OptionGroup):
 class RunFolder:
     """An open run folder, protected by a lease from other processes; to be used in a `with`.
 
-    table_rows: {"results", "acquired", "timing", "estimates"} -> rows of the CSV file of that name;
-    estimates.csv is written once it has rows.
+    table_rows: {"results", "acquired", "timing"} -> rows of the CSV file of that name; also
+    "estimates" and "second_looks", once there are any.
     last_checkpoint: the contents of the last checkpoint; None if there is none.
 
     A signal that stops the run within the `with` saves the last snapshot. An error before
@@ -312,10 +314,13 @@ class RunFolder:
     def forget_cycles(self, first: int) -> None:
         """Remove the rows of the cycles from `first` on, which will be repeated, from the tables.
 
-        The rows of acquired.csv carry the number of the cycle before, whose network chose them."""
+        The rows of acquired.csv carry the number of the cycle before, whose network chose them.
+        Second looks are not repeated: their rows stay."""
 
         def is_kept(table: str, cycle: int | str) -> bool:
-            return isinstance(cycle, str) or cycle < first - (table == "acquired")
+            if isinstance(cycle, str) or table == "second_looks":
+                return True
+            return cycle < first - (table == "acquired")
 
         self.table_rows = {
             name: [row for row in rows if is_kept(name, row["cycle"])]
@@ -324,6 +329,16 @@ class RunFolder:
         if self.tensorboard:  # a new file of events replaces what the earlier ones have
             self.tensorboard.close()
             self.tensorboard = TensorBoardWriter(self.path)
+
+    def add_second_looks(self, rows: list[dict[str, Any]]) -> None:
+        """Add rows to second_looks.csv, and give the labels that they amend to acquired.csv."""
+        self.table_rows.setdefault("second_looks", []).extend(rows)
+        amended = {row["index"]: row["label_after"] for row in rows}
+        acquired = [
+            {**row, "label": amended.get(row["index"], row["label"])}
+            for row in self.table_rows["acquired"]
+        ]
+        self.table_rows["acquired"] = [row for row in acquired if row["label"] >= 0]
 
     def write_tables(self) -> None:
         """Write the CSV files from the rows; every checkpoint begins with this.
@@ -335,11 +350,12 @@ class RunFolder:
             "acquired": result_tables.ACQUIRED_COLUMNS,
             "timing": result_tables.TIMING_COLUMNS,
             "estimates": result_tables.ESTIMATES_COLUMNS,
+            "second_looks": result_tables.SECOND_LOOK_COLUMNS,
         }
         texts = {
             name: render_csv(header, self.table_rows[name])
             for name, header in headers.items()
-            if name != "estimates" or self.table_rows[name]
+            if name in TABLES or self.table_rows.get(name)
         }
         # Within a cycle only the timing changes, and that can wait for the end of the cycle.
         if (texts["results"], texts["acquired"]) == self.last_written_texts:

@@ -13,9 +13,10 @@ was killed; a person may as well edit the file of a cycle.
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -34,11 +35,12 @@ MIN_LABELS = 2  # batch normalisation needs two images
 
 class CycleAnswers(NamedTuple):
     """The answers of one cycle: classes (n,), SKIPPED where the person could not tell; the names of
-    all classes; and the digest of the file."""
+    all classes; the digest of the file; and what a second look has changed, image -> class."""
 
     labels: np.ndarray
     class_names: tuple[str, ...]
     source: str
+    second_answers: Mapping[int, int] = MappingProxyType({})
 
 
 class AcceptedAnswer(NamedTuple):
@@ -112,22 +114,66 @@ class AnswerFiles:
         if record and record.answers is not None and record.source == source:
             return CycleAnswers(record.answers, known, source)
         answers = self._read(self.path(cycle), state, queried)
+        second = self._second_answers(state, answers) if is_current else {}
         # Corrections in the same file may name further classes, which are not those of this cycle.
-        is_used = np.isin(np.arange(len(answers.new_classes)) + len(known), answers.labels)
+        used = [*answers.labels.tolist(), *second.values()]
+        is_used = np.isin(np.arange(len(answers.new_classes)) + len(known), used)
         names = (*known, *compress(answers.new_classes, is_used))
         labels = [self._to_number(answers, label, names) for label in answers.labels.tolist()]
-        return CycleAnswers(np.array(labels, dtype=np.int64), names, source)
+        second = {n: self._to_number(answers, label, names) for n, label in second.items()}
+        return CycleAnswers(np.array(labels, dtype=np.int64), names, source, second)
+
+    def _second_answers(self, state: State, answers: Answers) -> dict[int, int]:
+        """The corrections of images that are shown again with the current queries: image ->
+        label."""
+        if not state.awaits_second_looks:
+            return {}
+        indices = self.dataset.dataset_indices
+        return {
+            image: answers.corrections[index]
+            for image in state.second_looks.images.tolist()
+            if (index := int(indices[image])) in answers.corrections
+            and state.pool.labels[image] >= 0
+        }
+
+    def write_second_answers(self, state: State, answers: CycleAnswers) -> State:
+        """The state with the second answers, which are also written into the files of the cycles
+        that asked first.
+
+        Raises UserError if too few labels of the first cycle remain."""
+        amended = state.amend_labels(answers.second_answers)
+        history = list(amended.history)
+        for cycle, record in enumerate(state.history[: state.cycle]):
+            labels = amended.history[cycle].answers
+            if record.answers is None or labels is None or (labels == record.answers).all():
+                continue
+            texts = [None if n == SKIPPED else answers.class_names[n] for n in labels]
+            if cycle == 0:
+                check_label_count(int((labels >= 0).sum()), self.path(state.cycle))
+            write_atomically(self.path(cycle), self._render(record.queried, texts))
+            history[cycle] = replace(amended.history[cycle], source=self._digest(cycle))
+        return replace(amended, history=tuple(history))
 
     def find_changes(self, state: State) -> dict[int, int]:
         """Cycle -> number of its answers that are others in its file than in the pool of `state`.
 
+        Images whose second answers are in the file of the current cycle are left out: these
+        answers count from this cycle on.
+
         Raises UserError and SystemRefusal as `read_cycle`."""
         changes = {}
+        looks = state.second_looks.images if self._has_second_looks(state) else ()
         for cycle in range(self.first_cycle, state.num_answered_cycles):
-            is_other = self.read_cycle(state, cycle).labels != state.history[cycle].answers
+            record = state.history[cycle]
+            is_other = self.read_cycle(state, cycle).labels != record.answers
+            is_other &= ~np.isin(record.queried, looks)
             if count := int(is_other.sum()):
                 changes[cycle] = count
         return changes
+
+    def _has_second_looks(self, state: State) -> bool:
+        """Whether the current queries, and what is shown again with them, have been answered."""
+        return state.awaits_second_looks and self.path(state.cycle).exists()
 
     def restore_missing_files(self, state: State) -> list[Path]:
         """Write the files of accepted answers that are missing again, from the history.
@@ -189,8 +235,14 @@ class AnswerFiles:
     def accept_labels_file(self, state: State, answers: Answers) -> None:
         """Write the corrections of labels.csv, and make it the accepted answers of the cycle.
 
+        The second answers stay in it until the run takes them up (`write_second_answers`): a
+        run that is killed here must not take them for corrections, which lead back.
+
         answers: from `read_labels_file`."""
-        self._write_corrections(state, answers)
+        again = self._second_answers(state, answers)
+        indices = {int(self.dataset.dataset_indices[image]) for image in again}
+        others = {n: label for n, label in answers.corrections.items() if n not in indices}
+        self._write_corrections(state, replace(answers, corrections=others))
         self._move_labels_file(self.path(state.cycle))
 
     def _digest(self, cycle: int) -> str:

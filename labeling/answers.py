@@ -70,11 +70,13 @@ class Answers:
 
     labels: (n,) int64, the classes of the queried images in their order, or SKIPPED.
     new_classes: names that are taken up as classes, numbered after the others in this order.
-    corrections: index of an image that was answered before -> its corrected class, or SKIPPED."""
+    corrections: index of an image that was answered before -> its corrected class, or SKIPPED.
+    disagreements: the images that annotators gave different classes, with these, in words."""
 
     labels: np.ndarray
     new_classes: tuple[str, ...]
     corrections: dict[int, int]
+    disagreements: tuple[str, ...] = ()
 
 
 def read_answers(
@@ -163,6 +165,11 @@ class _AnswerReader:
             np.array([decided[index] for index in self.queried], dtype=np.int64),
             tuple(self.new_names),
             self._corrections(decided),
+            tuple(
+                self._describe(index, votes)
+                for index, votes in self.votes.items()
+                if len({vote.name for vote in votes} - {None}) > 1
+            ),
         )
 
     def _is_answer(self, cell: str) -> bool:
@@ -297,13 +304,17 @@ class _AnswerReader:
             return None
         (name, most), *others = counts.most_common()
         if others and others[0][1] == most:
-            given = [
-                f"{show_cell(v.annotator)}: {show_cell(v.name)}"
-                for v in votes
-                if v.name is not None
-            ]
-            self.mistakes.add(TIED, f"image {index} ({'; '.join(given[:4])})")
+            self.mistakes.add(TIED, self._describe(index, votes))
         return name
+
+    def _describe(self, index: int, votes: list[_Vote]) -> str:
+        """An image and the classes that its annotators gave it, in words."""
+        given = [
+            f"{show_cell(vote.annotator)}: {show_cell(vote.name)}"
+            for vote in votes
+            if vote.name is not None
+        ]
+        return f"image {index} ({'; '.join(given[:4])})"
 
     def _corrections(self, decided: dict[int, int]) -> dict[int, int]:
         """The decided answers of earlier images that differ from the accepted ones; an empty cell

@@ -25,15 +25,17 @@ from labeling.answer_files import (
     AnswerFiles,
     CycleAnswers,
     check_label_count,
+    format_image_count,
 )
 from labeling.answers import Answers
+from labeling.label_mistakes import MAX_LISTED_MISTAKES
 from labeling.labels_csv import SKIP_ANSWER, SKIPPED
 from training.network_outputs import extract_outputs
 from utils.console import log, to_one_line
 from utils.errors import UserError, WaitingForLabels
 from utils.files import os_errors_refused, write_atomically
 from utils.fingerprints import array_digest
-from utils.options.converters import one_of
+from utils.options.converters import fraction_below_one, one_of
 from utils.options.option import Condition, OptionGroup, OptionValues, option
 
 DATASET_ORACLE, FILE_ORACLE = "data", "file"
@@ -51,6 +53,14 @@ class OracleOptions(OptionGroup):
         "Who labels the queried images. data: the data set's own labels. file: a person, for whom "
         "the run writes a page of images and stops with exit status 3.",
         type=one_of((DATASET_ORACLE, FILE_ORACLE)),
+    )
+    label_noise: float = option(
+        0.0,
+        "Share of the data set's answers in every cycle that are replaced by a wrong class, to "
+        "simulate mistakes. A second look (--second-looks) is always answered rightly.",
+        type=fraction_below_one,
+        metavar="SHARE",
+        read_if=Condition(lambda options: options.oracle == DATASET_ORACLE, "--oracle data"),
     )
     ask_until_answered: bool = option(
         False,
@@ -94,6 +104,17 @@ class OracleOptions(OptionGroup):
             )
 
 
+def flip_labels(
+    labels: np.ndarray, share: float, num_classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    """The labels (n,), of which round(share · n) are another class, uniformly at random."""
+    count = round(share * len(labels)) if num_classes > 1 else 0
+    wrong = rng.choice(len(labels), count, replace=False)
+    flipped = labels.copy()
+    flipped[wrong] = (labels[wrong] + rng.integers(1, num_classes, count)) % num_classes
+    return flipped
+
+
 def asks_person(options: OptionValues, cycle: int) -> bool:
     """Whether a person labels the queries of a cycle.
 
@@ -125,8 +146,14 @@ def wait_for_answers(
     if answers is None:
         assert state.queried is not None
         waits = f"{len(state.queried)} images are waiting for labels"
+        if looks := len(state.second_looks):
+            waits += f", and {'1 label' if looks == 1 else f'{looks} labels'} for a second look"
         raise WaitingForLabels(_wait_message(files, waits, describe_labels_file(files.folder)))
     _wait_for_skipped_images(state, files, answers, ask_until_answered)
+    if answers.disagreements:
+        count = format_image_count(len(answers.disagreements))
+        shown = ", ".join(answers.disagreements[:MAX_LISTED_MISTAKES])
+        log.info("annotators disagree about %s; the majority counts: %s", count, shown)
     files.accept_labels_file(state, answers)
 
 
@@ -166,7 +193,7 @@ def write_queries(
     state: State, files: AnswerFiles, network: torch.nn.Module | None, amp: bool
 ) -> None:
     """Write queries.csv and queries.html for the images that `state` queries; the page also shows
-    the answers of earlier cycles.
+    labels that may be wrong, and the answers of earlier cycles.
 
     network: whose predictions are the guesses; None in the first cycle, before any training."""
     assert state.queried is not None
@@ -183,6 +210,19 @@ def write_queries(
         )
         for query, answer in zip(shown[count:], accepted, strict=True)
     ]
+    by_image = {one.image: query for one, query in zip(accepted, earlier, strict=True)}
+    looks = state.second_looks
+    second_looks = [
+        queries.SecondLook(
+            by_image[image],
+            names[suggested],
+            tuple(by_image[one] for one in examples if one in by_image),
+        )
+        for image, suggested, examples in zip(
+            looks.images.tolist(), looks.suggested.tolist(), looks.examples.tolist(), strict=True
+        )
+        if image in by_image
+    ]
     folder_name = str(files.folder.absolute())
     indices = dataset.dataset_indices[state.queried]
     page = queries.render_queries_page(
@@ -191,6 +231,7 @@ def write_queries(
         storage_key=f"{folder_name} {dataset.fingerprint} {array_digest(indices)}",
         folder=folder_name,
         earlier=earlier,
+        second_looks=second_looks,
     )
     table = queries.render_queries_csv(shown[:count], names)
     for name, content in zip(QUERY_FILES, (table, page), strict=True):

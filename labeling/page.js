@@ -2,14 +2,17 @@
 // The images of queries.csv as a grid. A key or a click chooses the class of the current image. A
 // second grid shows the images of earlier cycles, whose answers may be corrected.
 //
-// An image is a number: first those that are queried now, in the order of the table, then those of
-// earlier cycles. An answer is null, CANNOT_TELL or an element of `classes`.
+// An image is a number: first those whose labels may be wrong, then those that are queried now, in
+// the order of the table, then the others of earlier cycles. An answer is null, CANNOT_TELL or an
+// element of `classes`.
 
-const { key, folder, classes: classNames, cells, skipAnswer, queries, earlier } =
+const { key, folder, classes: classNames, cells, skipAnswer, queries, secondLooks, earlier } =
   JSON.parse(document.getElementById("queries").textContent);
 const at = (id) => document.getElementById(id);
-const images = [...queries, ...earlier];
-const isEarlier = (i) => i >= queries.length;
+const images = [...secondLooks, ...queries, ...earlier];
+const isDoubtful = (i) => i < secondLooks.length;  // it has a label, which may be wrong
+const firstEarlier = secondLooks.length + queries.length;
+const isEarlier = (i) => i >= firstEarlier;
 
 const CANNOT_TELL = { name: "cannot tell" };
 const SKIP_WORDS = ["cannot tell", "skip", "?", "-1", "-1.0"];  // no names of new classes
@@ -19,11 +22,16 @@ const answers = [];                 // the answers on the page
 const revealedGuesses = new Set();  // images whose guess was requested before an answer
 const undoStack = [];               // [image, its previous answer], the latest last
 let current = 0;
-let shown = [...queries.keys()];    // the images of the grid in view, in order
+const newImages = [...images.keys()].filter((i) => !isEarlier(i));
+let shown = newImages;              // the images of the grid in view, in order
 let saved = "";                     // contents of labels.csv when it was last saved
+const lookedAt = new Set();         // doubtful images whose labels the person has decided on
 
-const isCorrected = (i) => isEarlier(i) && answers[i] !== accepted[i];
-const unanswered = () => [...queries.keys()].filter((i) => answers[i] === null);
+const isCorrected = (i) => accepted[i] !== null && answers[i] !== accepted[i];
+const isOpen = (i) => (isDoubtful(i) ? !lookedAt.has(i) : answers[i] === null);
+const queried = newImages.filter((i) => !isDoubtful(i));
+const unanswered = () => queried.filter(isOpen);
+const doubtful = () => newImages.filter((i) => isDoubtful(i) && isOpen(i));
 
 /** Create an element with some of its properties set. */
 const create = (tag, properties) => Object.assign(document.createElement(tag), properties);
@@ -241,7 +249,8 @@ function storeProgress() {
   });
   const newClasses = classes.filter(({ isNew }) => isNew).map(({ name }) => name);
   try {
-    localStorage.setItem(key, JSON.stringify({ names, newClasses, saved }));
+    const looked = [...lookedAt].map((i) => images[i].index);
+    localStorage.setItem(key, JSON.stringify({ names, newClasses, saved, looked }));
   } catch {
     warn("This browser cannot store your progress: save labels.csv before you leave.");
   }
@@ -275,6 +284,10 @@ function loadProgress() {
     answers[i] = answer ?? accepted[i];
   });
   saved = String(stored.saved ?? "");
+  lookedAt.clear();
+  for (const i of newImages.filter(isDoubtful)) {
+    if (stored.looked?.includes?.(images[i].index)) lookedAt.add(i);
+  }
 }
 
 // ---- The images.
@@ -318,7 +331,40 @@ function makeCard(i) {
     announce();
   });
   cards[i] = { card, answer, guessed };
-  at(isEarlier(i) ? "earlier-images" : "images").append(card);
+  if (isDoubtful(i)) at("images").append(makeComparison(i, card));
+  else at(isEarlier(i) ? "earlier-images" : "images").append(card);
+}
+
+/** A doubtful image with labeled images beside it: some of its class, some of the suggested one. */
+function makeComparison(i, card) {
+  const { answer, suggested, examples } = images[i];
+  const box = create("div", { className: "comparison" });
+  const rows = [answer, suggested].map((number) => {
+    const row = create("div", { className: "examples" });
+    const pictures = examples.filter((one) => one.answer === number).map((one) => {
+      if (!one.image) return create("span", { className: "none", textContent: one.path });
+      const picture = create("img", { src: one.image, alt: "" });
+      picture.onload = () => picture.classList.toggle("smooth", !isSmall(picture));
+      return picture;
+    });
+    const name = classNames[number];
+    const words = pictures.length ? `Labeled ${name}:` : `No other image is labeled ${name}.`;
+    row.append(create("span", { textContent: words }), ...pictures);
+    return row;
+  });
+  const button = create("button", { type: "button", textContent: `Keep ${classNames[answer]} ` });
+  button.append(create("kbd", { textContent: "=" }));
+  button.setAttribute("aria-label", `Keep ${classNames[answer]}, ${describe(i)}`);
+  button.addEventListener("click", () => {
+    goTo(i);
+    keep();
+    focusImage();
+  });
+  const side = create("div", { className: "side" });
+  const question = `Is it ${classNames[answer]}? The other labels suggest ${classNames[suggested]}.`;
+  side.append(create("strong", { textContent: question }), ...rows, button);
+  box.append(card, side);
+  return box;
 }
 
 /** The guess for an image as text; empty as long as it is hidden. */
@@ -331,8 +377,9 @@ function guessText(i) {
 
 /** Which image it is, in words. */
 function describe(i) {
-  if (!isEarlier(i)) return `image ${i + 1} of ${queries.length}`;
-  return `earlier image ${i - queries.length + 1} of ${earlier.length}`;
+  if (isDoubtful(i)) return `doubtful label ${i + 1} of ${secondLooks.length}`;
+  if (!isEarlier(i)) return `image ${i - secondLooks.length + 1} of ${queries.length}`;
+  return `earlier image ${i - firstEarlier + 1} of ${earlier.length}`;
 }
 
 const capitalize = (text) => text[0].toUpperCase() + text.slice(1);
@@ -344,29 +391,32 @@ function showCard(i) {
   answer.textContent = name || "–";
   const guess = guessText(i);
   const before = isCorrected(i) ? `was ${accepted[i].name}` : "";
-  guessed.textContent = isEarlier(i) ? before || `cycle ${images[i].cycle}` : guess;
-  guessed.classList.toggle("differs", isCorrected(i) || guess.startsWith("≠"));
-  card.classList.toggle("answered", isEarlier(i) ? isCorrected(i) : answers[i] !== null);
+  const state = before || (lookedAt.has(i) ? "kept" : `cycle ${images[i].cycle}`);
+  guessed.textContent = accepted[i] ? state : guess;
+  guessed.classList.toggle("differs", isCorrected(i) || (!accepted[i] && guess.startsWith("≠")));
+  card.classList.toggle("answered", isEarlier(i) ? isCorrected(i) : !isOpen(i));
   card.setAttribute("aria-current", String(i === current));
   card.tabIndex = i === current ? 0 : -1;
   // The label contains the visible text as it is, so that it can be spoken to choose the image.
   const label = `${capitalize(describe(i))}, ${name || "not answered"} ${guessed.textContent}`;
-  card.setAttribute("aria-label", label.trim() + (guess && !isEarlier(i) ? " by the network" : ""));
+  const isGuess = guess && !accepted[i];
+  card.setAttribute("aria-label", label.trim() + (isGuess ? " by the network" : ""));
 }
 
 function showControls() {
   const left = unanswered().length;
   const done = queries.length - left;
-  const skipped = queries.filter((_, i) => answers[i] === CANNOT_TELL).length;
+  const skipped = queried.filter((i) => answers[i] === CANNOT_TELL).length;
   const corrected = [...images.keys()].filter(isCorrected).length;
   const ofThem = skipped ? ` (${skipped} cannot tell)` : "";
   const words = [`${done} of ${queries.length} answered${ofThem}`, `${left} left`];
   if (corrected) words.push(`${corrected} corrected`);
+  if (doubtful().length) words.push(`${doubtful().length} to look at again`);
   at("left").textContent = words.join(", ");
   at("done").max = queries.length;
   at("done").value = done;
   at("undo").setAttribute("aria-disabled", String(!undoStack.length));
-  at("guess").hidden = isEarlier(current) || images[current].guess === null;
+  at("guess").hidden = Boolean(accepted[current]) || images[current].guess === null;
   at("skip").hidden = isEarlier(current);
   at("restore").hidden = !isCorrected(current);
   at("restore").textContent = `Back to ${accepted[current]?.name}`;
@@ -412,9 +462,9 @@ function goTo(to) {
 }
 
 function nextUnanswered() {
-  for (let step = 1; step < queries.length; step++) {
-    const i = (current + step) % queries.length;
-    if (answers[i] === null) return i;
+  for (let step = 1; step < newImages.length; step++) {
+    const i = (current + step) % newImages.length;
+    if (isOpen(i)) return i;
   }
   return current;
 }
@@ -426,7 +476,7 @@ const FILTERS = {
   corrected: isCorrected,
   skipped: (i) => accepted[i] === CANNOT_TELL,
 };
-const lastIn = { false: 0, true: queries.length };  // by isEarlier: where the person has been
+const lastIn = { false: 0, true: firstEarlier };  // by isEarlier: where the person has been
 
 function setView(toEarlier) {
   lastIn[isEarlier(current)] = current;
@@ -435,9 +485,9 @@ function setView(toEarlier) {
   at("view-queried").setAttribute("aria-pressed", String(!toEarlier));
   at("view-earlier").setAttribute("aria-pressed", String(toEarlier));
   current = lastIn[toEarlier];
-  if (!toEarlier) shown = [...queries.keys()];
-  else if (cards.length === queries.length) {
-    for (let i = queries.length; i < images.length; i++) makeCard(i);
+  if (!toEarlier) shown = newImages;
+  else if (cards.length === firstEarlier) {
+    for (let i = firstEarlier; i < images.length; i++) makeCard(i);
   }
   if (toEarlier) filterEarlier("all");
   fitCards();
@@ -482,25 +532,33 @@ function setAnswer(i, answer) {
 /** Answer the current image, and go on to the next one without an answer. */
 function chooseClass(answer) {
   const i = current;
-  undoStack.push([i, answers[i]]);
+  undoStack.push([i, answers[i], lookedAt.has(i)]);
   clearSearch();
+  if (isDoubtful(i)) lookedAt.add(i);
   setAnswer(i, answer);
   goTo(isEarlier(i) ? i : nextUnanswered());
   if (isEarlier(i)) {
     const same = isCorrected(i) ? "" : " That is the accepted answer.";
     return tell(`${capitalize(describe(i))}: ${answer.name}.${same}`);
   }
-  announce(`Image ${i + 1}: ${answer.name}.`);
-  if (!unanswered().length) {
+  const kept = isDoubtful(i) && !isCorrected(i) ? "kept " : "";
+  announce(`${capitalize(describe(i))}: ${kept}${answer.name}.`);
+  if (!unanswered().length && !doubtful().length) {
     at("status").textContent += " All images are answered: save labels.csv.";
   }
 }
 
 const chooseCannotTell = () => chooseClass(CANNOT_TELL);
 
+/** Keep the label of the current image, which is doubtful. */
+function keep() {
+  if (isDoubtful(current)) chooseClass(accepted[current]);
+}
+
 function undo() {
   if (!undoStack.length) return announce("Nothing to undo.");
-  const [i, before] = undoStack.pop();
+  const [i, before, wasLookedAt] = undoStack.pop();
+  if (!wasLookedAt) lookedAt.delete(i);
   setAnswer(i, before);
   goTo(i);
   announce("Undone.");
@@ -508,7 +566,7 @@ function undo() {
 
 function restore() {
   const i = current;
-  undoStack.push([i, answers[i]]);
+  undoStack.push([i, answers[i], lookedAt.has(i)]);
   setAnswer(i, accepted[i]);
   goTo(i);
   focusImage();  // the button is gone
@@ -596,10 +654,11 @@ function answerCell(answer) {
   return /^'*[=+\-@\t\r]/.test(name) ? `'${name}` : name;
 }
 
-/** The contents of labels.csv: the images that are answered and the answers that are corrected;
- * empty if there are none. */
+/** The contents of labels.csv: the images that are answered, and the answers that are corrected or
+ * looked at again; empty if there are none. */
 function labelsCsv() {
-  const lines = [...images.keys()].filter((i) => answers[i] !== accepted[i]).map((i) => {
+  const isSaved = (i) => answers[i] !== accepted[i] || lookedAt.has(i);
+  const lines = [...images.keys()].filter(isSaved).map((i) => {
     const mark = answers[i].isNew ? "yes" : "";
     return `${images[i].index},${csvCell(answerCell(answers[i]))},${mark}\n`;
   });
@@ -617,7 +676,11 @@ function save() {
   saved = text;
   storeProgress();
   const left = unanswered().length;
-  if (!left) return tell(`Saved. Put labels.csv into ${folder} and run the same command again.`);
+  const again = doubtful().length;
+  const kept = again ? `${again} doubtful ${again === 1 ? "label stays" : "labels stay"}. ` : "";
+  if (!left) {
+    return tell(`Saved. ${kept}Put labels.csv into ${folder} and run the same command again.`);
+  }
   warn(`Saved, but ${left} ${left === 1 ? "image has" : "images have"} no answer: the run will ` +
     "name them and wait. Choose a class or “Cannot tell” for each, and save again.");
 }
@@ -626,7 +689,7 @@ function save() {
 
 const COMMANDS = {
   Backspace: undo, ".": skip, ",": chooseCannotTell, "?": toggleGuess, "+": toggleZoom,
-  "*": toggleNewClass,
+  "*": toggleNewClass, "=": keep,
 };
 
 /** Run the command of a key; returns whether it has one. */
@@ -648,8 +711,11 @@ function columnCount() {
 const MOVES = {  // from one position among those shown to another
   ArrowLeft: (position) => position - 1,
   ArrowRight: (position) => position + 1,
-  ArrowUp: (position) => position - columnCount(),
-  ArrowDown: (position) => position + columnCount(),
+  ArrowUp: (position) => {
+    const wide = shown.filter(isDoubtful).length;  // these come first, each in a row of its own
+    return position < wide ? position - 1 : Math.max(position - columnCount(), wide - 1);
+  },
+  ArrowDown: (position) => position + (isDoubtful(shown[position]) ? 1 : columnCount()),
   Home: () => 0,
   End: () => shown.length - 1,
 };
@@ -736,10 +802,11 @@ function fitCards() {
   const height = Math.min(grid.clientHeight, innerHeight);
   let best = 0;
   let smallest = MAX_SIZE;  // with as many columns as possible; the images scroll then
+  const wide = shown.filter(isDoubtful).length;  // each has a row of its own
   for (let columns = 1; columns <= shown.length; columns++) {
     const width = Math.floor((grid.clientWidth - PADDING - GAP * (columns - 1)) / columns);
     if (width < MIN_SIZE) break;
-    const rows = Math.ceil(shown.length / columns);
+    const rows = wide + Math.ceil((shown.length - wide) / columns);
     const cardHeight = Math.floor((height - PADDING) / rows - TEXT_HEIGHT - GAP);
     best = Math.max(best, Math.min(width, cardHeight));
     smallest = width;
@@ -796,8 +863,8 @@ images.forEach(({ answer = null }, i) => {
   answers[i] = accepted[i];
 });
 loadProgress();
-current = Math.max(0, answers.indexOf(null));
-queries.forEach((_, i) => makeCard(i));
+current = newImages.find(isOpen) ?? 0;
+newImages.forEach(makeCard);
 showAll();
 at("search").hidden = scheme !== "typed";
 at("views").hidden = !earlier.length;

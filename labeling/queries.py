@@ -39,6 +39,19 @@ class Query:
     cycle: int | None = None  # in which it was answered
 
 
+@dataclass(frozen=True)
+class SecondLook:
+    """An image that is shown again, because its label may be wrong.
+
+    query: the image with its accepted answer.
+    suggested: the class that the other labels suggest.
+    examples: labeled images to compare it with, of its class and of the suggested one."""
+
+    query: Query
+    suggested: str
+    examples: tuple[Query, ...] = ()
+
+
 def render_queries_csv(queries: Sequence[Query], class_names: tuple[str, ...]) -> bytes:
     """queries.csv: one row per query, in order of choice."""
     rows = []
@@ -59,14 +72,16 @@ def render_queries_page(
     storage_key: str,
     folder: str,
     earlier: Sequence[Query] = (),
+    second_looks: Sequence[SecondLook] = (),
 ) -> bytes:
     """queries.html.
 
     storage_key: under which the browser stores the answers given so far.
     folder: where the person has to put labels.csv.
     earlier: images with accepted answers, which the person may review and correct; the last answer
-    of each counts, and none of an image that is queried again. Large images are reduced."""
-    queried = {query.index for query in queries}
+    of each counts, and none of an image that is queried again. Large images are reduced.
+    second_looks: images of `earlier` that are shown first, with others beside them."""
+    queried = {query.index for query in queries} | {look.query.index for look in second_looks}
     last_answers = {query.index: query for query in earlier if query.index not in queried}
     content = {
         "key": storage_key,
@@ -75,9 +90,9 @@ def render_queries_page(
         "cells": _answer_cells(class_names),
         "skipAnswer": _skip_answer(class_names),
         "queries": [_query_content(query, png_data_uri) for query in queries],
+        "secondLooks": [_second_look_content(look, class_names) for look in second_looks],
         "earlier": [
-            _query_content(query, thumbnail_data_uri)
-            | {"cycle": query.cycle, "answer": _answer_number(query, class_names)}
+            _earlier_content(query, class_names, thumbnail_data_uri)
             for query in last_answers.values()
         ],
     }
@@ -100,6 +115,23 @@ def _query_content(query: Query, encode: Callable[[np.ndarray], str]) -> dict[st
         "guess": query.guess,
         "confidence": round(query.confidence, 4),
     }
+
+
+def _earlier_content(
+    query: Query, class_names: tuple[str, ...], encode: Callable[[np.ndarray], str]
+) -> dict[str, Any]:
+    """What the page knows about an image that has an answer."""
+    answer = _answer_number(query, class_names)
+    return _query_content(query, encode) | {"cycle": query.cycle, "answer": answer}
+
+
+def _second_look_content(look: SecondLook, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """What the page knows about an image that is shown again."""
+    examples = [
+        _earlier_content(example, class_names, thumbnail_data_uri) for example in look.examples
+    ]
+    content = _earlier_content(look.query, class_names, png_data_uri)
+    return content | {"suggested": class_names.index(look.suggested), "examples": examples}
 
 
 def _answer_cells(class_names: tuple[str, ...]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from sweeps.dask_entry import WORKER_FAULT_STATUS
 from sweeps.plan import LOG_TAIL_BYTES, PlannedRun, RunOutcome
+from sweeps.threads import THREAD_COUNT_VARIABLE
 from utils.console import print_line, to_one_line
 from utils.errors import SystemRefusal, UserError
 from utils.files import write_atomically
@@ -54,6 +55,9 @@ class DaskWorkerPool:
         self.active_runs: dict[Any, PlannedRun] = {}  # by Dask's future
         names = (*dask_worker.THREAD_COUNT_VARIABLES, "AL_DATA_ROOT", "AL_LABELS_ROOT")
         self.environment = {name: os.environ[name] for name in names if name in os.environ}
+        if threads := os.environ.get(THREAD_COUNT_VARIABLE):  # of every library, as on this machine
+            counts = dict.fromkeys(dask_worker.THREAD_COUNT_VARIABLES, threads)
+            self.environment = {**counts, **self.environment}
         self.token = secrets.token_hex(16)
         self.token_files: set[Path] = set()
         self.excluded_workers: dict[str, str] = {}  # address -> why it cannot execute runs

@@ -24,9 +24,9 @@ def start():
 
     event, name, occurrence: when to kill it, as `kill_before` says; "" not to kill it."""
 
-    def run(folder, event="", name="", occurrence=1) -> int:
+    def run(folder, event="", name="", occurrence=1, more=()) -> int:
         words = [*SHORT.split(), "--oracle", "file", "--checkpoint-epochs", "1"]
-        words += ["--al-nb-cycles", "3", "--run-dir", str(folder)]
+        words += ["--al-nb-cycles", "3", "--run-dir", str(folder), *more]
         kill = functools.partial(kill_before, event, name, occurrence) if event else None
         return ForkedCommand(MAIN, *words, prepare=kill).wait(600)
 

@@ -283,6 +283,8 @@ def test_corrections_of_earlier_answers(read):
 def test_the_majority_of_the_annotators_counts(read):
     text = "index,annotator,label\n17,a,cat\n17,b,a;b\n17,c,CAT\n4,a,?\n4,b,a;b\n105,a,\n"
     assert read(text) == [0, 3, -1]
+    shown = read(text, whole=True).disagreements
+    assert shown == ("image 17 ('a': 'cat'; 'b': 'a;b'; 'c': 'cat')",)
     with pytest.raises(UserError) as caught:
         read("index,annotator,label\n17,a,cat\n17,b,a;b\n4,a,cat\n4,a,cat\n105,a,0\n")
     assert len(caught.value.args) == 2

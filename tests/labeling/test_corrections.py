@@ -272,10 +272,10 @@ def test_a_state_goes_back_and_queries_the_same_again():
     assert back.cycle == 1 and back.queried.tolist() == [7, 2] and not back.carry_over
     assert back.pool.labels.tolist() == [-1, 1, -1, -1, -1, -1, -1, -1, -1]
     assert back.pool.labeled_order.tolist() == [1]
-    assert back.next_queried.tolist() == [0, 8]  # although it has not been answered
+    assert back.next_record.queried.tolist() == [0, 8]  # although it has not been answered
     again = back.reveal_labels(np.array([1, 2]), "z")
     assert again.history[1].answers.tolist() == [1, 2] and again.history[1].source == "z"
-    assert again.next_cycle(again.next_queried, {}).next_queried is None
+    assert again.next_cycle(again.next_record.queried, {}).next_record is None
     first = again.back_to(0)
     assert first.queried.tolist() == [4, 1] and (first.pool.labels < 0).all()
     assert len(first.history) == 3 and first.class_names == ("a", "b")

@@ -593,6 +593,8 @@ CHANGES = {
     "use_val_set": ("--dataset digits", "--use-val-set"),
     "al_method": ("", "--al-method coreset"),
     "initial": ("", "--initial random"),
+    "label_noise": ("", "--label-noise 0.3"),
+    "second_looks": ("--label-noise 0.3 --initial-size 20", "--second-looks 4"),
     "al_budget": ("", "--al-budget 12 --initial-size 10"),
     "initial_size": ("", "--initial-size 12"),
     "audit": ("--al-method coreset", "--audit 3"),
