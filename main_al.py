@@ -142,8 +142,10 @@ def label_queried_images(experiment: Experiment, state: State) -> tuple[Experime
     """Reveal the labels of the queried images; the algorithm sets the cycle's first targets."""
     experiment, state = experiment.label_queried_images(state)
     num_classes, algorithm = experiment.dataset.num_classes, experiment.algorithm
-    targets = algorithm.initial_targets(state.pool, num_classes, state.carry_over)
-    return experiment, replace(state, targets=targets, carry_over={})
+    active = experiment.active_pool(state)
+    carry_over = active.select(state.carry_over)
+    targets = algorithm.initial_targets(active.pool, num_classes, carry_over)
+    return experiment, replace(state, targets=active.spread_targets(targets), carry_over={})
 
 
 def train_cycle(experiment: Experiment, state: State) -> State:
@@ -184,15 +186,16 @@ def update_targets(experiment: Experiment, state: State) -> State:
     if algorithm.update_targets is None or not is_due:
         return state
     needs = component_needs(options, algorithm)
+    active = experiment.active_pool(state)
     targets = algorithm.update_targets(
-        pool=state.pool,
+        pool=active.pool,
         num_classes=experiment.dataset.num_classes,
         rng=rng_for(experiment.split_seed, algorithm.rng_purpose, *moment),
         cycle=state.cycle,
-        **experiment.network_outputs(state).get_tensors(needs),
+        **active.select(experiment.network_outputs(state).get_tensors(needs)),
         **kwargs_for(options, algorithm.update_targets),
     )
-    return replace(state, targets=targets)
+    return replace(state, targets=active.spread_targets(targets))
 
 
 def train_next_epoch(experiment: Experiment, state: State) -> State:
@@ -224,7 +227,7 @@ def evaluate_cycle(experiment: Experiment, state: State) -> State:
         "train_loss": f"{state.loss:.6f}",
     }
     row |= result_tables.pseudo_label_columns(
-        state.targets.labels, state.pool.labels, dataset.oracle.labels
+        state.targets.labels, experiment.known_labels(state), dataset.oracle.labels
     )
     location = f"cycle {state.cycle + 1}, epoch {state.epoch}, after the last step"
     with run_folder.time_stage(state.cycle, "evaluate"):

@@ -10,13 +10,15 @@ import torch
 from data.pool import Pool, ReadOnlyArrays, Targets
 from utils.arrays import as_read_only
 
+SET_ASIDE = -2  # the answer for an image of none of the classes
+
 
 @dataclass(frozen=True)
 class QueryRecord(ReadOnlyArrays):
     """What one cycle has queried.
 
     queried: (n,) int64, the images; answers: (n,) int64, their classes, -1 where a person could not
-    tell, or None until there are answers.
+    tell, SET_ASIDE where the image is of none of the classes, or None until there are answers.
     source: digest of the file that the answers were read from, "" for labels of the data set."""
 
     queried: np.ndarray
@@ -67,10 +69,24 @@ class State(ReadOnlyArrays):
 
     @property
     def skip_indices(self) -> np.ndarray:
-        """(k,) int64, the images without a label because a person could not tell their class."""
-        queried = [record.queried for record in self.history[: self.num_answered_cycles]]
-        images = np.concatenate([np.empty(0, dtype=np.int64), *queried])
+        """(k,) int64, the images without a label because a person could not tell their class, or
+        because they are of none of the classes."""
+        images, _ = self.queried_so_far()
         return images[self.pool.labels[images] < 0]
+
+    @property
+    def set_aside_indices(self) -> np.ndarray:
+        """(k,) int64, the images that are of none of the classes."""
+        images, answers = self.queried_so_far()
+        return images[answers == SET_ASIDE]
+
+    def queried_so_far(self) -> tuple[np.ndarray, np.ndarray]:
+        """The images (n,) whose answers are known, and the answers (n,), in their order."""
+        records = self.history[: self.num_answered_cycles]
+        empty = np.empty(0, dtype=np.int64)
+        answers = [record.answers for record in records if record.answers is not None]
+        images = [record.queried for record in records if record.answers is not None]
+        return np.concatenate([empty, *images]), np.concatenate([empty, *answers])
 
     @property
     def next_queried(self) -> np.ndarray | None:

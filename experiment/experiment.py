@@ -11,12 +11,15 @@ import torch
 import semisup
 from al_methods import INITIAL_BALANCED, METHODS, MethodOptions, select
 from data.active_dataset import ActiveDataset
+from data.active_pool import ActivePool
 from data.batches import BatchLoader
 from data.budget import BudgetOptions
+from data.duplicates import with_inherited_labels
 from data.state import State, to_dict
 from experiment import result_tables, resume, setup
 from experiment.config import LoopOptions, component_needs
 from experiment.environment import DeviceOptions
+from experiment.label_tables import render_label_tables
 from experiment.run_folder import RunFolder, RunFolderOptions
 from experiment.static_features import make_static_features
 from labeling.answer_files import CycleAnswers, format_image_count
@@ -92,6 +95,23 @@ class Experiment:
             self.dataset, make_network, self.pretrained_weights, self.split_seed, self.amp
         )
 
+    def active_pool(self, state: State) -> ActivePool:
+        """The images that training takes into account.  The same object while the labels stay."""
+        last = self._last_active_pool
+        if last.get("labels") is not state.pool:
+            groups = self.dataset.duplicate_groups
+            active = ActivePool.of(state.pool, groups, without=state.set_aside_indices)
+            last |= {"labels": state.pool, "active": active}
+        return last["active"]
+
+    @cached_property
+    def _last_active_pool(self) -> dict[str, Any]:
+        return {}
+
+    def known_labels(self, state: State) -> np.ndarray:
+        """(N,) int64, the labels and those that duplicates inherit; -1 where unknown."""
+        return with_inherited_labels(self.dataset.duplicate_groups, state.pool)
+
     def network_outputs(self, state: State) -> NetworkOutputs:
         """The outputs of the network, as it is now, for all training images."""
         return NetworkOutputs(
@@ -110,7 +130,8 @@ class Experiment:
         """The picks of an acquisition method: (budget,) int64, in order of choice.
 
         The method does not see images that a person has skipped, so that they are not queried
-        again. Others are always left, because the budget of all cycles fits into the pool.
+        again, and one image of each group of duplicates. Others are always left, because the
+        budget of all cycles fits into the pool.
 
         name: of the method.
         outputs: of the network; what the method does not need is not computed.
@@ -125,31 +146,31 @@ class Experiment:
             for option, value in vars(group).items()
         }
         inputs = outputs.get_tensors(needs, method.substitutes_for(needs))
-        candidates = np.setdiff1d(np.arange(len(state.pool.labels)), state.skip_indices)
-        if len(state.skip_indices):
-            rows = torch.from_numpy(candidates).to(self.dataset.images.device)
-            inputs = {key: value[rows] if value.ndim else value for key, value in inputs.items()}
+        groups = self.dataset.duplicate_groups
+        candidates = ActivePool.of(state.pool, groups, without=state.skip_indices)
         picks = select(
             name,
-            labels=state.pool.labels[candidates],
+            labels=candidates.pool.labels,
             budget=budget,
             num_classes=self.dataset.num_classes,
             rng=rng_for(self.split_seed, rng_purpose, state.cycle),
-            **inputs,
+            **candidates.select(inputs),
             **options,
         )
-        return candidates[picks]
+        return candidates.to_positions(picks)
 
     def make_batch_loader(self, state: State) -> BatchLoader:
         """The batches of the next epoch of `state`, which must have targets."""
         assert state.targets is not None
         algorithm, moment = self.algorithm, (state.cycle, state.epoch)
+        active = self.active_pool(state)
         batches = algorithm.epoch_batches(
-            state.targets,
-            state.pool,
+            active.select_targets(state.targets),
+            active.pool,
             rng_for(self.split_seed, "batches", *moment),
             **kwargs_for(self.options, algorithm.epoch_batches),
         )
+        batches = [active.to_positions(batch) for batch in batches]
         rng = rng_for(self.split_seed, "augment", *moment)
         return BatchLoader(
             self.dataset.images, state.targets, batches, rng, algorithm.augmentations
@@ -175,7 +196,9 @@ class Experiment:
             self.run_folder.write_tables()
         experiment = self._with_classes(answers, state.cycle)
         state = replace(state, class_names=answers.class_names)
-        return experiment, state.reveal_labels(answers.labels, answers.source)
+        state = state.reveal_labels(answers.labels, answers.source)
+        self.run_folder.write_or_remove_files(render_label_tables(experiment.dataset, state))
+        return experiment, state
 
     def _wait_for_answers(self, state: State) -> State:
         """The state when the person has answered; an earlier one if answers were corrected."""
