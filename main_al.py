@@ -143,8 +143,7 @@ def label_queried_images(experiment: Experiment, state: State) -> tuple[Experime
     experiment, state = experiment.label_queried_images(state)
     num_classes, algorithm = experiment.dataset.num_classes, experiment.algorithm
     active = experiment.active_pool(state)
-    carry_over = active.select(state.carry_over)
-    targets = algorithm.initial_targets(active.pool, num_classes, carry_over)
+    targets = algorithm.initial_targets(active.pool, num_classes, active.select(state.carry_over))
     return experiment, replace(state, targets=active.spread_targets(targets), carry_over={})
 
 
@@ -185,8 +184,7 @@ def update_targets(experiment: Experiment, state: State) -> State:
     is_due = algorithm.update_due(*moment, **kwargs_for(options, algorithm.update_due))
     if algorithm.update_targets is None or not is_due:
         return state
-    needs = component_needs(options, algorithm)
-    active = experiment.active_pool(state)
+    needs, active = component_needs(options, algorithm), experiment.active_pool(state)
     targets = algorithm.update_targets(
         pool=active.pool,
         num_classes=experiment.dataset.num_classes,

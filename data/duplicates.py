@@ -149,18 +149,22 @@ def describe_groups(groups: np.ndarray, labels: np.ndarray) -> list[str]:
     _, sizes = np.unique(groups, return_counts=True)
     more = int((sizes > 1).sum())
     lines = [
-        f"data: {int(sizes[sizes > 1].sum())} training images are in {more} groups of duplicates, "
-        "of which one image is labeled for all (--duplicates)"
+        f"data: {int(sizes[sizes > 1].sum())} training images are in {_count_groups(more)} of "
+        "duplicates, of which one image is labeled for all (--duplicates)"
     ]
     known = labels >= 0
     pairs = np.unique(np.stack([groups[known], labels[known]]), axis=1)
     mixed = int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
     if mixed:
         lines.append(
-            f"data: the images of {mixed} groups have different classes in the data; all get the "
-            "class of the one that is labeled"
+            f"data: the images of {_count_groups(mixed)} have different classes in the data; all "
+            "get the class of the one that is labeled"
         )
     return lines
+
+
+def _count_groups(count: int) -> str:
+    return "1 group" if count == 1 else f"{count} groups"
 
 
 # ---- The groups of a pool.
