@@ -17,7 +17,7 @@ import torch
 
 from al_methods import INITIAL_BALANCED, INITIAL_GIVEN
 from data.active_dataset import ActiveDataset
-from data.state import State
+from data.state import SET_ASIDE, State
 from labeling import queries
 from labeling.answer_files import (
     LABELS_FILE,
@@ -27,7 +27,13 @@ from labeling.answer_files import (
     check_label_count,
 )
 from labeling.answers import Answers
-from labeling.labels_csv import SKIP_ANSWER, SKIPPED
+from labeling.labels_csv import (
+    NONE_ANSWER,
+    SKIP_ANSWER,
+    SKIPPED,
+    name_of_label,
+    skip_answer,
+)
 from training.network_outputs import extract_outputs
 from utils.console import log, to_one_line
 from utils.errors import UserError, WaitingForLabels
@@ -135,24 +141,33 @@ def read_human_answers(state: State, files: AnswerFiles) -> CycleAnswers:
 
     Raises UserError if the file has been edited and does not answer exactly the queries."""
     path, answers = files.path(state.cycle), files.read_cycle(state, state.cycle)
-    skipped = int((answers.labels == SKIPPED).sum())
+    labeled, skipped, set_aside = count_answers(answers.labels)
     if state.cycle == 0:
-        check_label_count(len(answers.labels) - skipped, path)
+        check_label_count(labeled, path)
     for name in QUERY_FILES:
         with os_errors_refused(files.folder / name, "removed"):
             (files.folder / name).unlink(missing_ok=True)
     words = f", {skipped} skipped ({SKIP_ANSWER})" if skipped else ""
-    log.info("read %d human labels%s; saved to %s", len(answers.labels) - skipped, words, path)
+    words += f", {set_aside} set aside ({NONE_ANSWER})" if set_aside else ""
+    log.info("read %d human labels%s; saved to %s", labeled, words, path)
     return answers
+
+
+def count_answers(labels: np.ndarray) -> tuple[int, int, int]:
+    """How many of the answers (n,) are classes, SKIPPED and SET_ASIDE."""
+    counts = ((labels >= 0).sum(), (labels == SKIPPED).sum(), (labels == SET_ASIDE).sum())
+    labeled, skipped, set_aside = map(int, counts)
+    return labeled, skipped, set_aside
 
 
 def _wait_for_skipped_images(
     state: State, files: AnswerFiles, answers: Answers, ask_until_answered: bool
 ) -> None:
     """Raises WaitingForLabels if labels.csv leaves images without a class that need one."""
-    skipped = int((answers.labels == SKIPPED).sum())
-    labeled = len(state.pool.labeled_order) + len(answers.labels) - skipped
-    images = f"{skipped} of {len(answers.labels)} images have no class in {files.labels_file}"
+    labeled, skipped, set_aside = count_answers(answers.labels)
+    labeled += len(state.pool.labeled_order)
+    unlabeled = skipped + (set_aside if labeled < MIN_LABELS else 0)
+    images = f"{unlabeled} of {len(answers.labels)} images have no class in {files.labels_file}"
     if labeled < MIN_LABELS:
         waits = f"{images}, and training needs at least {MIN_LABELS} labels"
     elif ask_until_answered and skipped:
@@ -178,7 +193,7 @@ def write_queries(
     earlier = [
         replace(
             query,
-            answer=SKIP_ANSWER if answer.label == SKIPPED else names[answer.label],
+            answer=name_of_label(answer.label, names) or skip_answer(names),
             cycle=answer.cycle,
         )
         for query, answer in zip(shown[count:], accepted, strict=True)

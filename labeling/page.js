@@ -3,16 +3,18 @@
 // second grid shows the images of earlier cycles, whose answers may be corrected.
 //
 // An image is a number: first those that are queried now, in the order of the table, then those of
-// earlier cycles. An answer is null, CANNOT_TELL or an element of `classes`.
+// earlier cycles. An answer is null, CANNOT_TELL, NONE_OF_THESE or an element of `classes`.
 
-const { key, folder, classes: classNames, cells, skipAnswer, queries, earlier } =
+const { key, folder, classes: classNames, cells, skipAnswer, noneAnswer, queries, earlier } =
   JSON.parse(document.getElementById("queries").textContent);
 const at = (id) => document.getElementById(id);
 const images = [...queries, ...earlier];
 const isEarlier = (i) => i >= queries.length;
 
 const CANNOT_TELL = { name: "cannot tell" };
+const NONE_OF_THESE = { name: "none of these" };
 const SKIP_WORDS = ["cannot tell", "skip", "?", "-1", "-1.0"];  // no names of new classes
+const NONE_WORDS = ["none of these", "none of the classes", "none of the above", "none of them"];
 const classes = [];                 // { name, key, isNew, element, button }, in order of number
 const accepted = [];                // the answers that the run already has; null if it has none
 const answers = [];                 // the answers on the page
@@ -181,8 +183,10 @@ let confirmed = "";  // a name that is near to that of a class; adding it once m
 function addTypedClass() {
   const name = at("new-name").value.trim().normalize("NFC");
   if (!name) return warn("Type the name of the class.");
-  if (SKIP_WORDS.includes(name.toLowerCase()) && !classNamed(name)) {
-    return warn(`“${name}” is not the name of a class: use the button “Cannot tell”.`);
+  for (const [words, button] of [[SKIP_WORDS, "Cannot tell"], [NONE_WORDS, "None of these"]]) {
+    if (words.includes(name.toLowerCase()) && !classNamed(name)) {
+      return warn(`“${name}” is not the name of a class: use the button “${button}”.`);
+    }
   }
   const [similar, isSame] = similarClass(name);
   if (similar && (isSame || confirmed !== name)) {
@@ -237,7 +241,7 @@ function storeProgress() {
   const changed = [...images.keys()].filter((i) => answers[i] !== accepted[i]);
   const names = changed.map((i) => {
     const name = answers[i] === CANNOT_TELL ? null : answers[i].name;
-    return [images[i].index, name];
+    return [images[i].index, answers[i] === NONE_OF_THESE ? false : name];
   });
   const newClasses = classes.filter(({ isNew }) => isNew).map(({ name }) => name);
   try {
@@ -271,7 +275,7 @@ function loadProgress() {
   const nameOf = new Map(stored.names.filter(Array.isArray));
   images.forEach(({ index }, i) => {
     const name = nameOf.get(index);
-    const answer = name === null ? CANNOT_TELL : classNamed(name);
+    const answer = name === null ? CANNOT_TELL : name === false ? NONE_OF_THESE : classNamed(name);
     answers[i] = answer ?? accepted[i];
   });
   saved = String(stored.saved ?? "");
@@ -357,9 +361,11 @@ function showCard(i) {
 function showControls() {
   const left = unanswered().length;
   const done = queries.length - left;
-  const skipped = queries.filter((_, i) => answers[i] === CANNOT_TELL).length;
   const corrected = [...images.keys()].filter(isCorrected).length;
-  const ofThem = skipped ? ` (${skipped} cannot tell)` : "";
+  const notClasses = [CANNOT_TELL, NONE_OF_THESE]
+    .map((one) => [queries.filter((_, i) => answers[i] === one).length, one.name])
+    .filter(([count]) => count).map(([count, name]) => `${count} ${name}`);
+  const ofThem = notClasses.length ? ` (${notClasses.join(", ")})` : "";
   const words = [`${done} of ${queries.length} answered${ofThem}`, `${left} left`];
   if (corrected) words.push(`${corrected} corrected`);
   at("left").textContent = words.join(", ");
@@ -371,6 +377,7 @@ function showControls() {
   at("restore").hidden = !isCorrected(current);
   at("restore").textContent = `Back to ${accepted[current]?.name}`;
   at("cannot-tell").setAttribute("aria-pressed", String(answers[current] === CANNOT_TELL));
+  at("none").setAttribute("aria-pressed", String(answers[current] === NONE_OF_THESE));
   const used = new Set(answers);
   for (const one of classes) {
     one.button.setAttribute("aria-pressed", String(answers[current] === one));
@@ -425,6 +432,7 @@ const FILTERS = {
   all: () => true,
   corrected: isCorrected,
   skipped: (i) => accepted[i] === CANNOT_TELL,
+  aside: (i) => accepted[i] === NONE_OF_THESE,
 };
 const lastIn = { false: 0, true: queries.length };  // by isEarlier: where the person has been
 
@@ -455,7 +463,8 @@ function switchView(toEarlier) {
 function filterEarlier(value) {
   const all = [...images.keys()].filter(isEarlier);
   const filterOf = (one) => FILTERS[one] ?? ((i) => accepted[i] === classes[one]);
-  const names = { all: "All", corrected: "Corrected", skipped: "Cannot tell" };
+  const names =
+    { all: "All", corrected: "Corrected", skipped: "Cannot tell", aside: "None of these" };
   const counts = [...Object.keys(FILTERS), ...classNames.keys()].map((one) =>
     [one, names[one] ?? classNames[one], all.filter(filterOf(one)).length]);
   const options = counts.filter(([one, , count]) => count || one === value);
@@ -497,6 +506,7 @@ function chooseClass(answer) {
 }
 
 const chooseCannotTell = () => chooseClass(CANNOT_TELL);
+const chooseNone = () => chooseClass(NONE_OF_THESE);
 
 function undo() {
   if (!undoStack.length) return announce("Nothing to undo.");
@@ -589,6 +599,7 @@ const mayBeChanged = (name) =>
 /** What labels.csv says for an answer. */
 function answerCell(answer) {
   if (answer === CANNOT_TELL) return skipAnswer;
+  if (answer === NONE_OF_THESE) return noneAnswer;
   const { name, isNew } = answer;
   const hasDoubtful = classes.some((one) => one.isNew && mayBeChanged(one.name));
   if (hasDoubtful && mayBeChanged(name)) return `="${name.replaceAll('"', '""')}"`;
@@ -619,14 +630,15 @@ function save() {
   const left = unanswered().length;
   if (!left) return tell(`Saved. Put labels.csv into ${folder} and run the same command again.`);
   warn(`Saved, but ${left} ${left === 1 ? "image has" : "images have"} no answer: the run will ` +
-    "name them and wait. Choose a class or “Cannot tell” for each, and save again.");
+    "name them and wait. Choose a class, “Cannot tell” or “None of these” for each, and save " +
+    "again.");
 }
 
 // ---- Keys.
 
 const COMMANDS = {
-  Backspace: undo, ".": skip, ",": chooseCannotTell, "?": toggleGuess, "+": toggleZoom,
-  "*": toggleNewClass,
+  Backspace: undo, ".": skip, ",": chooseCannotTell, "-": chooseNone, "?": toggleGuess,
+  "+": toggleZoom, "*": toggleNewClass,
 };
 
 /** Run the command of a key; returns whether it has one. */
@@ -753,7 +765,7 @@ function fitCards() {
 function listenToControls() {
   const actions = {
     undo, skip, guess: toggleGuess, zoom: openZoom, save, restore, close: toggleZoom,
-    "cannot-tell": chooseCannotTell, "new-class": toggleNewClass, "cancel-new": toggleNewClass,
+    "cannot-tell": chooseCannotTell, none: chooseNone, "new-class": toggleNewClass, "cancel-new": toggleNewClass,
     previous: () => move("ArrowLeft"), next: () => move("ArrowRight"),
     "view-queried": () => switchView(false), "view-earlier": () => switchView(true),
   };
@@ -792,7 +804,8 @@ function listenToWindow() {
 classNames.forEach((name) => addClass(name, false));
 showClasses();
 images.forEach(({ answer = null }, i) => {
-  accepted[i] = answer === -1 ? CANNOT_TELL : answer === null ? null : classes[answer];
+  const noClass = { "-1": CANNOT_TELL, "-2": NONE_OF_THESE }[answer];
+  accepted[i] = answer === null ? null : noClass ?? classes[answer];
   answers[i] = accepted[i];
 });
 loadProgress();

@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from labeling.labels_csv import SKIP_ANSWER, SKIPPED, render_labels_csv
+from data.state import SET_ASIDE
+from labeling.labels_csv import (
+    NO_CLASS,
+    SKIPPED,
+    none_answer,
+    render_labels_csv,
+    skip_answer,
+)
 from utils.console import to_one_line
 from utils.files import render_csv
 from utils.spreadsheets import escape_cell
@@ -35,7 +42,8 @@ class Query:
     path: str = ""
     guess: int | None = None  # the class that the network predicts
     confidence: float = 0.0  # its probability
-    answer: str | None = None  # of an earlier cycle, as accepted: a class name or SKIP_ANSWER
+    # Of an earlier cycle, as accepted: a class name, NO_CLASS, or what `skip_answer` gives.
+    answer: str | None = None
     cycle: int | None = None  # in which it was answered
 
 
@@ -73,7 +81,8 @@ def render_queries_page(
         "folder": _to_valid_text(folder),
         "classes": [_to_valid_text(name) for name in class_names],
         "cells": _answer_cells(class_names),
-        "skipAnswer": _skip_answer(class_names),
+        "skipAnswer": skip_answer(class_names),
+        "noneAnswer": none_answer(class_names),
         "queries": [_query_content(query, png_data_uri) for query in queries],
         "earlier": [
             _query_content(query, thumbnail_data_uri)
@@ -109,17 +118,13 @@ def _answer_cells(class_names: tuple[str, ...]) -> list[str]:
     return [_to_valid_text(cell) for _, cell in list(rows)[1:]]
 
 
-def _skip_answer(class_names: tuple[str, ...]) -> str:
-    """What the page writes for an image of which the person cannot tell the class."""
-    taken = {name.casefold() for name in class_names}
-    return next(answer for answer in (SKIP_ANSWER, "skip", "?", "") if answer not in taken)
-
-
 def _answer_number(query: Query, class_names: tuple[str, ...]) -> int:
-    """The class of an accepted answer, or SKIPPED.
+    """The class of an accepted answer, SKIPPED or SET_ASIDE.
 
-    Raises ValueError if it is neither a class name nor SKIP_ANSWER."""
-    if query.answer == SKIP_ANSWER and SKIP_ANSWER not in class_names:
+    Raises ValueError if it is none of these."""
+    if query.answer == NO_CLASS:
+        return SET_ASIDE
+    if query.answer == skip_answer(class_names):
         return SKIPPED
     return class_names.index(str(query.answer))
 

@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 
 from data import DATASETS
+from data.images import Images
 from utils.console import print_line
 from utils.options.cli import OneLineErrorParser
 from utils.options.converters import non_empty_text
@@ -60,10 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_data(path: Path) -> np.ndarray:
     """Write digits with copies; -> for each training image the one that it shows."""
-    train, test = DATASETS["digits"].load("")
+    loaded = DATASETS["digits"].load_and_check("")
+    train, test = loaded.train, loaded.test
     chosen = np.random.default_rng(0).permutation(len(train.labels))[: len(train.labels) // 10]
     copied = np.concatenate([np.arange(len(train.labels)), np.repeat(chosen, COPIES)])
-    assert isinstance(train.pixels, torch.Tensor) and isinstance(test.pixels, torch.Tensor)
+    assert isinstance(train, Images) and isinstance(train.pixels, torch.Tensor)
+    assert isinstance(test, Images) and isinstance(test.pixels, torch.Tensor)
     np.savez(
         path,
         x_train=train.pixels.numpy()[copied, 0],
