@@ -19,7 +19,12 @@ from data.state import State, to_dict
 from experiment import result_tables, resume, setup
 from experiment.config import LoopOptions, component_needs
 from experiment.environment import DeviceOptions
-from experiment.label_tables import render_label_tables
+from experiment.label_tables import (
+    describe_unseen_classes,
+    estimate_unseen,
+    log_unseen_classes,
+    render_label_tables,
+)
 from experiment.run_folder import RunFolder, RunFolderOptions
 from experiment.static_features import make_static_features
 from labeling.answer_files import CycleAnswers, format_image_count
@@ -197,14 +202,19 @@ class Experiment:
         experiment = self._with_classes(answers, state.cycle)
         state = replace(state, class_names=answers.class_names)
         state = state.reveal_labels(answers.labels, answers.source)
-        self.run_folder.write_or_remove_files(render_label_tables(experiment.dataset, state))
+        tables = render_label_tables(self.options, experiment.dataset, state)
+        self.run_folder.write_or_remove_files(tables)
+        estimates = estimate_unseen(self.options, experiment.dataset, state)
+        log_unseen_classes(estimates, asks_person(self.options, state.cycle))
         return experiment, state
 
     def _wait_for_answers(self, state: State) -> State:
         """The state when the person has answered; an earlier one if answers were corrected."""
         files = resume.answer_files(self.options, self.dataset, self.run_folder)
         ask_until_answered = self.options.of(OracleOptions).ask_until_answered
-        wait_for_answers(state, files, self.learner.eval_model, self.amp, ask_until_answered)
+        notes = describe_unseen_classes(estimate_unseen(self.options, self.dataset, state))
+        network = self.learner.eval_model
+        wait_for_answers(state, files, network, self.amp, ask_until_answered, notes)
         state, notes = resume.go_back_if_corrected(self.options, files, self.run_folder, state)
         for note in notes:
             log.info(note)

@@ -9,6 +9,7 @@ so that nobody is asked twice.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,17 +115,19 @@ def wait_for_answers(
     network: torch.nn.Module,
     amp: bool,
     ask_until_answered: bool = False,
+    notes: Sequence[str] = (),
 ) -> None:
     """Accept the labels.csv that answers the queries of `state`, or that corrects earlier answers.
 
     network: whose predictions are shown to the person as guesses.
     ask_until_answered: whether every image needs a class.
+    notes: lines for the page, on the labels so far.
 
     Raises WaitingForLabels if it is not there yet or leaves too many images without a class,
     UserError if it does not answer exactly the queries."""
     if files.path(state.cycle).exists():
         return
-    write_queries(state, files, network if state.cycle else None, amp)
+    write_queries(state, files, network if state.cycle else None, amp, notes)
     if files.accept_corrections(state):
         return
     answers = files.read_labels_file(state)
@@ -178,12 +181,17 @@ def _wait_for_skipped_images(
 
 
 def write_queries(
-    state: State, files: AnswerFiles, network: torch.nn.Module | None, amp: bool
+    state: State,
+    files: AnswerFiles,
+    network: torch.nn.Module | None,
+    amp: bool,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write queries.csv and queries.html for the images that `state` queries; the page also shows
     the answers of earlier cycles.
 
-    network: whose predictions are the guesses; None in the first cycle, before any training."""
+    network: whose predictions are the guesses; None in the first cycle, before any training.
+    notes: lines for the page."""
     assert state.queried is not None
     dataset, names = files.dataset, files.dataset.all_class_names
     accepted = files.answers_by_index(state).values()
@@ -206,6 +214,7 @@ def write_queries(
         storage_key=f"{folder_name} {dataset.fingerprint} {array_digest(indices)}",
         folder=folder_name,
         earlier=earlier,
+        notes=notes,
     )
     table = queries.render_queries_csv(shown[:count], names)
     for name, content in zip(QUERY_FILES, (table, page), strict=True):

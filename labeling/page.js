@@ -5,8 +5,9 @@
 // An image is a number: first those that are queried now, in the order of the table, then those of
 // earlier cycles. An answer is null, CANNOT_TELL, NONE_OF_THESE or an element of `classes`.
 
-const { key, folder, classes: classNames, cells, skipAnswer, noneAnswer, queries, earlier } =
-  JSON.parse(document.getElementById("queries").textContent);
+const {
+  key, folder, classes: classNames, cells, skipAnswer, noneAnswer, notes, queries, earlier,
+} = JSON.parse(document.getElementById("queries").textContent);
 const at = (id) => document.getElementById(id);
 const images = [...queries, ...earlier];
 const isEarlier = (i) => i >= queries.length;
@@ -812,6 +813,9 @@ loadProgress();
 current = Math.max(0, answers.indexOf(null));
 queries.forEach((_, i) => makeCard(i));
 showAll();
+at("about").hidden = !notes.length;
+at("notes").replaceChildren(...notes.map((textContent) => create("li", { textContent })));
+at("about").addEventListener("toggle", keepInView);
 at("search").hidden = scheme !== "typed";
 at("views").hidden = !earlier.length;
 at("view-queried").textContent += ` (${queries.length})`;

@@ -67,13 +67,15 @@ def render_queries_page(
     storage_key: str,
     folder: str,
     earlier: Sequence[Query] = (),
+    notes: Sequence[str] = (),
 ) -> bytes:
     """queries.html.
 
     storage_key: under which the browser stores the answers given so far.
     folder: where the person has to put labels.csv.
     earlier: images with accepted answers, which the person may review and correct; the last answer
-    of each counts, and none of an image that is queried again. Large images are reduced."""
+    of each counts, and none of an image that is queried again. Large images are reduced.
+    notes: sentences on the labels so far, above the images."""
     queried = {query.index for query in queries}
     last_answers = {query.index: query for query in earlier if query.index not in queried}
     content = {
@@ -83,6 +85,7 @@ def render_queries_page(
         "cells": _answer_cells(class_names),
         "skipAnswer": skip_answer(class_names),
         "noneAnswer": none_answer(class_names),
+        "notes": list(notes),
         "queries": [_query_content(query, png_data_uri) for query in queries],
         "earlier": [
             _query_content(query, thumbnail_data_uri)
