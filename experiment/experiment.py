@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from experiment.label_tables import (
 from experiment.run_folder import RunFolder, RunFolderOptions
 from experiment.static_features import make_static_features
 from labeling.answer_files import CycleAnswers, format_image_count
+from labeling.feature_map import FeatureMap, choose_points, make_feature_map
 from labeling.oracle import (
     OracleOptions,
     asks_person,
@@ -39,7 +40,8 @@ from semisup import ALGORITHMS
 from semisup.spec import Algorithm
 from training.learner import Learner
 from training.lr_schedule import ScheduleOptions
-from training.network_outputs import NetworkOutputs
+from training.network_outputs import NetworkOutputs, extract_outputs
+from utils.arrays import as_numpy
 from utils.console import log, to_one_line
 from utils.options.option import OptionValues, kwargs_for
 from utils.seeding import derive_seed, rng_for
@@ -214,11 +216,39 @@ class Experiment:
         ask_until_answered = self.options.of(OracleOptions).ask_until_answered
         notes = describe_unseen_classes(estimate_unseen(self.options, self.dataset, state))
         network = self.learner.eval_model
-        wait_for_answers(state, files, network, self.amp, ask_until_answered, notes)
+        make_map = partial(self._make_feature_map, state)
+        wait_for_answers(state, files, network, self.amp, ask_until_answered, notes, make_map)
         state, notes = resume.go_back_if_corrected(self.options, files, self.run_folder, state)
         for note in notes:
             log.info(note)
         return state
+
+    def _make_feature_map(self, state: State) -> FeatureMap | None:
+        """The map for the labeling page: of the features that no label has changed, or of the
+        network's; None before there is either."""
+        assert state.queried is not None
+        static = self.static_features.get("pretrained_features")
+        if static is None and not state.cycle:
+            return None
+        shown = np.concatenate([state.queried, state.queried_so_far()[0]])
+        size = len(state.pool.labels)
+        images = choose_points(size, shown, rng_for(self.split_seed, "map", 0))
+        predicted, rows = None, torch.from_numpy(images).to(self.dataset.images.device)
+        features = None if static is None else static()[rows]
+        if state.cycle:
+            network, store = self.learner.eval_model, self.dataset.images.subset(images)
+            outputs, probs = extract_outputs(network, store, amp=self.amp, location="map")
+            predicted = as_numpy(probs.argmax(dim=1), np.int64)
+            features = outputs if features is None else features
+        assert features is not None
+        return make_feature_map(
+            as_numpy(features, np.float32),
+            images,
+            labels=state.pool.labels,
+            predicted=predicted,
+            queried=state.queried,
+            seed=self.split_seed % 2**32,
+        )
 
     def _read_answers(self, state: State) -> CycleAnswers:
         """The labels of the queried images, which are known, and the classes of the run."""

@@ -9,7 +9,7 @@ so that nobody is asked twice.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from labeling.answer_files import (
     check_label_count,
 )
 from labeling.answers import Answers
+from labeling.feature_map import FeatureMap
 from labeling.labels_csv import (
     NONE_ANSWER,
     SKIP_ANSWER,
@@ -116,18 +117,20 @@ def wait_for_answers(
     amp: bool,
     ask_until_answered: bool = False,
     notes: Sequence[str] = (),
+    make_map: Callable[[], FeatureMap | None] = lambda: None,
 ) -> None:
     """Accept the labels.csv that answers the queries of `state`, or that corrects earlier answers.
 
     network: whose predictions are shown to the person as guesses.
     ask_until_answered: whether every image needs a class.
     notes: lines for the page, on the labels so far.
+    make_map: the map of the features for the page, None without.
 
     Raises WaitingForLabels if it is not there yet or leaves too many images without a class,
     UserError if it does not answer exactly the queries."""
     if files.path(state.cycle).exists():
         return
-    write_queries(state, files, network if state.cycle else None, amp, notes)
+    write_queries(state, files, network if state.cycle else None, amp, notes, make_map())
     if files.accept_corrections(state):
         return
     answers = files.read_labels_file(state)
@@ -186,12 +189,13 @@ def write_queries(
     network: torch.nn.Module | None,
     amp: bool,
     notes: Sequence[str] = (),
+    feature_map: FeatureMap | None = None,
 ) -> None:
     """Write queries.csv and queries.html for the images that `state` queries; the page also shows
     the answers of earlier cycles.
 
     network: whose predictions are the guesses; None in the first cycle, before any training.
-    notes: lines for the page."""
+    notes, feature_map: for the page."""
     assert state.queried is not None
     dataset, names = files.dataset, files.dataset.all_class_names
     accepted = files.answers_by_index(state).values()
@@ -215,6 +219,7 @@ def write_queries(
         folder=folder_name,
         earlier=earlier,
         notes=notes,
+        feature_map=feature_map,
     )
     table = queries.render_queries_csv(shown[:count], names)
     for name, content in zip(QUERY_FILES, (table, page), strict=True):

@@ -6,7 +6,7 @@
 // earlier cycles. An answer is null, CANNOT_TELL, NONE_OF_THESE or an element of `classes`.
 
 const {
-  key, folder, classes: classNames, cells, skipAnswer, noneAnswer, notes, queries, earlier,
+  key, folder, classes: classNames, cells, skipAnswer, noneAnswer, notes, queries, earlier, map: featureMap,
 } = JSON.parse(document.getElementById("queries").textContent);
 const at = (id) => document.getElementById(id);
 const images = [...queries, ...earlier];
@@ -407,7 +407,7 @@ function focusImage() {
 /** Make an image the current one; the focus follows if it is in the grid. */
 function goTo(to) {
   if (isEarlier(to) !== isEarlier(current)) setView(isEarlier(to));
-  if (!shown.includes(to)) filterEarlier("all");
+  if (!shown.includes(to)) isEarlier(to) ? filterEarlier("all") : showPredicted("all");
   const before = current;
   current = to;
   showCard(before);
@@ -419,7 +419,11 @@ function goTo(to) {
   if (at("large").open) showLarge();
 }
 
+/** The next image without an answer, first among those in view. */
 function nextUnanswered() {
+  const after = [...shown.filter((i) => i > current), ...shown.filter((i) => i < current)];
+  const next = after.find((i) => !isEarlier(i) && answers[i] === null);
+  if (next !== undefined) return next;
   for (let step = 1; step < queries.length; step++) {
     const i = (current + step) % queries.length;
     if (answers[i] === null) return i;
@@ -444,7 +448,7 @@ function setView(toEarlier) {
   at("view-queried").setAttribute("aria-pressed", String(!toEarlier));
   at("view-earlier").setAttribute("aria-pressed", String(toEarlier));
   current = lastIn[toEarlier];
-  if (!toEarlier) shown = [...queries.keys()];
+  if (!toEarlier) showPredicted("all");
   else if (cards.length === queries.length) {
     for (let i = queries.length; i < images.length; i++) makeCard(i);
   }
@@ -717,7 +721,8 @@ function handleKey(event) {
     action();
     return;
   }
-  if (event.altKey || event.isComposing || target === at("filter")) return;
+  if (event.altKey || event.isComposing || target.tagName === "SELECT") return;
+  if (at("map").open) return handleMapKey(event);
   if (target === at("typed")) return handleTypedKey(event);
   if (at("new-form").contains(target)) {
     if (event.key !== "Escape") return;

@@ -1,7 +1,7 @@
 """The queries for a person: a table, and a page of images that needs no server and no network.
 
-page.html, page.css and page.js are joined into one file that contains the queries as JSON. Nothing
-that comes from the data (class names, paths) is ever interpreted as HTML.
+page.html and the styles and scripts beside it are joined into one file that contains the queries as
+JSON. Nothing that comes from the data (class names, paths) is ever interpreted as HTML.
 """
 
 import base64
@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from data.state import SET_ASIDE
+from labeling.feature_map import FeatureMap
 from labeling.labels_csv import (
     NO_CLASS,
     SKIPPED,
@@ -30,6 +31,7 @@ from utils.spreadsheets import escape_cell
 
 QUERY_COLUMNS = ("order", "index", "path", "guess", "confidence")
 PAGE_FOLDER = Path(__file__).parent
+PAGE_PARTS = {"style": ("page.css", "map.css"), "script": ("page.js", "map.js")}
 MAX_EARLIER_SIDE = 160  # pixels; a page with 2,000 earlier images has 10 to 20 MB
 
 
@@ -68,6 +70,7 @@ def render_queries_page(
     folder: str,
     earlier: Sequence[Query] = (),
     notes: Sequence[str] = (),
+    feature_map: FeatureMap | None = None,
 ) -> bytes:
     """queries.html.
 
@@ -75,7 +78,8 @@ def render_queries_page(
     folder: where the person has to put labels.csv.
     earlier: images with accepted answers, which the person may review and correct; the last answer
     of each counts, and none of an image that is queried again. Large images are reduced.
-    notes: sentences on the labels so far, above the images."""
+    notes: sentences on the labels so far, above the images.
+    feature_map: of the features; None: the page has no map."""
     queried = {query.index for query in queries}
     last_answers = {query.index: query for query in earlier if query.index not in queried}
     content = {
@@ -86,6 +90,7 @@ def render_queries_page(
         "skipAnswer": skip_answer(class_names),
         "noneAnswer": none_answer(class_names),
         "notes": list(notes),
+        "map": None if feature_map is None else _map_content(feature_map),
         "queries": [_query_content(query, png_data_uri) for query in queries],
         "earlier": [
             _query_content(query, thumbnail_data_uri)
@@ -97,10 +102,21 @@ def render_queries_page(
     for letter in "<>&":  # so that nothing in it ends the script element around it
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     html = (PAGE_FOLDER / "page.html").read_text(encoding="utf-8")
-    for mark, part in (("style", "page.css"), ("script", "page.js")):
-        part_text = (PAGE_FOLDER / part).read_text(encoding="utf-8")
-        html = html.replace(f"/* {mark} */", part_text)
+    for mark, parts in PAGE_PARTS.items():
+        texts = ((PAGE_FOLDER / part).read_text(encoding="utf-8") for part in parts)
+        html = html.replace(f"/* {mark} */", "".join(texts))
     return html.replace("/* queries */", text).encode()
+
+
+def _map_content(feature_map: FeatureMap) -> dict[str, Any]:
+    """The points of the map: place, label and predicted class, -1 where unknown, and the number of
+    the query, -1 where it is none."""
+    columns = (
+        *feature_map.places.round(4).T.tolist(),
+        *(np.maximum(part, -1).tolist() for part in (feature_map.labels, feature_map.predicted)),
+        feature_map.queries.tolist(),
+    )
+    return {"caption": feature_map.caption, "points": list(zip(*columns, strict=True))}
 
 
 def _query_content(query: Query, encode: Callable[[np.ndarray], str]) -> dict[str, Any]:
