@@ -225,7 +225,7 @@ def evaluate_cycle(experiment: Experiment, state: State) -> State:
         "train_loss": f"{state.loss:.6f}",
     }
     row |= result_tables.pseudo_label_columns(
-        state.targets.labels, experiment.known_labels(state), dataset.oracle.labels
+        state.targets.labels, experiment.labels_with_duplicates(state), dataset.oracle.labels
     )
     location = f"cycle {state.cycle + 1}, epoch {state.epoch}, after the last step"
     with run_folder.time_stage(state.cycle, "evaluate"):

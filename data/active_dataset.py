@@ -257,9 +257,7 @@ def load_active_dataset(
         overview=overview,
         value_scales=loaded.value_scales,
         page=loaded.page,
-        duplicate_groups=None
-        if duplicate_groups is None
-        else subset_groups(duplicate_groups, indices),
+        duplicate_groups=subset_groups(duplicate_groups, indices),
     )
 
 

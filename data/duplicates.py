@@ -170,8 +170,10 @@ def _count_groups(count: int) -> str:
 # ---- The groups of a pool.
 
 
-def subset_groups(groups: np.ndarray, positions: np.ndarray) -> np.ndarray | None:
+def subset_groups(groups: np.ndarray | None, positions: np.ndarray) -> np.ndarray | None:
     """The groups of the images at these positions (n,), ascending; None where all are distinct."""
+    if groups is None:
+        return None
     _, first, inverse = np.unique(groups[positions], return_index=True, return_inverse=True)
     return None if len(first) == len(positions) else first[inverse.reshape(-1)]
 

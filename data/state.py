@@ -71,16 +71,16 @@ class State(ReadOnlyArrays):
     def skip_indices(self) -> np.ndarray:
         """(k,) int64, the images without a label because a person could not tell their class, or
         because they are of none of the classes."""
-        images, _ = self.queried_so_far()
+        images, _ = self.answers_so_far()
         return images[self.pool.labels[images] < 0]
 
     @property
     def set_aside_indices(self) -> np.ndarray:
         """(k,) int64, the images that are of none of the classes."""
-        images, answers = self.queried_so_far()
+        images, answers = self.answers_so_far()
         return images[answers == SET_ASIDE]
 
-    def queried_so_far(self) -> tuple[np.ndarray, np.ndarray]:
+    def answers_so_far(self) -> tuple[np.ndarray, np.ndarray]:
         """The images (n,) whose answers are known, and the answers (n,), in their order."""
         records = self.history[: self.num_answered_cycles]
         empty = np.empty(0, dtype=np.int64)

@@ -115,7 +115,7 @@ class Experiment:
     def _last_active_pool(self) -> dict[str, Any]:
         return {}
 
-    def known_labels(self, state: State) -> np.ndarray:
+    def labels_with_duplicates(self, state: State) -> np.ndarray:
         """(N,) int64, the labels and those that duplicates inherit; -1 where unknown."""
         return with_inherited_labels(self.dataset.duplicate_groups, state.pool)
 
@@ -230,7 +230,7 @@ class Experiment:
         static = self.static_features.get("pretrained_features")
         if static is None and not state.cycle:
             return None
-        shown = np.concatenate([state.queried, state.queried_so_far()[0]])
+        shown = np.concatenate([state.queried, state.answers_so_far()[0]])
         size = len(state.pool.labels)
         images = choose_points(size, shown, rng_for(self.split_seed, "map", 0))
         predicted, rows = None, torch.from_numpy(images).to(self.dataset.images.device)

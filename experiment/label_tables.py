@@ -53,8 +53,8 @@ def render_label_tables(
     """The contents of each table by file name; None where it has no rows."""
     estimates = estimate_unseen(options, dataset, state)
     tables: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
-        INHERITED_FILE: (INHERITED_COLUMNS, inherited_rows(dataset, state)),
-        SET_ASIDE_FILE: (SET_ASIDE_COLUMNS, set_aside_rows(dataset, state)),
+        INHERITED_FILE: (INHERITED_COLUMNS, make_inherited_rows(dataset, state)),
+        SET_ASIDE_FILE: (SET_ASIDE_COLUMNS, make_set_aside_rows(dataset, state)),
         UNSEEN_FILE: (UNSEEN_COLUMNS, [estimate.to_row() for estimate in estimates]),
     }
     return {
@@ -63,7 +63,7 @@ def render_label_tables(
     }
 
 
-def inherited_rows(dataset: ActiveDataset, state: State) -> list[dict[str, Any]]:
+def make_inherited_rows(dataset: ActiveDataset, state: State) -> list[dict[str, Any]]:
     """One row per inherited label: the cycle whose network chose the labeled image (-1: the first
     labels), index and label of the image that inherits, and the index of the labeled one."""
     groups = dataset.duplicate_groups
@@ -79,9 +79,9 @@ def inherited_rows(dataset: ActiveDataset, state: State) -> list[dict[str, Any]]
     return sorted(rows, key=lambda row: (row["cycle"], row["index"]))
 
 
-def set_aside_rows(dataset: ActiveDataset, state: State) -> list[dict[str, Any]]:
-    """One row per image of none of the classes: the cycle as in `inherited_rows`, index, path, and
-    of a duplicate the index of the image that the person has seen."""
+def make_set_aside_rows(dataset: ActiveDataset, state: State) -> list[dict[str, Any]]:
+    """One row per image of none of the classes: the cycle as in `make_inherited_rows`, index, path,
+    and of a duplicate the index of the image that the person has seen."""
     cycles, groups, rows = _cycle_of_image(state), dataset.duplicate_groups, []
     for image in state.set_aside_indices.tolist():
         members = np.array([image])

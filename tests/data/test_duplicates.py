@@ -276,6 +276,31 @@ def test_labels_that_differ_in_a_group(run, tmp_path, digits):
         assert int(row["label"]) != parts["y_train"][int(row["index"])]
 
 
+@pytest.mark.parametrize("copies, inherits", [(20, True), (60, False)])
+def test_repeated_rows_of_features(run, tmp_path, digits, copies, inherits):
+    """A few are duplicates; where there are many, the file is a table, and the log says so."""
+    order = [*range(300), *range(copies)]
+    np.savez(
+        tmp_path / "rows.npz",
+        x_train=digits.pixels[order].flatten(1).float(),
+        y_train=digits.labels[order],
+        x_test=digits.pixels[600:700].flatten(1).float(),
+        y_test=digits.labels[600:700],
+    )
+    words = [
+        "--dataset",
+        "features",
+        "--data-root",
+        str(tmp_path / "rows.npz"),
+        "--al-budget",
+        "40",
+    ]
+    folder = run("run", words)
+    assert (folder / "inherited.csv").exists() == inherits
+    log = (folder / "log.txt").read_text()
+    assert ("--duplicates is ask-each instead of ask-one" in log) != inherits
+
+
 # ---- Defaults.
 
 
