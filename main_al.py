@@ -141,10 +141,8 @@ def query_initial(experiment: Experiment) -> State:
 def label_queried_images(experiment: Experiment, state: State) -> tuple[Experiment, State]:
     """Reveal the labels of the queried images; the algorithm sets the cycle's first targets."""
     experiment, state = experiment.label_queried_images(state)
-    num_classes, algorithm = experiment.dataset.num_classes, experiment.algorithm
-    active = experiment.active_pool(state)
-    targets = algorithm.initial_targets(active.pool, num_classes, active.select(state.carry_over))
-    return experiment, replace(state, targets=active.spread_targets(targets), carry_over={})
+    targets = experiment.initial_targets(state)
+    return experiment, replace(state, targets=targets, carry_over={})
 
 
 def train_cycle(experiment: Experiment, state: State) -> State:

@@ -15,6 +15,7 @@ from data.active_pool import ActivePool
 from data.batches import BatchLoader
 from data.budget import BudgetOptions
 from data.duplicates import with_inherited_labels
+from data.pool import Targets
 from data.state import State, to_dict
 from experiment import result_tables, resume, setup
 from experiment.config import LoopOptions, component_needs
@@ -114,6 +115,13 @@ class Experiment:
     @cached_property
     def _last_active_pool(self) -> dict[str, Any]:
         return {}
+
+    def initial_targets(self, state: State) -> Targets:
+        """What the algorithm trains on at the start of a cycle."""
+        active, num_classes = self.active_pool(state), self.dataset.num_classes
+        carry_over = active.select(state.carry_over)
+        targets = self.algorithm.initial_targets(active.pool, num_classes, carry_over)
+        return active.spread_targets(targets)
 
     def labels_with_duplicates(self, state: State) -> np.ndarray:
         """(N,) int64, the labels and those that duplicates inherit; -1 where unknown."""

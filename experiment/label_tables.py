@@ -17,7 +17,7 @@ from al_methods import INITIAL_BALANCED, MethodOptions
 from data.active_dataset import ActiveDataset
 from data.duplicates import inherit_labels
 from data.state import SET_ASIDE, State
-from labeling.unseen_classes import UnseenShare, estimate_unseen_share
+from data.unseen_classes import UnseenShare, estimate_unseen_share
 from utils.console import log
 from utils.files import render_csv
 from utils.options.option import OptionValues

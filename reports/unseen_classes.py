@@ -1,4 +1,4 @@
-"""What a run estimated about classes without a label (labeling.unseen_classes), for the page."""
+"""What a run estimated about classes without a label (data.unseen_classes), for the page."""
 
 import csv
 import io

@@ -30,12 +30,7 @@ COPIES = 9  # of each of a tenth of the training images
 OPTIONS = (
     "--dataset arrays --epochs 30 --al-budget 10 --al-nb-cycles 5 --split {seed} --seed {seed}"
 )
-WAYS = {
-    "entropy": "--al-method uncertainty_entropy",
-    "entropy, propagation": "--al-method uncertainty_entropy --add-lp --lp-k 10",
-    "random, propagation": "--al-method random --add-lp --lp-k 10",
-    "lp_coverage, propagation": "--al-method lp_coverage --initial lp_coverage --add-lp --lp-k 10",
-}
+WAYS = {"entropy": "uncertainty_entropy", "margin": "margin", "random": "random"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     copied = write_data(folder / "digits.npz")
     rows = []
     for seed in range(NUM_SEEDS):
-        for way, words in WAYS.items():
+        for way, method in WAYS.items():
             for mode in ("ask-one", "ask-each"):  # in turn, so that both see the same machine
-                run = folder / f"{way.replace(', ', '_')}-{mode}-{seed}"
-                options = f"{OPTIONS.format(seed=seed)} {words} --duplicates {mode}"
+                run = folder / f"{way}-{mode}-{seed}"
+                options = f"{OPTIONS.format(seed=seed)} --al-method {method} --duplicates {mode}"
                 paths = ["--data-root", str(folder / "digits.npz"), "--run-dir", str(run)]
                 program = str(Path(__file__).resolve().parents[2] / "main_al.py")
                 subprocess.run([sys.executable, program, *options.split(), *paths], check=True)

@@ -26,7 +26,7 @@ from al_methods import select
 from data import DATASETS
 from data.images import Images
 from data.state import SET_ASIDE
-from labeling.unseen_classes import estimate_unseen_share
+from data.unseen_classes import estimate_unseen_share
 from utils.console import print_line
 
 NUM_RUNS = 20

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data.state import SET_ASIDE
-from labeling.unseen_classes import (
+from data.unseen_classes import (
     MIN_RANDOM_LABELS,
     Z,
     estimate_unseen_share,
