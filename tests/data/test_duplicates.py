@@ -237,12 +237,12 @@ def test_copies_in_the_test_part_inherit_nothing(run, tmp_path, digits):
 
 def test_every_image_is_queried_by_itself_on_request(run, tmp_path, digits):
     data = write_data(tmp_path, digits, [7] * 60)
-    words = ["--initial", "random", "--initial-size", "150", "--al-nb-cycles", "1"]
+    words = ["--initial", "random", "--initial-size", "300", "--al-nb-cycles", "1"]
 
     def count(name, mode):
         folder = run(name, data, *words, "--duplicates", mode)
         indices = [int(row["index"]) for row in rows(folder / "acquired.csv")]
-        assert len(indices) == 150 and (folder / "inherited.csv").exists() == (mode != "ask-each")
+        assert len(indices) == 300 and (folder / "inherited.csv").exists() == (mode != "ask-each")
         return sum(index == 7 or index >= 300 for index in indices)
 
     assert count("each", "ask-each") > 10
