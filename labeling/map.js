@@ -35,10 +35,10 @@ const className = (label) => label < 0 ? "no prediction" : classNames[label];
 
 /** A shape of the SVG; x and y from 0 to 100. */
 function makeShape(name, label, text, attributes) {
-  const shape = document.createElementNS("http://www.w3.org/2000/svg", name);
+  const shape = document.createElementNS(at("points").namespaceURI, name);
   shape.setAttribute("class", colourOf(label));
   for (const [key, value] of Object.entries(attributes)) shape.setAttribute(key, value);
-  const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+  const title = document.createElementNS(at("points").namespaceURI, "title");
   title.textContent = text;
   shape.append(title);
   return shape;
