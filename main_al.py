@@ -76,8 +76,7 @@ def run_active_learning(options: OptionValues) -> None:
             for note in resumed.notes:
                 print_line(note)
             answers = answer_digests(options, dataset, run_folder, state)
-            cycles = state.cycle + 1
-            run_folder.record_finish(file_stats, cycles, ALREADY_FINISHED_MESSAGE, answers)
+            run_folder.record_finish(file_stats, state.cycle + 1, ALREADY_FINISHED_MESSAGE, answers)
             return
         file_stats |= setup.write_missing_split(options, dataset)
         notes = (*dataset.notes, *resumed.notes)
@@ -140,8 +139,7 @@ def query_initial(experiment: Experiment) -> State:
 def label_queried_images(experiment: Experiment, state: State) -> tuple[Experiment, State]:
     """Reveal the labels of the queried images; the algorithm sets the cycle's first targets."""
     experiment, state = experiment.label_queried_images(state)
-    num_classes, algorithm = experiment.dataset.num_classes, experiment.algorithm
-    targets = algorithm.initial_targets(state.pool, num_classes, state.carry_over)
+    targets = experiment.initial_targets(state)
     return experiment, replace(state, targets=targets, carry_over={})
 
 
@@ -182,16 +180,16 @@ def update_targets(experiment: Experiment, state: State) -> State:
     is_due = algorithm.update_due(*moment, **kwargs_for(options, algorithm.update_due))
     if algorithm.update_targets is None or not is_due:
         return state
-    needs = component_needs(options, algorithm)
+    needs, active = component_needs(options, algorithm), experiment.active_pool(state)
     targets = algorithm.update_targets(
-        pool=state.pool,
+        pool=active.pool,
         num_classes=experiment.dataset.num_classes,
         rng=rng_for(experiment.split_seed, algorithm.rng_purpose, *moment),
         cycle=state.cycle,
-        **experiment.network_outputs(state).get_tensors(needs),
+        **active.select(experiment.network_outputs(state).get_tensors(needs)),
         **kwargs_for(options, algorithm.update_targets),
     )
-    return replace(state, targets=targets)
+    return replace(state, targets=active.spread_targets(targets))
 
 
 def train_next_epoch(experiment: Experiment, state: State) -> State:
@@ -223,7 +221,7 @@ def evaluate_cycle(experiment: Experiment, state: State) -> State:
         "train_loss": f"{state.loss:.6f}",
     }
     row |= result_tables.pseudo_label_columns(
-        state.targets.labels, state.pool.labels, dataset.oracle.labels
+        state.targets.labels, experiment.labels_with_duplicates(state), dataset.oracle.labels
     )
     location = f"cycle {state.cycle + 1}, epoch {state.epoch}, after the last step"
     with run_folder.time_stage(state.cycle, "evaluate"):

@@ -17,12 +17,15 @@ import torch
 
 from data import export
 from data.active_dataset import ActiveDataset
+from data.active_pool import ActivePool
 from data.augment import ImageStore
+from data.duplicates import with_inherited_labels
 from data.feature_scale import scale_from_dict
 from data.feature_vectors import FeatureStore
 from data.folder_listing import list_images_below
 from data.image_tree import format_names
 from data.new_files import decode_for_run
+from data.state import State
 from experiment import encoding, setup
 from experiment.checkpoint import load_checkpoint
 from experiment.config import SCHEMA
@@ -214,25 +217,19 @@ def predict_pool(
     options = run.options.replace(data_root=data_root) if data_root else run.options
     dataset, _ = setup.open_dataset(options)
     check_data_unchanged(run, dataset)
-    dataset = dataset.with_classes(load_state(run.checkpoint, dataset, run.folder).class_names)
+    state = load_state(run.checkpoint, dataset, run.folder)
+    dataset = dataset.with_classes(state.class_names)
     for added in dataset.all_class_names[dataset.num_classes :]:
         print_line(f"{run.folder} does not know the class {added!r}, which is new", "stderr")
     network = load_network(run, use_recorded_scale(run, dataset))
     features, probs = extract_outputs(network, dataset.images)
-    labels = run.checkpoint["state"]["pool"]["labels"].numpy()
+    labels = with_inherited_labels(dataset.duplicate_groups, state.pool)
     rows = prediction_rows(
         dataset.dataset_indices, dataset.image_paths, probs, labels, dataset.class_names
     )
     if with_pseudo_labels:
-        graph = run.options.of(GraphOptions)
-        propagation = propagate(
-            features,
-            labels,
-            dataset.num_classes,
-            alpha=graph.lp_alpha,
-            **affinity_settings(graph),
-        )
-        for row, label, weight in zip(rows, propagation.labels, propagation.weights, strict=True):
+        pseudo_labels, weights = propagate_labels(run, dataset, state, features)
+        for row, label, weight in zip(rows, pseudo_labels, weights, strict=True):
             name = dataset.class_names[label] if label >= 0 else None
             row |= dict(zip(PSEUDO_LABEL_COLUMNS, (name, f"{weight:.4f}"), strict=True))
     if dataset.held_out:
@@ -245,6 +242,26 @@ def predict_pool(
             rows += [row | more | {PART_COLUMN: part} for row in others]
         rows.sort(key=lambda row: row["index"])
     return rows
+
+
+def propagate_labels(
+    run: FinishedRun, dataset: ActiveDataset, state: State, features: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pseudo-labels (N,) and weights (N,) of all training images, from features (N, d); -1 and
+    0 where there is none.  Duplicates get those of the image that stands for them."""
+    graph, groups = run.options.of(GraphOptions), dataset.duplicate_groups
+    active = ActivePool.of(state.pool, groups, without=state.set_aside_indices)
+    propagation = propagate(
+        active.select({"features": features})["features"],
+        active.pool.labels,
+        dataset.num_classes,
+        alpha=graph.lp_alpha,
+        **affinity_settings(graph),
+    )
+    stand_ins = active.find_stand_ins(groups)
+    is_known = stand_ins >= 0
+    labels = np.where(is_known, propagation.labels[stand_ins], -1)
+    return labels, np.where(is_known, propagation.weights[stand_ins], 0)
 
 
 def check_data_unchanged(run: FinishedRun, dataset: ActiveDataset) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ from data import export, splits
 from data.augment import ImageStore, channel_statistics
 from data.budget import VALIDATION_IMAGES_PER_CLASS
 from data.download import checksums
+from data.duplicates import describe_groups, find_representatives, subset_groups
 from data.feature_images import decode_or_none
 from data.feature_vectors import Features, FeatureStore
 from data.images import Images, data_fingerprint
@@ -119,11 +120,26 @@ class ActiveDataset:
     # The classes of the data; by their numbers where they have no names.
     data_class_names: tuple[str, ...] = ()
     has_class_names: bool = False  # whether the data name their classes
+    # (N,) int64, position of the first image of each one's group of duplicates (data.duplicates);
+    # None where all images are distinct, or each is queried by itself.
+    duplicate_groups: np.ndarray | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the data hold, for the log."""
-        return self.overview.lines if self.overview else ()
+        lines = self.overview.lines if self.overview else ()
+        if self.duplicate_groups is not None:
+            lines = (*lines, *describe_groups(self.duplicate_groups, self.oracle.labels))
+        return lines
+
+    def count_queryable(self) -> int:
+        """How many images can be queried after the first labels."""
+        if self.duplicate_groups is None:
+            return len(self.images) - len(self.initial_indices)
+        labels = np.full(len(self.images), -1)
+        labels[self.initial_indices] = self.initial_labels
+        representatives = find_representatives(self.duplicate_groups, labels)
+        return len(representatives) - len(self.initial_indices)
 
     @property
     def export_files(self) -> dict[str, bytes]:
@@ -185,6 +201,8 @@ def load_active_dataset(
     device: torch.device | str,
     out: str | None = None,
     loaded: LoadedDataset | None = None,
+    train_digests: Sequence[bytes] | None = None,
+    duplicate_groups: np.ndarray | None = None,
     **options: Any,
 ) -> ActiveDataset:
     """Read the data set and its split.  Nothing is written except, where possible, the checksums of
@@ -197,6 +215,7 @@ def load_active_dataset(
     all known labels.  With neither there are no initial labels yet.
     validation: whether to split off a validation set, which `rng` draws.
     loaded: what the reader returned, where it has been called; None: it is called here.
+    train_digests, duplicate_groups: of all training images, from data.duplicates; None: none.
     options: the data set's own groups of options.
     Raises UserError for faults of the data or the split."""
     loaded = loaded or spec.load_and_check(root, **options)
@@ -210,7 +229,7 @@ def load_active_dataset(
     drawn = _draw_validation_set(loaded, root, initial, rng) if validation else initial[:0]
     indices = np.setdiff1d(np.arange(len(train.labels)), drawn)
     eval_sets, held_out = _make_evaluated_parts(loaded, all_images, test_images, drawn)
-    overview = _look_at_own_images(spec, loaded)
+    overview = _look_at_own_images(spec, loaded, train_digests)
     class_names = loaded.class_names or tuple(map(str, range(facts["num_classes"])))
     return ActiveDataset(
         images=all_images.subset(indices) if validation else all_images,
@@ -238,6 +257,7 @@ def load_active_dataset(
         overview=overview,
         value_scales=loaded.value_scales,
         page=loaded.page,
+        duplicate_groups=subset_groups(duplicate_groups, indices),
     )
 
 
@@ -293,11 +313,13 @@ def _find_initial_indices(
     return initial, splits.split_warnings(path, labels, size, split, rows)
 
 
-def _look_at_own_images(spec: DatasetSpec, loaded: LoadedDataset) -> DataOverview | None:
+def _look_at_own_images(
+    spec: DatasetSpec, loaded: LoadedDataset, digests: Sequence[bytes] | None
+) -> DataOverview | None:
     """None for published data sets and for features."""
     train, test = loaded.train, loaded.test
     if spec.is_custom and isinstance(train, Images) and isinstance(test, Images):
-        return look_at_images(train, test, loaded.class_names)
+        return look_at_images(train, test, loaded.class_names, digests)
     return None
 
 

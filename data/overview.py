@@ -6,21 +6,21 @@ mixed up, or test images that are also training images.
     distinct images     by their pixels, exactly
     near-duplicates     two images whose pixels differ by at most NEAR_LEVELS of 255 levels (root
                         mean square), and by at most NEAR_SHARE of what two random images differ by
+                        (data.duplicates)
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
+from data.duplicates import digest_rows, near_threshold, reduce_images
 from data.images import Images
 from data.memmap import MemmapImages
 from utils.console import to_one_line
@@ -31,8 +31,6 @@ CONTACT_SHEET_FILE = "data.png"  # in the run folder
 DESCRIPTION_KEY = "Description"  # a keyword of the PNG specification, section 11.3.3.2
 CHUNK_IMAGES = 4096
 MAX_COMPARED = 5_000  # images of each part that are compared with each other
-MAX_SIDE_COMPARED = 16  # pixels; larger images are averaged before they are compared
-NEAR_LEVELS, NEAR_SHARE = 2.0, 0.1
 MAX_CLASSES_LISTED = 10
 SHEET_CLASSES, SHEET_IMAGES, SHEET_SIDE = 20, 12, 40  # rows, images per row, pixels per image
 LABEL_WIDTH, GAP = 150, 2  # pixels of the contact sheet
@@ -46,11 +44,17 @@ class DataOverview(NamedTuple):
     contact_sheet: bytes
 
 
-def look_at_images(train: Images, test: Images, class_names: Sequence[str]) -> DataOverview:
+def look_at_images(
+    train: Images,
+    test: Images,
+    class_names: Sequence[str],
+    train_digests: Sequence[bytes] | None = None,
+) -> DataOverview:
     """What the images of the training and the test part are.
 
+    train_digests: from `digest_rows`, where they have been computed already.
     Raises UserError where all images are identical."""
-    hashes = _hash_images(train.pixels), _hash_images(test.pixels)
+    hashes = train_digests or digest_rows(train), digest_rows(test)
     distinct = len(set(hashes[0]) | set(hashes[1]))
     count = len(hashes[0]) + len(hashes[1])
     if distinct == 1 and count > 1:
@@ -72,7 +76,7 @@ def look_at_images(train: Images, test: Images, class_names: Sequence[str]) -> D
     return DataOverview(lines, warnings, sheet)
 
 
-def _find_leaks(hashes: tuple[list[bytes], list[bytes]], near_test: int) -> Iterator[str]:
+def _find_leaks(hashes: tuple[Sequence[bytes], list[bytes]], near_test: int) -> Iterator[str]:
     known = set(hashes[0])
     shared = sum(value in known for value in hashes[1])
     if shared:
@@ -106,15 +110,6 @@ def _chunks(pixels: torch.Tensor | MemmapImages) -> Iterator[np.ndarray]:
         yield chunk.numpy()
 
 
-def _hash_images(pixels: torch.Tensor | MemmapImages) -> list[bytes]:
-    """One hash per image of its pixels."""
-    return [
-        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
-        for chunk in _chunks(pixels)
-        for image in chunk
-    ]
-
-
 def _count_levels(pixels: torch.Tensor | MemmapImages) -> int:
     """How many of the 256 values occur."""
     counts = np.zeros(256, np.int64)
@@ -129,28 +124,17 @@ def _count_near_duplicates(
     """Training images with a near-duplicate among the others, test images with one among the
     training images, and how many training images were compared."""
     parts = [_small_images(pixels) for pixels in (train, test)]
-    threshold = _near_threshold(parts[0])
+    threshold = near_threshold(parts[0])
     within, _ = faiss.knn(parts[0], parts[0], min(2, len(parts[0])), metric=faiss.METRIC_L2)
     across, _ = faiss.knn(parts[1], parts[0], 1, metric=faiss.METRIC_L2)
     near = int((within[:, -1] <= threshold).sum()) if len(parts[0]) > 1 else 0
     return near, int((across[:, 0] <= threshold).sum()), len(parts[0])
 
 
-def _near_threshold(rows: np.ndarray) -> float:
-    """The largest squared distance of near-duplicates (n, d)."""
-    others = np.random.default_rng(0).permutation(len(rows))
-    typical = float(np.median(np.square(rows - rows[others]).sum(axis=1)))
-    return min(NEAR_LEVELS**2 * rows.shape[1], NEAR_SHARE**2 * typical)
-
-
 def _small_images(pixels: torch.Tensor | MemmapImages) -> np.ndarray:
-    """Up to MAX_COMPARED images, spread over all, of at most MAX_SIDE_COMPARED pixels per side:
-    (n, d) float32."""
+    """Up to MAX_COMPARED images, spread over all, reduced: (n, d) float32."""
     chosen = np.linspace(0, len(pixels) - 1, min(MAX_COMPARED, len(pixels))).astype(np.int64)
-    images = torch.as_tensor(pixels[chosen]).float()
-    if images.shape[2] > MAX_SIDE_COMPARED:
-        images = F.adaptive_avg_pool2d(images, MAX_SIDE_COMPARED)
-    return np.ascontiguousarray(images.flatten(1).numpy())
+    return reduce_images(pixels, chosen)
 
 
 def draw_contact_sheet(train: Images, class_names: Sequence[str], description: str = "") -> bytes:

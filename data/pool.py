@@ -54,7 +54,8 @@ class Pool(ReadOnlyArrays):
         return Pool(labels, np.concatenate([self.labeled_order, picked]))
 
     def amend_labels(self, classes: Mapping[int, int]) -> "Pool":
-        """A new pool in which labeled images have other classes; -1 takes a label away.
+        """A new pool in which labeled images have other classes; a negative number takes
+        a label away.
 
         classes: image -> class.
         Raises ValueError for an image without a label."""
@@ -62,8 +63,12 @@ class Pool(ReadOnlyArrays):
         for image, label in classes.items():
             if labels[image] < 0:
                 raise ValueError(f"image {image} has no label to amend")
-            labels[image] = label
+            labels[image] = max(label, -1)
         return Pool(labels, self.labeled_order[labels[self.labeled_order] >= 0])
+
+    def subset(self, rows: np.ndarray) -> "Pool":
+        """The pool of the images `rows` (M,), ascending, which include all labeled ones."""
+        return Pool(self.labels[rows], np.searchsorted(rows, self.labeled_order))
 
     @property
     def labeled_indices(self) -> np.ndarray:
@@ -85,6 +90,35 @@ class Targets(ReadOnlyArrays):
     class_weights: np.ndarray
     soft_labels: np.ndarray | None = None
     sampling_weights: np.ndarray | None = None
+
+    def subset(self, rows: np.ndarray) -> "Targets":
+        """The targets of the images `rows` (M,)."""
+        soft, odds = self.soft_labels, self.sampling_weights
+        return Targets(
+            self.labels[rows],
+            self.weights[rows],
+            self.class_weights,
+            None if soft is None else soft[rows],
+            None if odds is None else odds[rows],
+        )
+
+    def spread(self, rows: np.ndarray, size: int) -> "Targets":
+        """These targets of M images as those of `size` images, of which M are `rows` (M,) and the
+        others are not used."""
+
+        def fill(values: np.ndarray, empty: float) -> np.ndarray:
+            spread = np.full((size, *values.shape[1:]), empty, dtype=values.dtype)
+            spread[rows] = values
+            return spread
+
+        soft, odds = self.soft_labels, self.sampling_weights
+        return Targets(
+            fill(self.labels, -1),
+            fill(self.weights, 0),
+            self.class_weights,
+            None if soft is None else fill(soft, 0),
+            None if odds is None else fill(odds, 0),
+        )
 
 
 def targets_from_labels(pool: Pool, num_classes: int) -> Targets:

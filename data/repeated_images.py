@@ -1,23 +1,10 @@
 """Finds images that are in the folders of two classes."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-import torch
-
+from data.duplicates import digest_images
 from data.image_tree import format_names
 from data.images import Images
-from data.memmap import MemmapImages
-
-IMAGES_PER_CHUNK = 4096
-
-
-def digest_images(pixels: torch.Tensor | MemmapImages) -> Iterator[bytes]:
-    """A digest of each image of (N, C, H, W); equal images of one shape have equal digests."""
-    for chunk in pixels.split(IMAGES_PER_CHUNK):
-        for image in np.ascontiguousarray(chunk.numpy()):
-            yield hashlib.blake2b(image.data, digest_size=16).digest()
 
 
 def describe_images_of_two_classes(

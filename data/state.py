@@ -11,6 +11,8 @@ import torch
 from data.pool import Pool, ReadOnlyArrays, Targets
 from utils.arrays import as_read_only
 
+SET_ASIDE = -2  # the answer for an image of none of the classes
+
 
 def _no_images() -> np.ndarray:
     return np.empty(0, dtype=np.int64)
@@ -37,7 +39,7 @@ class QueryRecord(ReadOnlyArrays):
     """What one cycle has queried.
 
     queried: (n,) int64, the images; answers: (n,) int64, their classes, -1 where a person could not
-    tell, or None until there are answers.
+    tell, SET_ASIDE where the image is of none of the classes, or None until there are answers.
     source: digest of the file that the answers were read from, "" for labels of the data set.
     second_looks: labeled images that were shown again with these queries."""
 
@@ -97,10 +99,24 @@ class State(ReadOnlyArrays):
 
     @property
     def skip_indices(self) -> np.ndarray:
-        """(k,) int64, the images without a label because a person could not tell their class."""
+        """(k,) int64, the images without a label because a person could not tell their class, or
+        because they are of none of the classes."""
         queried = [record.queried for record in self.history[: self.num_answered_cycles]]
         images = np.concatenate([_no_images(), *queried])
         return images[self.pool.labels[images] < 0]
+
+    @property
+    def set_aside_indices(self) -> np.ndarray:
+        """(k,) int64, the images that are of none of the classes."""
+        images, answers = self.answers_so_far()
+        return images[answers == SET_ASIDE]
+
+    def answers_so_far(self) -> tuple[np.ndarray, np.ndarray]:
+        """The images (n,) whose answers are known, and the answers (n,), in their order."""
+        records = self.history[: self.num_answered_cycles]
+        answers = [record.answers for record in records if record.answers is not None]
+        images = [record.queried for record in records if record.answers is not None]
+        return np.concatenate([_no_images(), *images]), np.concatenate([_no_images(), *answers])
 
     @property
     def next_record(self) -> QueryRecord | None:
@@ -137,7 +153,7 @@ class State(ReadOnlyArrays):
     def amend_labels(self, second_answers: Mapping[int, int]) -> "State":
         """The second answers replace the labels of these images, from this cycle on.
 
-        second_answers: image -> class, or -1 where the person cannot tell it any more."""
+        second_answers: image -> class, SET_ASIDE, or -1 where the person cannot tell any more."""
         if not second_answers:
             return self
         history = list(self.history)

@@ -12,6 +12,7 @@ from data import DatasetOptions
 from data.active_dataset import DataOptions, ValidationOptions
 from data.batches import BatchOptions
 from data.budget import BudgetOptions
+from data.duplicates import DuplicateOptions
 from experiment.environment import DeviceOptions
 from experiment.run_folder import RunFolderOptions
 from experiment.stopping import StoppingOptions
@@ -144,6 +145,7 @@ SCHEMA = OptionSchema(
         MethodOptions,
         OracleOptions,
         SecondLookOptions,
+        DuplicateOptions,
         BudgetOptions,
         AuditOptions,
         StoppingOptions,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,28 @@ import torch
 import semisup
 from al_methods import INITIAL_BALANCED, INITIAL_GIVEN, METHODS, MethodOptions, select
 from data.active_dataset import ActiveDataset
+from data.active_pool import ActivePool
 from data.batches import BatchLoader
 from data.budget import BudgetOptions
+from data.duplicates import with_inherited_labels
+from data.pool import Targets
 from data.state import SecondLooks, State, to_dict
 from experiment import result_tables, resume, setup
 from experiment.config import LoopOptions, component_needs
 from experiment.environment import DeviceOptions
 from experiment.estimates import make_estimates, results_columns
+from experiment.label_tables import (
+    describe_unseen_classes,
+    estimate_unseen,
+    log_unseen_classes,
+    render_label_tables,
+)
 from experiment.run_folder import RunFolder, RunFolderOptions
 from experiment.static_features import make_static_features
 from experiment.stopping import stop_reason
 from labeling.answer_files import CycleAnswers, format_image_count
 from labeling.audit import draw_audit, makes_estimates, stores_predictions
+from labeling.feature_map import FeatureMap, choose_points, make_feature_map
 from labeling.oracle import (
     OracleOptions,
     asks_person,
@@ -42,7 +52,7 @@ from semisup import ALGORITHMS
 from semisup.spec import Algorithm
 from training.learner import Learner
 from training.lr_schedule import ScheduleOptions
-from training.network_outputs import NetworkOutputs
+from training.network_outputs import NetworkOutputs, extract_outputs
 from utils.arrays import as_numpy
 from utils.console import log, to_one_line
 from utils.options.option import OptionValues, kwargs_for
@@ -104,6 +114,30 @@ class Experiment:
             self.dataset, make_network, self.pretrained_weights, self.split_seed, self.amp
         )
 
+    def active_pool(self, state: State) -> ActivePool:
+        """The images that training takes into account.  The same object while the labels stay."""
+        last = self._last_active_pool
+        if last.get("labels") is not state.pool:
+            groups = self.dataset.duplicate_groups
+            active = ActivePool.of(state.pool, groups, without=state.set_aside_indices)
+            last |= {"labels": state.pool, "active": active}
+        return last["active"]
+
+    @cached_property
+    def _last_active_pool(self) -> dict[str, Any]:
+        return {}
+
+    def initial_targets(self, state: State) -> Targets:
+        """What the algorithm trains on at the start of a cycle."""
+        active, num_classes = self.active_pool(state), self.dataset.num_classes
+        carry_over = active.select(state.carry_over)
+        targets = self.algorithm.initial_targets(active.pool, num_classes, carry_over)
+        return active.spread_targets(targets)
+
+    def labels_with_duplicates(self, state: State) -> np.ndarray:
+        """(N,) int64, the labels and those that duplicates inherit; -1 where unknown."""
+        return with_inherited_labels(self.dataset.duplicate_groups, state.pool)
+
     def network_outputs(self, state: State) -> NetworkOutputs:
         """The outputs of the network, as it is now, for all training images."""
         return NetworkOutputs(
@@ -122,7 +156,8 @@ class Experiment:
         """The picks of an acquisition method: (budget,) int64, in order of choice.
 
         The method does not see images that a person has skipped, so that they are not queried
-        again. Others are always left, because the budget of all cycles fits into the pool.
+        again, and one image of each group of duplicates. Others are always left, because the
+        budget of all cycles fits into the pool.
 
         name: of the method.
         outputs: of the network; what the method does not need is not computed.
@@ -137,29 +172,28 @@ class Experiment:
             for option, value in vars(group).items()
         }
         inputs = outputs.get_tensors(needs, method.substitutes_for(needs))
-        candidates = np.setdiff1d(np.arange(len(state.pool.labels)), state.skip_indices)
-        audit = self._draw_audit(state, candidates)
-        candidates = np.setdiff1d(candidates, audit)
-        if len(candidates) < len(state.pool.labels):
-            rows = torch.from_numpy(candidates).to(self.dataset.images.device)
-            inputs = {key: value[rows] if value.ndim else value for key, value in inputs.items()}
+        groups, skipped = self.dataset.duplicate_groups, state.skip_indices
+        audit = self._draw_audit(state, ActivePool.of(state.pool, groups, without=skipped))
+        without = np.concatenate([skipped, audit])
+        candidates = ActivePool.of(state.pool, groups, without=without)
         picks = select(
             name,
-            labels=state.pool.labels[candidates],
+            labels=candidates.pool.labels,
             budget=budget - len(audit),
             num_classes=self.dataset.num_classes,
             rng=rng_for(self.split_seed, rng_purpose, state.cycle),
-            **inputs,
+            **candidates.select(inputs),
             **options,
         )
-        return np.concatenate([audit, candidates[picks]])
+        return np.concatenate([audit, candidates.to_positions(picks)])
 
-    def _draw_audit(self, state: State, candidates: np.ndarray) -> np.ndarray:
+    def _draw_audit(self, state: State, candidates: ActivePool) -> np.ndarray:
         """The images (n,) of these candidates that the next cycle queries at random."""
         if not state.num_answered_cycles:  # the first labels
             return np.empty(0, dtype=np.int64)
         rng = rng_for(self.split_seed, "audit", state.cycle)
-        return draw_audit(self.options, state.pool.labels, candidates, rng)
+        positions = candidates.to_positions(np.arange(len(candidates.pool.labels)))
+        return draw_audit(self.options, state.pool.labels, positions, rng)
 
     def estimate_accuracy(self, state: State) -> dict[str, Any]:
         """Add the rows of estimates.csv; -> the columns of results.csv."""
@@ -215,12 +249,14 @@ class Experiment:
         """The batches of the next epoch of `state`, which must have targets."""
         assert state.targets is not None
         algorithm, moment = self.algorithm, (state.cycle, state.epoch)
+        active = self.active_pool(state)
         batches = algorithm.epoch_batches(
-            state.targets,
-            state.pool,
+            active.select_targets(state.targets),
+            active.pool,
             rng_for(self.split_seed, "batches", *moment),
             **kwargs_for(self.options, algorithm.epoch_batches),
         )
+        batches = [active.to_positions(batch) for batch in batches]
         rng = rng_for(self.split_seed, "augment", *moment)
         return BatchLoader(
             self.dataset.images, state.targets, batches, rng, algorithm.augmentations
@@ -247,17 +283,52 @@ class Experiment:
             self.run_folder.table_rows["acquired"] += rows
             self.run_folder.write_tables()
         state = replace(state, class_names=answers.class_names)
-        return experiment, state.reveal_labels(answers.labels, answers.source)
+        state = state.reveal_labels(answers.labels, answers.source)
+        tables = render_label_tables(self.options, experiment.dataset, state)
+        self.run_folder.write_or_remove_files(tables)
+        estimates = estimate_unseen(self.options, experiment.dataset, state)
+        log_unseen_classes(estimates, asks_person(self.options, state.cycle))
+        return experiment, state
 
     def _wait_for_answers(self, state: State) -> State:
         """The state when the person has answered; an earlier one if answers were corrected."""
         files = resume.answer_files(self.options, self.dataset, self.run_folder)
         ask_until_answered = self.options.of(OracleOptions).ask_until_answered
-        wait_for_answers(state, files, self.learner.eval_model, self.amp, ask_until_answered)
+        notes = describe_unseen_classes(estimate_unseen(self.options, self.dataset, state))
+        network = self.learner.eval_model
+        make_map = partial(self._make_feature_map, state)
+        wait_for_answers(state, files, network, self.amp, ask_until_answered, notes, make_map)
         state, notes = resume.go_back_if_corrected(self.options, files, self.run_folder, state)
         for note in notes:
             log.info(note)
         return state
+
+    def _make_feature_map(self, state: State) -> FeatureMap | None:
+        """The map for the labeling page: of the features that no label has changed, or of the
+        network's; None before there is either."""
+        assert state.queried is not None
+        static = self.static_features.get("pretrained_features")
+        if static is None and not state.cycle:
+            return None
+        shown = np.concatenate([state.queried, state.answers_so_far()[0]])
+        size = len(state.pool.labels)
+        images = choose_points(size, shown, rng_for(self.split_seed, "map", 0))
+        predicted, rows = None, torch.from_numpy(images).to(self.dataset.images.device)
+        features = None if static is None else static()[rows]
+        if state.cycle:
+            network, store = self.learner.eval_model, self.dataset.images.subset(images)
+            outputs, probs = extract_outputs(network, store, amp=self.amp, location="map")
+            predicted = as_numpy(probs.argmax(dim=1), np.int64)
+            features = outputs if features is None else features
+        assert features is not None
+        return make_feature_map(
+            as_numpy(features, np.float32),
+            images,
+            labels=state.pool.labels,
+            predicted=predicted,
+            queried=state.queried,
+            seed=self.split_seed % 2**32,
+        )
 
     def _read_answers(self, state: State) -> CycleAnswers:
         """The labels of the queried images, which are known, and the classes of the run."""

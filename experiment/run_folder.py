@@ -225,6 +225,13 @@ class RunFolder:
         for name, content in files.items():
             write_atomically(self.path / name, content)
 
+    def write_or_remove_files(self, files: dict[str, bytes | None]) -> None:
+        """Write files, name -> contents, and remove those whose contents are None."""
+        self.write_export_files({name: text for name, text in files.items() if text is not None})
+        for name in (name for name, text in files.items() if text is None):
+            with os_errors_refused(self.path / name, "removed"):
+                (self.path / name).unlink(missing_ok=True)
+
     def _record_environment(self) -> None:
         """Add this start to environment.json; warn if the environment has changed."""
         path, now = self.path / "environment.json", describe_environment(self.device)

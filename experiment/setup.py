@@ -23,6 +23,8 @@ from data.active_dataset import (
 )
 from data.augment import ImageStore
 from data.budget import BudgetOptions, DataSize
+from data.duplicates import ASK_EACH, DuplicateOptions, digest_rows, find_groups
+from data.feature_vectors import Features
 from data.spec import DatasetSpec
 from experiment import encoding, finished_runs, identity
 from experiment.config import SCHEMA, SeedOptions
@@ -112,8 +114,22 @@ def open_dataset(options: OptionValues) -> tuple[ActiveDataset, OptionValues]:
     else:
         loaded = spec.load_and_check(root, **kwargs_for(options, spec.load))
     validation = options.of(ValidationOptions).use_val_set
-    size = DataSize.of(loaded.train.labels, loaded.spec_fields["num_classes"], validation)
+    duplicates = options.of(DuplicateOptions).duplicates
+    digests = None if duplicates == ASK_EACH else digest_rows(loaded.train)
+    groups = find_groups(loaded.train, duplicates, digests) if digests else None
+    size = DataSize.of(
+        loaded.train.labels,
+        loaded.spec_fields["num_classes"],
+        validation,
+        groups,
+        is_table=isinstance(loaded.train, Features)
+        and loaded.shown_pixels is None
+        and not loaded.image_files
+        and not encoder_key(options),
+    )
     options, lines = fit_defaults_to_data(SCHEMA, options, size)
+    if options.of(DuplicateOptions).duplicates == ASK_EACH:
+        groups = None
     initial = options.of(MethodOptions).initial
     dataset = load_active_dataset(
         spec,
@@ -128,6 +144,8 @@ def open_dataset(options: OptionValues) -> tuple[ActiveDataset, OptionValues]:
         use_all_labels=initial == INITIAL_GIVEN,
         out=options.of(RunFolderOptions).out,
         loaded=loaded,
+        train_digests=digests,
+        duplicate_groups=groups,
     )
     check_options_fit_data(SCHEMA, options, dataset)
     return replace(dataset, warnings=(*dataset.warnings, *lines)), options

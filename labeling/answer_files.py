@@ -24,7 +24,13 @@ import numpy as np
 from data.active_dataset import ActiveDataset
 from data.state import State
 from labeling.answers import Answers, read_answers
-from labeling.labels_csv import SKIP_ANSWER, SKIPPED, render_labels_csv
+from labeling.labels_csv import (
+    NO_CLASS,
+    name_of_label,
+    none_answer,
+    render_labels_csv,
+    skip_answer,
+)
 from utils.errors import SystemRefusal, UserError
 from utils.files import make_folder, os_errors_refused, write_atomically
 
@@ -34,8 +40,9 @@ MIN_LABELS = 2  # batch normalisation needs two images
 
 
 class CycleAnswers(NamedTuple):
-    """The answers of one cycle: classes (n,), SKIPPED where the person could not tell; the names of
-    all classes; the digest of the file; and what a second look has changed, image -> class."""
+    """The answers of one cycle: classes (n,), SKIPPED where the person could not tell, SET_ASIDE
+    where the image is of none of them; the names of all classes; the digest of the file; and what a
+    second look has changed, image -> class."""
 
     labels: np.ndarray
     class_names: tuple[str, ...]
@@ -48,7 +55,7 @@ class AcceptedAnswer(NamedTuple):
 
     image: int  # its position in the training set
     cycle: int  # that queried it
-    label: int  # a class, or SKIPPED
+    label: int  # a class, SKIPPED or SET_ASIDE
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,7 @@ class AnswerFiles:
             labels = amended.history[cycle].answers
             if record.answers is None or labels is None or (labels == record.answers).all():
                 continue
-            texts = [None if n == SKIPPED else answers.class_names[n] for n in labels]
+            texts = [name_of_label(n, answers.class_names) for n in labels.tolist()]
             if cycle == 0:
                 check_label_count(int((labels >= 0).sum()), self.path(state.cycle))
             write_atomically(self.path(cycle), self._render(record.queried, texts))
@@ -184,7 +191,7 @@ class AnswerFiles:
             path = self.path(cycle)
             if cycle >= self.first_cycle and record.answers is not None and not path.exists():
                 names = self.dataset.class_names
-                texts = [None if n == SKIPPED else names[n] for n in record.answers]
+                texts = [name_of_label(n, names) for n in record.answers.tolist()]
                 write_atomically(path, self._render(record.queried, texts))
                 restored.append(path)
         return restored
@@ -268,42 +275,40 @@ class AnswerFiles:
 
     def _to_number(self, answers: Answers, label: int, names: tuple[str, ...]) -> int:
         """A label in `answers` as a number of the classes `names`."""
-        return label if label == SKIPPED else names.index(self._name(answers, label))
+        return label if label < 0 else names.index(str(self._name(answers, label)))
 
-    def _name(self, answers: Answers, label: int) -> str:
-        return (*self.dataset.all_class_names, *answers.new_classes)[label]
+    def _name(self, answers: Answers, label: int) -> str | None:
+        return name_of_label(label, (*self.dataset.all_class_names, *answers.new_classes))
 
     def _write_corrections(self, state: State, answers: Answers) -> None:
         """Write corrected answers into the files of their cycles; the others stay as they are."""
         accepted = self.answers_by_index(state)
         by_cycle: dict[int, dict[int, str | None]] = {}
         for index, label in answers.corrections.items():
-            name = None if label == SKIPPED else self._name(answers, label)
+            name = self._name(answers, label)
             by_cycle.setdefault(accepted[index].cycle, {})[accepted[index].image] = name
         for cycle, corrected in by_cycle.items():
             self._correct_file(state, cycle, corrected)
 
     def _correct_file(self, state: State, cycle: int, corrected: Mapping[int, str | None]) -> None:
-        """corrected: image -> its class, None where the person cannot tell."""
+        """corrected: image -> its class, as `name_of_label` gives it."""
         queried, now = state.history[cycle].queried, self.read_cycle(state, cycle)
-        texts = [None if n == SKIPPED else now.class_names[n] for n in now.labels]
+        texts = [name_of_label(n, now.class_names) for n in now.labels.tolist()]
         merged = [corrected.get(int(n), text) for n, text in zip(queried, texts, strict=True)]
         if merged != texts:
-            count = sum(text is not None for text in merged)
+            count = sum(text not in (None, NO_CLASS) for text in merged)
             check_label_count(count if cycle == 0 else MIN_LABELS, self.labels_file)
             write_atomically(self.path(cycle), self._render(queried, merged))
 
     def _render(self, queried: np.ndarray, texts: list[str | None]) -> bytes:
-        """The file of a cycle: its queries (n,) and their classes, None where skipped."""
+        """The file of a cycle: its queries (n,) and their classes, from `name_of_label`."""
         names = self.dataset.all_class_names
-        skip_answer = next(
-            word for word in (SKIP_ANSWER, "skip", "?", "-1", "") if word not in names
-        )
+        words = {None: skip_answer(names), NO_CLASS: none_answer(names)}
         answers = [
-            (int(index), skip_answer if text is None else text)
+            (int(index), words.get(text, str(text)))
             for index, text in zip(self.dataset.dataset_indices[queried], texts, strict=True)
         ]
-        new = [text for text in texts if text is not None]
+        new = [text for text in texts if text not in (None, NO_CLASS)]
         added = {name for name in new if name not in self.dataset.data_class_names}
         return render_labels_csv(answers, added, class_names=[n for n in names if n not in added])
 

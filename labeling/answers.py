@@ -3,8 +3,9 @@ mistake in it.
 
 One row per image: its index or path, and its class, as a name or a number. `labeling.labels_csv`
 reads the form of the file; `labeling.class_answers` and `labeling.image_paths` say which class and
-image a cell means. An image whose answer is empty, `cannot tell`, `skip`, `?` or -1 is skipped. An
-unknown name may be a new class. Rows of images that were answered before are corrections.
+image a cell means. An image whose answer is empty, `cannot tell`, `skip`, `?` or -1 is skipped; one
+of `none of these` is set aside. An unknown name may be a new class. Rows of images that were
+answered before are corrections.
 """
 
 import re
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.state import SET_ASIDE
 from labeling.class_answers import (
     MISSING_VALUES,
     AmbiguousAnswer,
@@ -50,6 +52,9 @@ from labeling.label_mistakes import (
 )
 from labeling.labels_csv import (
     INDEX,
+    NO_CLASS,
+    NONE_ANSWER,
+    NONE_ANSWERS,
     SKIP_ANSWER,
     SKIPPED,
     LabelRow,
@@ -64,13 +69,18 @@ YES, NO = {"yes", "y", "true", "1", "1.0", "x"}, {"", "no", "n", "false", "0", "
 _ERROR_VALUE = re.compile("#[A-Z/0]+[!?]?|Err:[0-9]+")  # of a spreadsheet
 
 
+def _is_no_class(text: str) -> bool:
+    """Whether a text, in lower case, is an answer but not the name of a class."""
+    return text in SKIP_ANSWERS or text in NONE_ANSWERS
+
+
 @dataclass(frozen=True)
 class Answers:
     """What a labels.csv says.
 
-    labels: (n,) int64, the classes of the queried images in their order, or SKIPPED.
+    labels: (n,) int64, the classes of the queried images in their order, SKIPPED or SET_ASIDE.
     new_classes: names that are taken up as classes, numbered after the others in this order.
-    corrections: index of an image that was answered before -> its corrected class, or SKIPPED.
+    corrections: index of an image that was answered before -> its corrected label, as in `labels`.
     disagreements: the images that annotators gave different classes, with these, in words."""
 
     labels: np.ndarray
@@ -92,7 +102,7 @@ def read_answers(
     dataset_indices: (n,), of the queried images.
     paths: of the queried and the earlier images, by index; without them the file must name images
     by their indices.
-    earlier: the accepted classes, or SKIPPED, of images that were answered before, by index.
+    earlier: the accepted labels of images that were answered before, by index.
 
     Raises UserError with one line per kind of mistake: unreadable lines, images that were not
     queried, are labeled twice or have no label, unknown or ambiguous classes. Raises SystemRefusal
@@ -106,7 +116,7 @@ class _Vote(NamedTuple):
 
     line: int
     annotator: str
-    name: str | None  # of a class; None: skipped
+    name: str | None  # of a class, or NO_CLASS; None: skipped
     is_blank: bool = False  # the cell is empty
 
 
@@ -151,7 +161,7 @@ class _AnswerReader:
                 self._add_vote(index, row)
         if self.table.damage:
             self.mistakes.add(UNREADABLE, self.table.damage)
-        numbers: dict[str | None, int] = {None: SKIPPED}
+        numbers: dict[str | None, int] = {None: SKIPPED, NO_CLASS: SET_ASIDE}
         for number, name in enumerate((*self.class_names, *self.new_names)):
             numbers.setdefault(name, number)
         decided = {
@@ -174,7 +184,7 @@ class _AnswerReader:
 
     def _is_answer(self, cell: str) -> bool:
         try:
-            return cell.casefold() in SKIP_ANSWERS or self.classes.find(cell) is not None
+            return _is_no_class(cell.casefold()) or self.classes.find(cell) is not None
         except AmbiguousAnswer:
             return True
 
@@ -231,7 +241,7 @@ class _AnswerReader:
         if mark not in YES | NO:
             self.mistakes.add(NOT_YES, f"{show_cell(row.new_class)} (line {row.line})")
             self.with_mistakes.add(index)
-        if mark not in YES or row.answer.casefold() in SKIP_ANSWERS:
+        if mark not in YES or _is_no_class(row.answer.casefold()):
             return
         self._refuse_other_encoding(row.answer)
         try:
@@ -247,7 +257,10 @@ class _AnswerReader:
         except AmbiguousAnswer as error:
             self._add_ambiguous(index, row, error)
             return
-        if name is None and unescape_cell(row.answer).casefold() not in SKIP_ANSWERS:
+        text = unescape_cell(row.answer).casefold()
+        if name is None and text in NONE_ANSWERS:
+            name = NO_CLASS
+        elif name is None and text not in SKIP_ANSWERS:
             name = self._take_up(row)
             if name is None:
                 self.with_mistakes.add(index)
@@ -260,7 +273,7 @@ class _AnswerReader:
         if any(vote.annotator == row.annotator for vote in votes):
             self.mistakes.add(REPEATED, f"image {index} (line {row.line})")
             return
-        if name is not None and name not in self.class_names:
+        if name is not None and name not in (NO_CLASS, *self.class_names):
             self.new_names.setdefault(name)
         votes.append(_Vote(row.line, row.annotator, name, not row.answer))
 
@@ -310,7 +323,8 @@ class _AnswerReader:
     def _describe(self, index: int, votes: list[_Vote]) -> str:
         """An image and the classes that its annotators gave it, in words."""
         given = [
-            f"{show_cell(vote.annotator)}: {show_cell(vote.name)}"
+            f"{show_cell(vote.annotator)}: "
+            f"{show_cell(NONE_ANSWER if vote.name == NO_CLASS else vote.name)}"
             for vote in votes
             if vote.name is not None
         ]

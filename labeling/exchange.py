@@ -16,13 +16,14 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from labeling.formats.spec import Format, Task, ToolAnswer, base_name
-from labeling.labels_csv import SKIP_ANSWER, render_labels_csv
+from labeling.labels_csv import NONE_ANSWER, SKIP_ANSWER, render_labels_csv
 from utils.console import to_one_line
 from utils.errors import UserError
 from utils.files import make_folder, os_errors_refused, write_atomically
 
 MAX_STEM_CHARACTERS = 60
 MAX_LISTED = 5
+NO_CLASS_ANSWERS = (SKIP_ANSWER, NONE_ANSWER)
 EXPORTED_NAME = re.compile(r"[0-9]{4,}_([0-9]{1,18})(?:_([A-Za-z0-9_-]+))?")
 UPLOAD_PREFIX = re.compile("[0-9a-f]{8}-")  # Label Studio puts it before the names of uploads
 # XML and CSV cannot hold these, and lone surrogates, of names that are not UTF-8, are not text.
@@ -45,8 +46,9 @@ def _plain_stem(path: str) -> str:
 
 
 def classes_for_tools(class_names: Sequence[str]) -> tuple[str, ...]:
-    """The classes that a tool offers: those of the data, and one for images that are skipped."""
-    return (*class_names, *(() if SKIP_ANSWER in class_names else (SKIP_ANSWER,)))
+    """The classes that a tool offers: those of the data, one for images that are skipped, and one
+    for those that are set aside."""
+    return (*class_names, *(answer for answer in NO_CLASS_ANSWERS if answer not in class_names))
 
 
 def export_tasks(
@@ -87,7 +89,7 @@ def export_tasks(
 class ImportedAnswers:
     """What a label tool's export says about the images of a run.
 
-    answers: index -> a class name or SKIP_ANSWER, of queried images.
+    answers: index -> a class name or one of NO_CLASS_ANSWERS, of queried images.
     corrections: the same, of images of earlier cycles whose accepted answer is another one.
     ties: index -> the answers between which the annotators are undecided.
     unknown: names of images that are not of this run.
@@ -189,9 +191,9 @@ class _ImageFinder:
 def _spell_as_run(
     tool_answers: Iterable[ToolAnswer], class_names: Iterable[str]
 ) -> Iterator[ToolAnswer]:
-    """The answers, with class names and SKIP_ANSWER in the letter case of the run, so that `Cat`
-    and `cat` are neither two classes nor a tie.  A name that may be one of two stays as it is."""
-    names = [*class_names, SKIP_ANSWER]
+    """The answers, with class names and NO_CLASS_ANSWERS in the case of the run, so that `Cat` and
+    `cat` are neither two classes nor a tie.  A name that may be one of two stays as it is."""
+    names = [*class_names, *NO_CLASS_ANSWERS]
     exact = {_normalize(name) for name in names}
     folded: dict[str, set[str]] = defaultdict(set)
     for name in names:
@@ -204,7 +206,7 @@ def _spell_as_run(
 
 
 def _normalize_answers(class_names: Iterable[str]) -> set[str]:
-    return {_normalize(to_one_line(name)) for name in (*class_names, SKIP_ANSWER)}
+    return {_normalize(to_one_line(name)) for name in (*class_names, *NO_CLASS_ANSWERS)}
 
 
 def _is_known(answer: str, known: set[str]) -> bool:
@@ -227,7 +229,7 @@ def write_labels_csv(
 ) -> list[str]:
     """Write labels.csv and return the names of classes that the data do not have.
 
-    answers: index -> a class name or SKIP_ANSWER.
+    answers: index -> a class name or one of NO_CLASS_ANSWERS.
     replace: whether answers that are in an existing file and not in these may be lost.
     Raises UserError if they would be lost, SystemRefusal if the file cannot be written."""
     known = _normalize_answers(class_names)
@@ -250,10 +252,14 @@ def describe_import(
     imported: ImportedAnswers, queries: Sequence[int], takes_corrections: bool
 ) -> list[str]:
     """Lines for the user: what was answered, and what was not and why."""
-    skipped = sum(answer == SKIP_ANSWER for answer in imported.answers.values())
+    skipped, set_aside = (
+        sum(answer == word for answer in imported.answers.values()) for word in NO_CLASS_ANSWERS
+    )
     missing = [index for index in queries if index not in imported.answers]
-    first = f"{len(imported.answers) - skipped} of {len(queries)} queries answered"
+    labeled = len(imported.answers) - skipped - set_aside
+    first = f"{labeled} of {len(queries)} queries answered"
     first += f", {skipped} skipped" if skipped else ""
+    first += f", {set_aside} set aside" if set_aside else ""
     first += f", {len(missing)} missing: {_list_some(missing)}" if missing else ""
     lines = [first] if queries else []
     for index, names in imported.ties.items():

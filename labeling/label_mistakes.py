@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from labeling.labels_csv import SKIP_ANSWER
+from labeling.labels_csv import NONE_ANSWER, SKIP_ANSWER
 from utils.errors import UserError
 
 MAX_LISTED_MISTAKES = 5  # of one kind
@@ -21,8 +21,8 @@ CURES = {  # by kind of mistake
     UNREQUESTED: "queries.csv lists the queried images",
     REPEATED: "keep one line, or name the people in a column annotator",
     UNKNOWN_CLASS: "classes.txt lists the classes; a new class needs yes in a column new_class",
-    SAYS_NOTHING: f"write {SKIP_ANSWER} to skip the image; a new class needs yes in a column "
-    "new_class",
+    SAYS_NOTHING: f"write {SKIP_ANSWER} to skip the image, or {NONE_ANSWER} if it is of no class; "
+    "a new class needs yes in a column new_class",
     NO_IMAGE: "remove the row, or write its index or path",
     NOT_AN_INDEX: "the second column of queries.csv has the indices",
     NOT_TWO_COLUMNS: "put a class with a comma in quotes",

@@ -11,10 +11,11 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from data.state import SET_ASIDE
 from labeling.spreadsheet_values import (
     needs_exact_text,
     read_whole_number,
@@ -27,6 +28,9 @@ from utils.spreadsheets import escape_cell
 
 SKIPPED = -1  # the label of an image that a person has skipped
 SKIP_ANSWER = "cannot tell"  # and the answer
+NONE_ANSWER = "none of these"  # the answer for an image that is set aside; its label is SET_ASIDE
+NONE_ANSWERS = (NONE_ANSWER, "none of the classes", "none of the above", "none of them")
+NO_CLASS = "\0"  # stands for NONE_ANSWER where there are names of classes; no class has this name
 INDEX, LABEL, NEW_CLASS, ANNOTATOR = "index", "label", "new_class", "annotator"
 ORDER = "order"  # a column of queries.csv that looks like one of indices
 PATH_TITLES = ("path", "image", "file", "filename")  # the first that is there counts
@@ -271,6 +275,28 @@ def render_labels_csv(
         lines.append((str(index), cells[answer], *mark))
     text = "".join(",".join(map(quote_cell, line)) + "\n" for line in lines)
     return text.encode(errors="surrogateescape")
+
+
+def skip_answer(class_names: Collection[str]) -> str:
+    """What to write for an image of which the person cannot tell the class."""
+    return _first_free((SKIP_ANSWER, "skip", "?", "-1", ""), class_names)
+
+
+def none_answer(class_names: Collection[str]) -> str:
+    """What to write for an image of none of the classes."""
+    return _first_free(NONE_ANSWERS, class_names)
+
+
+def _first_free(answers: Iterable[str], class_names: Collection[str]) -> str:
+    taken = {name.casefold() for name in class_names}
+    return next(answer for answer in answers if answer not in taken)
+
+
+def name_of_label(label: int, class_names: Sequence[str]) -> str | None:
+    """The name of a class; None for SKIPPED, NO_CLASS for SET_ASIDE."""
+    if label >= 0:
+        return class_names[label]
+    return NO_CLASS if label == SET_ASIDE else None
 
 
 def answer_cells(names: Collection[str]) -> dict[str, str]:

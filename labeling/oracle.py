@@ -9,6 +9,7 @@ so that nobody is asked twice.
 """
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import torch
 
 from al_methods import INITIAL_BALANCED, INITIAL_GIVEN
 from data.active_dataset import ActiveDataset
-from data.state import State
+from data.state import SET_ASIDE, State
 from labeling import queries
 from labeling.answer_files import (
     LABELS_FILE,
@@ -28,8 +29,15 @@ from labeling.answer_files import (
     format_image_count,
 )
 from labeling.answers import Answers
+from labeling.feature_map import FeatureMap
 from labeling.label_mistakes import MAX_LISTED_MISTAKES
-from labeling.labels_csv import SKIP_ANSWER, SKIPPED
+from labeling.labels_csv import (
+    NONE_ANSWER,
+    SKIP_ANSWER,
+    SKIPPED,
+    name_of_label,
+    skip_answer,
+)
 from training.network_outputs import extract_outputs
 from utils.console import log, to_one_line
 from utils.errors import UserError, WaitingForLabels
@@ -129,17 +137,21 @@ def wait_for_answers(
     network: torch.nn.Module,
     amp: bool,
     ask_until_answered: bool = False,
+    notes: Sequence[str] = (),
+    make_map: Callable[[], FeatureMap | None] = lambda: None,
 ) -> None:
     """Accept the labels.csv that answers the queries of `state`, or that corrects earlier answers.
 
     network: whose predictions are shown to the person as guesses.
     ask_until_answered: whether every image needs a class.
+    notes: lines for the page, on the labels so far.
+    make_map: the map of the features for the page, None without.
 
     Raises WaitingForLabels if it is not there yet or leaves too many images without a class,
     UserError if it does not answer exactly the queries."""
     if files.path(state.cycle).exists():
         return
-    write_queries(state, files, network if state.cycle else None, amp)
+    write_queries(state, files, network if state.cycle else None, amp, notes, make_map())
     if files.accept_corrections(state):
         return
     answers = files.read_labels_file(state)
@@ -162,24 +174,33 @@ def read_human_answers(state: State, files: AnswerFiles) -> CycleAnswers:
 
     Raises UserError if the file has been edited and does not answer exactly the queries."""
     path, answers = files.path(state.cycle), files.read_cycle(state, state.cycle)
-    skipped = int((answers.labels == SKIPPED).sum())
+    labeled, skipped, set_aside = count_answers(answers.labels)
     if state.cycle == 0:
-        check_label_count(len(answers.labels) - skipped, path)
+        check_label_count(labeled, path)
     for name in QUERY_FILES:
         with os_errors_refused(files.folder / name, "removed"):
             (files.folder / name).unlink(missing_ok=True)
     words = f", {skipped} skipped ({SKIP_ANSWER})" if skipped else ""
-    log.info("read %d human labels%s; saved to %s", len(answers.labels) - skipped, words, path)
+    words += f", {set_aside} set aside ({NONE_ANSWER})" if set_aside else ""
+    log.info("read %d human labels%s; saved to %s", labeled, words, path)
     return answers
+
+
+def count_answers(labels: np.ndarray) -> tuple[int, int, int]:
+    """How many of the answers (n,) are classes, SKIPPED and SET_ASIDE."""
+    counts = ((labels >= 0).sum(), (labels == SKIPPED).sum(), (labels == SET_ASIDE).sum())
+    labeled, skipped, set_aside = map(int, counts)
+    return labeled, skipped, set_aside
 
 
 def _wait_for_skipped_images(
     state: State, files: AnswerFiles, answers: Answers, ask_until_answered: bool
 ) -> None:
     """Raises WaitingForLabels if labels.csv leaves images without a class that need one."""
-    skipped = int((answers.labels == SKIPPED).sum())
-    labeled = len(state.pool.labeled_order) + len(answers.labels) - skipped
-    images = f"{skipped} of {len(answers.labels)} images have no class in {files.labels_file}"
+    labeled, skipped, set_aside = count_answers(answers.labels)
+    labeled += len(state.pool.labeled_order)
+    unlabeled = skipped + (set_aside if labeled < MIN_LABELS else 0)
+    images = f"{unlabeled} of {len(answers.labels)} images have no class in {files.labels_file}"
     if labeled < MIN_LABELS:
         waits = f"{images}, and training needs at least {MIN_LABELS} labels"
     elif ask_until_answered and skipped:
@@ -190,12 +211,18 @@ def _wait_for_skipped_images(
 
 
 def write_queries(
-    state: State, files: AnswerFiles, network: torch.nn.Module | None, amp: bool
+    state: State,
+    files: AnswerFiles,
+    network: torch.nn.Module | None,
+    amp: bool,
+    notes: Sequence[str] = (),
+    feature_map: FeatureMap | None = None,
 ) -> None:
     """Write queries.csv and queries.html for the images that `state` queries; the page also shows
     labels that may be wrong, and the answers of earlier cycles.
 
-    network: whose predictions are the guesses; None in the first cycle, before any training."""
+    network: whose predictions are the guesses; None in the first cycle, before any training.
+    notes, feature_map: for the page."""
     assert state.queried is not None
     dataset, names = files.dataset, files.dataset.all_class_names
     accepted = files.answers_by_index(state).values()
@@ -205,7 +232,7 @@ def write_queries(
     earlier = [
         replace(
             query,
-            answer=SKIP_ANSWER if answer.label == SKIPPED else names[answer.label],
+            answer=name_of_label(answer.label, names) or skip_answer(names),
             cycle=answer.cycle,
         )
         for query, answer in zip(shown[count:], accepted, strict=True)
@@ -232,6 +259,8 @@ def write_queries(
         folder=folder_name,
         earlier=earlier,
         second_looks=second_looks,
+        notes=notes,
+        feature_map=feature_map,
     )
     table = queries.render_queries_csv(shown[:count], names)
     for name, content in zip(QUERY_FILES, (table, page), strict=True):

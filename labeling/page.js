@@ -3,11 +3,13 @@
 // second grid shows the images of earlier cycles, whose answers may be corrected.
 //
 // An image is a number: first those whose labels may be wrong, then those that are queried now, in
-// the order of the table, then the others of earlier cycles. An answer is null, CANNOT_TELL or an
-// element of `classes`.
+// the order of the table, then the others of earlier cycles. An answer is null, CANNOT_TELL,
+// NONE_OF_THESE or an element of `classes`.
 
-const { key, folder, classes: classNames, cells, skipAnswer, queries, secondLooks, earlier } =
-  JSON.parse(document.getElementById("queries").textContent);
+const {
+  key, folder, classes: classNames, cells, skipAnswer, noneAnswer, notes, queries, secondLooks, earlier,
+  map: featureMap,
+} = JSON.parse(document.getElementById("queries").textContent);
 const at = (id) => document.getElementById(id);
 const images = [...secondLooks, ...queries, ...earlier];
 const isDoubtful = (i) => i < secondLooks.length;  // it has a label, which may be wrong
@@ -15,7 +17,9 @@ const firstEarlier = secondLooks.length + queries.length;
 const isEarlier = (i) => i >= firstEarlier;
 
 const CANNOT_TELL = { name: "cannot tell" };
+const NONE_OF_THESE = { name: "none of these" };
 const SKIP_WORDS = ["cannot tell", "skip", "?", "-1", "-1.0"];  // no names of new classes
+const NONE_WORDS = ["none of these", "none of the classes", "none of the above", "none of them"];
 const classes = [];                 // { name, key, isNew, element, button }, in order of number
 const accepted = [];                // the answers that the run already has; null if it has none
 const answers = [];                 // the answers on the page
@@ -189,8 +193,10 @@ let confirmed = "";  // a name that is near to that of a class; adding it once m
 function addTypedClass() {
   const name = at("new-name").value.trim().normalize("NFC");
   if (!name) return warn("Type the name of the class.");
-  if (SKIP_WORDS.includes(name.toLowerCase()) && !classNamed(name)) {
-    return warn(`“${name}” is not the name of a class: use the button “Cannot tell”.`);
+  for (const [words, button] of [[SKIP_WORDS, "Cannot tell"], [NONE_WORDS, "None of these"]]) {
+    if (words.includes(name.toLowerCase()) && !classNamed(name)) {
+      return warn(`“${name}” is not the name of a class: use the button “${button}”.`);
+    }
   }
   const [similar, isSame] = similarClass(name);
   if (similar && (isSame || confirmed !== name)) {
@@ -245,7 +251,7 @@ function storeProgress() {
   const changed = [...images.keys()].filter((i) => answers[i] !== accepted[i]);
   const names = changed.map((i) => {
     const name = answers[i] === CANNOT_TELL ? null : answers[i].name;
-    return [images[i].index, name];
+    return [images[i].index, answers[i] === NONE_OF_THESE ? false : name];
   });
   const newClasses = classes.filter(({ isNew }) => isNew).map(({ name }) => name);
   try {
@@ -280,7 +286,7 @@ function loadProgress() {
   const nameOf = new Map(stored.names.filter(Array.isArray));
   images.forEach(({ index }, i) => {
     const name = nameOf.get(index);
-    const answer = name === null ? CANNOT_TELL : classNamed(name);
+    const answer = name === null ? CANNOT_TELL : name === false ? NONE_OF_THESE : classNamed(name);
     answers[i] = answer ?? accepted[i];
   });
   saved = String(stored.saved ?? "");
@@ -406,9 +412,11 @@ function showCard(i) {
 function showControls() {
   const left = unanswered().length;
   const done = queries.length - left;
-  const skipped = queried.filter((i) => answers[i] === CANNOT_TELL).length;
   const corrected = [...images.keys()].filter(isCorrected).length;
-  const ofThem = skipped ? ` (${skipped} cannot tell)` : "";
+  const notClasses = [CANNOT_TELL, NONE_OF_THESE]
+    .map((one) => [queried.filter((i) => answers[i] === one).length, one.name])
+    .filter(([count]) => count).map(([count, name]) => `${count} ${name}`);
+  const ofThem = notClasses.length ? ` (${notClasses.join(", ")})` : "";
   const words = [`${done} of ${queries.length} answered${ofThem}`, `${left} left`];
   if (corrected) words.push(`${corrected} corrected`);
   if (doubtful().length) words.push(`${doubtful().length} to look at again`);
@@ -421,6 +429,7 @@ function showControls() {
   at("restore").hidden = !isCorrected(current);
   at("restore").textContent = `Back to ${accepted[current]?.name}`;
   at("cannot-tell").setAttribute("aria-pressed", String(answers[current] === CANNOT_TELL));
+  at("none").setAttribute("aria-pressed", String(answers[current] === NONE_OF_THESE));
   const used = new Set(answers);
   for (const one of classes) {
     one.button.setAttribute("aria-pressed", String(answers[current] === one));
@@ -449,7 +458,7 @@ function focusImage() {
 /** Make an image the current one; the focus follows if it is in the grid. */
 function goTo(to) {
   if (isEarlier(to) !== isEarlier(current)) setView(isEarlier(to));
-  if (!shown.includes(to)) filterEarlier("all");
+  if (!shown.includes(to)) isEarlier(to) ? filterEarlier("all") : showPredicted("all");
   const before = current;
   current = to;
   showCard(before);
@@ -461,7 +470,11 @@ function goTo(to) {
   if (at("large").open) showLarge();
 }
 
+/** The next image without an answer, first among those in view. */
 function nextUnanswered() {
+  const after = [...shown.filter((i) => i > current), ...shown.filter((i) => i < current)];
+  const next = after.find((i) => !isEarlier(i) && isOpen(i));
+  if (next !== undefined) return next;
   for (let step = 1; step < newImages.length; step++) {
     const i = (current + step) % newImages.length;
     if (isOpen(i)) return i;
@@ -475,6 +488,7 @@ const FILTERS = {
   all: () => true,
   corrected: isCorrected,
   skipped: (i) => accepted[i] === CANNOT_TELL,
+  aside: (i) => accepted[i] === NONE_OF_THESE,
 };
 const lastIn = { false: 0, true: firstEarlier };  // by isEarlier: where the person has been
 
@@ -485,7 +499,7 @@ function setView(toEarlier) {
   at("view-queried").setAttribute("aria-pressed", String(!toEarlier));
   at("view-earlier").setAttribute("aria-pressed", String(toEarlier));
   current = lastIn[toEarlier];
-  if (!toEarlier) shown = newImages;
+  if (!toEarlier) showPredicted("all");
   else if (cards.length === firstEarlier) {
     for (let i = firstEarlier; i < images.length; i++) makeCard(i);
   }
@@ -505,7 +519,8 @@ function switchView(toEarlier) {
 function filterEarlier(value) {
   const all = [...images.keys()].filter(isEarlier);
   const filterOf = (one) => FILTERS[one] ?? ((i) => accepted[i] === classes[one]);
-  const names = { all: "All", corrected: "Corrected", skipped: "Cannot tell" };
+  const names =
+    { all: "All", corrected: "Corrected", skipped: "Cannot tell", aside: "None of these" };
   const counts = [...Object.keys(FILTERS), ...classNames.keys()].map((one) =>
     [one, names[one] ?? classNames[one], all.filter(filterOf(one)).length]);
   const options = counts.filter(([one, , count]) => count || one === value);
@@ -549,6 +564,7 @@ function chooseClass(answer) {
 }
 
 const chooseCannotTell = () => chooseClass(CANNOT_TELL);
+const chooseNone = () => chooseClass(NONE_OF_THESE);
 
 /** Keep the label of the current image, which is doubtful. */
 function keep() {
@@ -647,6 +663,7 @@ const mayBeChanged = (name) =>
 /** What labels.csv says for an answer. */
 function answerCell(answer) {
   if (answer === CANNOT_TELL) return skipAnswer;
+  if (answer === NONE_OF_THESE) return noneAnswer;
   const { name, isNew } = answer;
   const hasDoubtful = classes.some((one) => one.isNew && mayBeChanged(one.name));
   if (hasDoubtful && mayBeChanged(name)) return `="${name.replaceAll('"', '""')}"`;
@@ -682,14 +699,15 @@ function save() {
     return tell(`Saved. ${kept}Put labels.csv into ${folder} and run the same command again.`);
   }
   warn(`Saved, but ${left} ${left === 1 ? "image has" : "images have"} no answer: the run will ` +
-    "name them and wait. Choose a class or “Cannot tell” for each, and save again.");
+    "name them and wait. Choose a class, “Cannot tell” or “None of these” for each, and save " +
+    "again.");
 }
 
 // ---- Keys.
 
 const COMMANDS = {
-  Backspace: undo, ".": skip, ",": chooseCannotTell, "?": toggleGuess, "+": toggleZoom,
-  "*": toggleNewClass, "=": keep,
+  Backspace: undo, ".": skip, ",": chooseCannotTell, "-": chooseNone, "?": toggleGuess,
+  "+": toggleZoom, "*": toggleNewClass, "=": keep,
 };
 
 /** Run the command of a key; returns whether it has one. */
@@ -770,7 +788,8 @@ function handleKey(event) {
     action();
     return;
   }
-  if (event.altKey || event.isComposing || target === at("filter")) return;
+  if (event.altKey || event.isComposing || target.tagName === "SELECT") return;
+  if (at("map").open) return handleMapKey(event);
   if (target === at("typed")) return handleTypedKey(event);
   if (at("new-form").contains(target)) {
     if (event.key !== "Escape") return;
@@ -820,7 +839,7 @@ function fitCards() {
 function listenToControls() {
   const actions = {
     undo, skip, guess: toggleGuess, zoom: openZoom, save, restore, close: toggleZoom,
-    "cannot-tell": chooseCannotTell, "new-class": toggleNewClass, "cancel-new": toggleNewClass,
+    "cannot-tell": chooseCannotTell, none: chooseNone, "new-class": toggleNewClass, "cancel-new": toggleNewClass,
     previous: () => move("ArrowLeft"), next: () => move("ArrowRight"),
     "view-queried": () => switchView(false), "view-earlier": () => switchView(true),
   };
@@ -859,13 +878,17 @@ function listenToWindow() {
 classNames.forEach((name) => addClass(name, false));
 showClasses();
 images.forEach(({ answer = null }, i) => {
-  accepted[i] = answer === -1 ? CANNOT_TELL : answer === null ? null : classes[answer];
+  const noClass = { "-1": CANNOT_TELL, "-2": NONE_OF_THESE }[answer];
+  accepted[i] = answer === null ? null : noClass ?? classes[answer];
   answers[i] = accepted[i];
 });
 loadProgress();
 current = newImages.find(isOpen) ?? 0;
 newImages.forEach(makeCard);
 showAll();
+at("about").hidden = !notes.length;
+at("notes").replaceChildren(...notes.map((textContent) => create("li", { textContent })));
+at("about").addEventListener("toggle", keepInView);
 at("search").hidden = scheme !== "typed";
 at("views").hidden = !earlier.length;
 at("view-queried").textContent += ` (${queries.length})`;

@@ -1,7 +1,7 @@
 """The queries for a person: a table, and a page of images that needs no server and no network.
 
-page.html, page.css and page.js are joined into one file that contains the queries as JSON. Nothing
-that comes from the data (class names, paths) is ever interpreted as HTML.
+page.html and the styles and scripts beside it are joined into one file that contains the queries as
+JSON. Nothing that comes from the data (class names, paths) is ever interpreted as HTML.
 """
 
 import base64
@@ -16,13 +16,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from labeling.labels_csv import SKIP_ANSWER, SKIPPED, render_labels_csv
+from data.state import SET_ASIDE
+from labeling.feature_map import FeatureMap
+from labeling.labels_csv import (
+    NO_CLASS,
+    SKIPPED,
+    none_answer,
+    render_labels_csv,
+    skip_answer,
+)
 from utils.console import to_one_line
 from utils.files import render_csv
 from utils.spreadsheets import escape_cell
 
 QUERY_COLUMNS = ("order", "index", "path", "guess", "confidence")
 PAGE_FOLDER = Path(__file__).parent
+PAGE_PARTS = {"style": ("page.css", "map.css"), "script": ("page.js", "map.js")}
 MAX_EARLIER_SIDE = 160  # pixels; a page with 2,000 earlier images has 10 to 20 MB
 
 
@@ -35,7 +44,8 @@ class Query:
     path: str = ""
     guess: int | None = None  # the class that the network predicts
     confidence: float = 0.0  # its probability
-    answer: str | None = None  # of an earlier cycle, as accepted: a class name or SKIP_ANSWER
+    # Of an earlier cycle, as accepted: a class name, NO_CLASS, or what `skip_answer` gives.
+    answer: str | None = None
     cycle: int | None = None  # in which it was answered
 
 
@@ -73,6 +83,8 @@ def render_queries_page(
     folder: str,
     earlier: Sequence[Query] = (),
     second_looks: Sequence[SecondLook] = (),
+    notes: Sequence[str] = (),
+    feature_map: FeatureMap | None = None,
 ) -> bytes:
     """queries.html.
 
@@ -80,7 +92,9 @@ def render_queries_page(
     folder: where the person has to put labels.csv.
     earlier: images with accepted answers, which the person may review and correct; the last answer
     of each counts, and none of an image that is queried again. Large images are reduced.
-    second_looks: images of `earlier` that are shown first, with others beside them."""
+    second_looks: images of `earlier` that are shown first, with others beside them.
+    notes: sentences on the labels so far, above the images.
+    feature_map: of the features; None: the page has no map."""
     queried = {query.index for query in queries} | {look.query.index for look in second_looks}
     last_answers = {query.index: query for query in earlier if query.index not in queried}
     content = {
@@ -88,7 +102,10 @@ def render_queries_page(
         "folder": _to_valid_text(folder),
         "classes": [_to_valid_text(name) for name in class_names],
         "cells": _answer_cells(class_names),
-        "skipAnswer": _skip_answer(class_names),
+        "skipAnswer": skip_answer(class_names),
+        "noneAnswer": none_answer(class_names),
+        "notes": list(notes),
+        "map": None if feature_map is None else _map_content(feature_map),
         "queries": [_query_content(query, png_data_uri) for query in queries],
         "secondLooks": [_second_look_content(look, class_names) for look in second_looks],
         "earlier": [
@@ -100,10 +117,21 @@ def render_queries_page(
     for letter in "<>&":  # so that nothing in it ends the script element around it
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     html = (PAGE_FOLDER / "page.html").read_text(encoding="utf-8")
-    for mark, part in (("style", "page.css"), ("script", "page.js")):
-        part_text = (PAGE_FOLDER / part).read_text(encoding="utf-8")
-        html = html.replace(f"/* {mark} */", part_text)
+    for mark, parts in PAGE_PARTS.items():
+        texts = ((PAGE_FOLDER / part).read_text(encoding="utf-8") for part in parts)
+        html = html.replace(f"/* {mark} */", "".join(texts))
     return html.replace("/* queries */", text).encode()
+
+
+def _map_content(feature_map: FeatureMap) -> dict[str, Any]:
+    """The points of the map: place, label and predicted class, -1 where unknown, and the number of
+    the query, -1 where it is none."""
+    columns = (
+        *feature_map.places.round(4).T.tolist(),
+        *(np.maximum(part, -1).tolist() for part in (feature_map.labels, feature_map.predicted)),
+        feature_map.queries.tolist(),
+    )
+    return {"caption": feature_map.caption, "points": list(zip(*columns, strict=True))}
 
 
 def _query_content(query: Query, encode: Callable[[np.ndarray], str]) -> dict[str, Any]:
@@ -141,17 +169,13 @@ def _answer_cells(class_names: tuple[str, ...]) -> list[str]:
     return [_to_valid_text(cell) for _, cell in list(rows)[1:]]
 
 
-def _skip_answer(class_names: tuple[str, ...]) -> str:
-    """What the page writes for an image of which the person cannot tell the class."""
-    taken = {name.casefold() for name in class_names}
-    return next(answer for answer in (SKIP_ANSWER, "skip", "?", "") if answer not in taken)
-
-
 def _answer_number(query: Query, class_names: tuple[str, ...]) -> int:
-    """The class of an accepted answer, or SKIPPED.
+    """The class of an accepted answer, SKIPPED or SET_ASIDE.
 
-    Raises ValueError if it is neither a class name nor SKIP_ANSWER."""
-    if query.answer == SKIP_ANSWER and SKIP_ANSWER not in class_names:
+    Raises ValueError if it is none of these."""
+    if query.answer == NO_CLASS:
+        return SET_ASIDE
+    if query.answer == skip_answer(class_names):
         return SKIPPED
     return class_names.index(str(query.answer))
 

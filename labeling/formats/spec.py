@@ -28,7 +28,7 @@ class Task:
     path: str = ""  # of the user's own file or id, if there is one
     guess: str | None = None  # the class that the network predicts
     confidence: float = 0.0  # its probability
-    answer: str | None = None  # an accepted answer: a class name or SKIP_ANSWER
+    answer: str | None = None  # an accepted answer: a class name, SKIP_ANSWER or NONE_ANSWER
     url: str = ""  # under which the tool finds the image, where the user says so
 
     @property
@@ -46,7 +46,7 @@ class ToolAnswer:
     """What one annotator of a label tool says about one image."""
 
     name: str  # path or name of the image file, as the tool has it
-    answer: str  # a class name or SKIP_ANSWER
+    answer: str  # a class name, SKIP_ANSWER or NONE_ANSWER
     annotator: str = ""
     index: int | None = None  # in the data set, where the tool kept it
     is_guess: bool = False  # of the network, not confirmed by a person

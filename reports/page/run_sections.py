@@ -11,6 +11,7 @@ from reports.run_history import LabeledImage, RunHistory, read_history
 from reports.run_images import ImageLoader, RunImages
 from reports.runs import RunGroup, RunResult
 from reports.thumbnails import IMAGES_PER_ROW, allot_images, images_that_fit, make_sprite
+from reports.unseen_classes import describe_unseen_share
 from utils.console import to_one_line
 
 # The page stays below 5 MB: at most this many bytes of images, as base64, and this many images
@@ -43,6 +44,7 @@ def make_run_entries(groups: list[RunGroup], load_images: ImageLoader) -> list[d
                 ],
                 "cycles": history.cycle_table,
                 "counts": _class_bars(history.class_counts),
+                "unseen": describe_unseen_share(run.folder),
             }
         )
     return entries

@@ -3,9 +3,13 @@
 import csv
 import os
 
+import numpy as np
 import pytest
 
+from data.state import SET_ASIDE
+from labeling.answers import read_answers
 from labeling.exchange import (
+    classes_for_tools,
     collect_answers,
     describe_import,
     export_file_name,
@@ -14,7 +18,7 @@ from labeling.exchange import (
 )
 from labeling.formats import FORMATS
 from labeling.formats.spec import ToolAnswer
-from labeling.labels_csv import SKIP_ANSWER
+from labeling.labels_csv import NONE_ANSWER, SKIP_ANSWER, SKIPPED
 from tests.labeling.formats.tasks import make_task
 from utils.errors import SystemRefusal, UserError
 
@@ -156,3 +160,17 @@ def test_letter_case_makes_no_other_answer():
 def test_letter_case_of_two_similar_classes_counts():
     answers = [ToolAnswer("photos/b.png", "a"), ToolAnswer("photos/Über 1.jpg", "A")]
     assert collect_answers(answers, ["A", "a"], QUERIES, {}).answers == {3: "a", 57: "A"}
+
+
+def test_images_of_no_class_come_back_as_such(tmp_path):
+    """The tools offer the answer; an import sets the image aside, and makes no class of it."""
+    assert classes_for_tools(("ant",)) == ("ant", SKIP_ANSWER, NONE_ANSWER)
+    words = ("ant", "None of These", SKIP_ANSWER)
+    answers = [ToolAnswer(f"{n:04d}_{n}.png", word) for n, word in enumerate(words)]
+    found = collect_answers(answers, ("ant",), {n: "" for n in range(3)}, {})
+    assert found.answers == {0: "ant", 1: NONE_ANSWER, 2: SKIP_ANSWER}
+    lines = describe_import(found, range(3), takes_corrections=False)
+    assert lines[0] == "1 of 3 queries answered, 1 skipped, 1 set aside"
+    path = tmp_path / "labels.csv"
+    assert write_labels_csv(path, found.answers, ("ant",), replace=False) == []
+    assert read_answers(path, np.arange(3), ("ant",)).labels.tolist() == [0, SET_ASIDE, SKIPPED]

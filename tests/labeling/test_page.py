@@ -191,7 +191,7 @@ def test_controls_are_large_enough_and_have_names(tmp_path, page, size):
       const visible = [...document.querySelectorAll("button, input")].filter((e) => e.offsetHeight);
       return visible.map((e) => [e.offsetWidth, e.offsetHeight, nameOf(e)])"""
     controls = window.execute_script(sizes)
-    assert len(controls) == 12 + 10 + 8 and all(name.strip() for *_, name in controls)
+    assert len(controls) == 12 + 10 + 9 and all(name.strip() for *_, name in controls)
     assert min(min(width, height) for width, height, _ in controls) >= 24
     fits = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     assert window.execute_script(fits)

@@ -69,7 +69,7 @@ def test_the_page_has_the_accepted_answers():
 
 def test_what_stands_for_cannot_tell_is_not_the_name_of_a_class():
     query = Query(5, None)
-    answers = [SKIP_ANSWER, "skip", "?", ""]
+    answers = [SKIP_ANSWER, "skip", "?", "-1", ""]
     for taken, answer in enumerate(answers):
         assert page_content([query], ("ant", *answers[:taken]))["skipAnswer"] == answer
 

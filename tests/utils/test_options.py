@@ -670,6 +670,7 @@ TESTED_ELSEWHERE = {
     "encoder_output",
     "encoder_size",
     "encoder_std",
+    "duplicates",  # needs identical images: tests/data/test_duplicates.py
     "compile",  # changes only rounding: tests/training/test_training.py
 }
 
