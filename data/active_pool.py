@@ -5,13 +5,18 @@ method or an algorithm gets a smaller pool, as if the others did not exist.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from data.duplicates import find_representatives
 from data.pool import Pool, Targets
+
+Key = TypeVar("Key", str, int)
+# tensor -> its version, some of its rows, and the tensor of these rows.
+_SELECTIONS = WeakTensorKeyDictionary()
 
 
 class ActivePool(NamedTuple):
@@ -36,19 +41,19 @@ class ActivePool(NamedTuple):
         rows = find_representatives(groups, pool.labels, without)
         return ActivePool(pool.subset(rows), rows, size)
 
-    def select(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The rows of arrays or tensors of N rows, by name; single numbers stay as they are."""
+    def select(self, values: Mapping[Key, Any]) -> dict[Key, Any]:
+        """The rows of arrays or tensors of N rows, by name; single numbers and None stay as they
+        are.
+
+        Of a tensor that is passed repeatedly the rows are one tensor, as long as they are the same:
+        one graph serves all epochs."""
         if self.rows is None:
             return dict(values)
-        rows = self.rows
+        return {name: _select_rows(value, self.rows) for name, value in values.items()}
 
-        def select_rows(value: Any) -> Any:
-            if not value.ndim:
-                return value
-            is_tensor = isinstance(value, torch.Tensor)
-            return value[torch.from_numpy(rows).to(value.device) if is_tensor else rows]
-
-        return {name: select_rows(value) for name, value in values.items()}
+    def find_rows(self, positions: np.ndarray) -> np.ndarray:
+        """Positions (n,) among all N images, which must be in the pool, as indices among the M."""
+        return positions if self.rows is None else np.searchsorted(self.rows, positions)
 
     def select_targets(self, targets: Targets) -> Targets:
         """The targets of the M images, from those of all N."""
@@ -78,3 +83,16 @@ class ActivePool(NamedTuple):
         stand_ins = stand_ins[groups]
         stand_ins[rows] = np.arange(len(rows))
         return stand_ins
+
+
+def _select_rows(value: Any, rows: np.ndarray) -> Any:
+    if value is None or not value.ndim:
+        return value
+    if not isinstance(value, torch.Tensor):
+        return value[rows]
+    version = None if value.is_inference() else value._version
+    before = _SELECTIONS.get(value)
+    if before is None or before[0] != version or not np.array_equal(before[1], rows):
+        before = version, rows, value[torch.from_numpy(rows).to(value.device)]
+        _SELECTIONS[value] = before
+    return before[2]

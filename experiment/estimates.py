@@ -12,11 +12,13 @@ labeled images, and confidences, only through the prior (semisup.accuracy_prior)
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import semisup
+from data.active_pool import ActivePool
 from data.budget import BudgetOptions
 from data.pool import Pool
 from data.state import State
@@ -83,24 +85,31 @@ class Evidence(NamedTuple):
 def make_estimates(
     options: OptionValues,
     state: State,
+    active: ActivePool,
     outputs: NetworkOutputs,
     static_outputs: Collection[str],
     num_classes: int,
 ) -> list[dict[str, Any]]:
     """The rows of estimates.csv of the current cycle; none if no image is left to be labeled.
 
+    active: the images that training takes into account; the estimate is about those of them.
     outputs: of the trained network; static_outputs: names of those that are the same in all cycles
     (experiment.static_features)."""
+    audits = [
+        Audit(audit.cycle, active.find_rows(audit.audited), active.find_rows(audit.chosen_since))
+        for audit in list_audits(options, state)
+    ]
+    predictions = active.select(dict(enumerate(state.predictions)))
+    state = replace(state, pool=active.pool, predictions=tuple(predictions.values()))
     unlabeled = state.pool.labels < 0
     if not unlabeled.any():
         return []
-    probs = as_numpy(outputs.get_tensors(("probs",))["probs"])
+    probs = as_numpy(active.select(outputs.get_tensors(("probs",)))["probs"])
     predicted = probs.argmax(axis=1)
-    audits = list_audits(options, state)
     known = state.pool.labels[state.pool.labeled_order]
     counts = len(known), len(np.unique(known)), num_classes
     budget = options.of(BudgetOptions).al_budget
-    propagated = _propagate(options, state, outputs, static_outputs, num_classes, audits)
+    propagated = _propagate(options, state, active, outputs, static_outputs, num_classes, audits)
     if propagated is None:
         confidence = float(probs[unlabeled].max(axis=1).mean())
         prior = accuracy_prior(NETWORK_ALONE, confidence, *counts)
@@ -141,6 +150,7 @@ def _count_left_out_right(
 def _propagate(
     options: OptionValues,
     state: State,
+    active: ActivePool,
     outputs: NetworkOutputs,
     static_outputs: Collection[str],
     num_classes: int,
@@ -156,7 +166,7 @@ def _propagate(
         pool=state.pool,
         num_classes=num_classes,
         images=images,
-        **outputs.get_tensors(needs),
+        **active.select(outputs.get_tensors(needs)),
         **kwargs_for(options, algorithm.leave_one_out),
     )
     return Propagated(diffusion, labels, images, set(needs) <= set(static_outputs))

@@ -201,7 +201,10 @@ class Experiment:
             return results_columns([])
         with self.run_folder.time_stage(state.cycle, "estimate"):
             outputs, classes = self.network_outputs(state), self.dataset.num_classes
-            rows = make_estimates(self.options, state, outputs, self.static_features, classes)
+            active = self.active_pool(state)
+            rows = make_estimates(
+                self.options, state, active, outputs, self.static_features, classes
+            )
         self.run_folder.table_rows["estimates"] += rows
         return results_columns(rows)
 
@@ -343,7 +346,7 @@ class Experiment:
             self.dataset.num_classes,
             rng_for(self.split_seed, "label noise", state.cycle),
         )
-        right = oracle.query_labels(looks)
+        right = oracle.query_labels(looks) if len(looks) else looks
         is_wrong = state.pool.labels[looks] != right
         second = dict(zip(looks[is_wrong].tolist(), right[is_wrong].tolist(), strict=True))
         return CycleAnswers(labels, self.dataset.class_names, "", second)

@@ -96,7 +96,7 @@ def format_cycle_line(row: dict[str, Any], cycles: int) -> str:
         line += f" ({row['pseudo_accuracy']} % correct)" if row["pseudo_accuracy"] else ""
     line += f", {row['steps']} steps, loss {row['train_loss']}, top-1 {row['top1']} %"
     line += f", validation {row['val_top1']} %" if "val_top1" in row else ""
-    if row["estimated_accuracy"] is None:
+    if row.get("estimated_accuracy") is None:
         return line
     low, high = row["estimated_low"], row["estimated_high"]
     return f"{line}, estimated without test set {row['estimated_accuracy']} % ({low} to {high} %)"

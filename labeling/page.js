@@ -498,6 +498,7 @@ function setView(toEarlier) {
   at("earlier").hidden = !toEarlier;
   at("view-queried").setAttribute("aria-pressed", String(!toEarlier));
   at("view-earlier").setAttribute("aria-pressed", String(toEarlier));
+  at("predicted-choice").hidden = toEarlier || !hasGuesses;
   current = lastIn[toEarlier];
   if (!toEarlier) showPredicted("all");
   else if (cards.length === firstEarlier) {

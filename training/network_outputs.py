@@ -241,6 +241,10 @@ class NetworkOutputs:
         static = self.static_features.get(name)
         try:
             outputs = {name: static()} if static else self._run_network(name)
+            # The same tensor each time, so that one graph serves all of its users.
+            outputs = {
+                n: x for n, x in outputs.items() if n == name or n not in self.static_features
+            }
         except NotFinite as error:
             raise NotFinite(f"cycle {self.cycle + 1}, {error}") from None
         self.tensors = {**outputs, **self.tensors}

@@ -37,6 +37,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from al_methods import select
+from data.active_pool import ActivePool
 from data.state import State
 from experiment import estimates
 from experiment.config import SCHEMA
@@ -277,7 +278,8 @@ def make_row(case: Case, run: Run, cycle: Cycle) -> dict[str, Any]:
         mock.patch.object(estimates, "_propagate", record_propagation),
         mock.patch.object(estimates, "find_posterior", record_models),
     ):
-        estimates.make_estimates(options, state, outputs, ("features",), case.classes)
+        everything = ActivePool(state.pool, None, len(state.pool.labels))
+        estimates.make_estimates(options, state, everything, outputs, ("features",), case.classes)
     unlabeled = state.pool.labels < 0
     row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
     row |= {"seed": run.seed, "method": run.method, "budget": run.budget}

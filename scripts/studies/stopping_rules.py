@@ -32,6 +32,7 @@ import numpy as np
 import scipy.special
 from sklearn.metrics import cohen_kappa_score
 
+from data.active_pool import ActivePool
 from experiment import estimates
 from scripts.studies.choice_rivals import find_sources
 from scripts.studies.estimate_coverage import Case, Cycle, Run, dense_kernel, follow, read_case
@@ -67,8 +68,10 @@ def follow_run(case: Case, run: Run) -> Rows:
 def make_row(case: Case, run: Run, cycle: Cycle, before: np.ndarray | None) -> dict[str, Any]:
     """before: predictions of the cycle before, (N,)."""
     state, options, outputs, probs = cycle
+    everything, static = ActivePool(state.pool, None, len(state.pool.labels)), ("features",)
     with dense_kernel(case):
-        found = estimates.make_estimates(options, state, outputs, ("features",), case.classes)[0]
+        rows = estimates.make_estimates(options, state, everything, outputs, static, case.classes)
+    found = rows[0]
     unlabeled = state.pool.labels < 0
     predicted = probs.argmax(axis=1)
     entropies = scipy.special.entr(probs[unlabeled]).sum(axis=1) / np.log(case.classes)

@@ -8,6 +8,7 @@ from labeling.queries import Query, render_queries_page
 from tests.labeling.test_page import press, save, text
 from tests.labeling.test_page_controls import (
     ANIMALS,
+from tests.waiting import wait_for
     CARD_TEXTS,
     DESKTOP,
     PHONE,
@@ -106,7 +107,7 @@ def test_a_new_image_is_found_by_keyboard(tmp_path, page):
     assert not is_shown(window, "map") and current(window).startswith("Image 5 of 5, not answered")
     click(window, "open-map")
     window.switch_to.active_element.send_keys(Keys.ESCAPE)
-    assert not is_shown(window, "map") and "card" in focused(window)
+    wait_for(lambda: not is_shown(window, "map") and "card" in focused(window))
     assert save(window, tmp_path) == [["100", "bee", ""]]
 
 

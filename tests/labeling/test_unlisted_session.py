@@ -3,7 +3,7 @@
 Copies of images inherit labels; images of the unlisted class are set aside at first, until the
 person types its name and gives it to all of them; a tenth of the answers are wrong."""
 
-import multiprocessing
+import functools
 import os
 import signal
 
@@ -12,10 +12,8 @@ import pytest
 
 from data import DATASETS
 from labeling.labels_csv import NONE_ANSWER
-from tests.commands.test_main_al import assert_same_run, rows
-from tests.conftest import ROOT
-from tests.labeling import sessions
-from tests.labeling.sessions import run_until_kill
+from tests.commands.test_main_al import MAIN, assert_same_run, rows
+from tests.forked import ForkedCommand, kill_before
 from tests.labeling.test_skips import queries
 
 IMAGES, COPIES = 200, 60  # the first COPIES images are in the data twice
@@ -49,19 +47,13 @@ def truth(tmp_path_factory):
 @pytest.fixture(scope="module")
 def start(truth):
     """Run main_al.py in a process, perhaps killed; returns its exit status."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload([sessions.__name__, "torch._dynamo", "sklearn.model_selection"])
 
     def call(folder, event="", name="", occurrence=1) -> int:
         words = [*WORDS.split(), "--data-root", str(truth[0]), "--run-dir", str(folder)]
-        process = server.Process(target=run_until_kill, args=(words, event, name, occurrence))
-        process.start()
-        process.join(600)
-        return process.exitcode
+        kill = functools.partial(kill_before, event, name, occurrence) if event else None
+        return ForkedCommand(MAIN, *words, prepare=kill).wait(600)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))  # for the server process
-        yield call
+    return call
 
 
 def answer(folder, digits, cycle: int) -> None:

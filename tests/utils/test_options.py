@@ -715,7 +715,8 @@ def test_no_option_is_forgotten():
     assert {one.name for one in OPTIONS if one.identity} == {*CHANGES, *TESTED_ELSEWHERE}
 
 
-def test_options_outside_the_identity_change_nothing(outcome):
-    plain = outcome(f"{SHORT} ")
-    assert plain == outcome(f"{SHORT} --checkpoint-epochs 1")
-    assert plain == outcome(f"{SHORT} --data-root nowhere")
+def test_options_outside_the_identity_change_nothing(outcome, few_digits):
+    short = SHORT.format(root=few_digits)
+    assert outcome(f"{short} ") == outcome(f"{short} --checkpoint-epochs 1")
+    digits = f"{short} --dataset digits"
+    assert outcome(digits) == outcome(f"{digits} --data-root nowhere")
