@@ -8,7 +8,6 @@ from labeling.queries import Query, render_queries_page
 from tests.labeling.test_page import press, save, text
 from tests.labeling.test_page_controls import (
     ANIMALS,
-from tests.waiting import wait_for
     CARD_TEXTS,
     DESKTOP,
     PHONE,
@@ -17,6 +16,7 @@ from tests.waiting import wait_for
     focused,
     is_shown,
 )
+from tests.waiting import wait_for
 
 GUESSES = [0, 1, 1, 0, 2]  # of the five queries
 
