@@ -32,7 +32,7 @@ from experiment.config import SCHEMA
 from experiment.environment import resolve_device
 from experiment.finished_runs import read_run_config
 from experiment.identity import missing_classes
-from experiment.result_tables import ESTIMATE_COLUMNS
+from experiment.result_tables import describe_estimate
 from experiment.resume import load_state
 from models.network import Network
 from reports.output_files import path_ending_in
@@ -153,14 +153,8 @@ def write_predictions(args: argparse.Namespace) -> None:
 
 def print_estimate(run: FinishedRun, stream: str) -> None:
     """Print the estimate of the accuracy that the run made after its last cycle, if it made one."""
-    row = run.checkpoint["rows"]["results"][-1]
-    accuracy, low, high = (row.get(name) for name in ESTIMATE_COLUMNS)
-    if accuracy is not None:
-        print_line(
-            f"estimated accuracy on the unlabeled images of the run: {accuracy} %, between {low} "
-            f"and {high} % with a probability of 95 %",
-            stream,
-        )
+    if words := describe_estimate(run.checkpoint["rows"]["results"][-1]):
+        print_line(words, stream)
 
 
 def map_names(row: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:

@@ -297,7 +297,10 @@ class Experiment:
         """The state when the person has answered; an earlier one if answers were corrected."""
         files = resume.answer_files(self.options, self.dataset, self.run_folder)
         ask_until_answered = self.options.of(OracleOptions).ask_until_answered
-        notes = describe_unseen_classes(estimate_unseen(self.options, self.dataset, state))
+        last_results = self.run_folder.table_rows["results"][-1:]
+        accuracy = filter(None, map(result_tables.describe_estimate, last_results))
+        unseen = describe_unseen_classes(estimate_unseen(self.options, self.dataset, state))
+        notes = [*accuracy, *unseen]
         network = self.learner.eval_model
         make_map = partial(self._make_feature_map, state)
         wait_for_answers(state, files, network, self.amp, ask_until_answered, notes, make_map)

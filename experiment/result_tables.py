@@ -102,6 +102,17 @@ def format_cycle_line(row: dict[str, Any], cycles: int) -> str:
     return f"{line}, estimated without test set {row['estimated_accuracy']} % ({low} to {high} %)"
 
 
+def describe_estimate(row: dict[str, Any]) -> str:
+    """The estimate of a row of results.csv in words; "" if it has none."""
+    accuracy, low, high = (row.get(name) for name in ESTIMATE_COLUMNS)
+    if accuracy is None:
+        return ""
+    return (
+        f"estimated accuracy on the unlabeled images of the run: {accuracy} %, between {low} and "
+        f"{high} % with a probability of 95 %"
+    )
+
+
 def format_accuracy_table(rows: list[dict[str, Any]]) -> str:
     """The accuracy of each cycle as a text table.
 

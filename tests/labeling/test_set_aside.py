@@ -201,7 +201,7 @@ def test_three_hidden_classes_are_estimated_and_named(tmp_path, capsys, seven_cl
     data, truth = seven_classes
     folder = tmp_path / "run"
     words = f"--dataset arrays --data-root {data} --oracle file --initial random --al-method random"
-    words += f" --al-budget 40 --al-nb-cycles 2 --epochs 1 --device cpu --run-dir {folder}"
+    words += f" --al-budget 40 --al-nb-cycles 2 --epochs 1 --device cpu --run-dir {folder} --add-lp"
     assert main_al.main(words.split()) == 3
     first = queries(folder)
     answer_hidden(folder, truth, {7, 8, 9})
@@ -217,6 +217,7 @@ def test_three_hidden_classes_are_estimated_and_named(tmp_path, capsys, seven_cl
     assert "the labels cover too few classes" in log
     page = (folder / "queries.html").read_text()
     assert "other images are of classes without a label" in page and "too few classes" in page
+    assert "estimated accuracy on the unlabeled images of the run: " in page
     answer_hidden(folder, truth, {7, 8, 9})
     assert main_al.main(words.split()) == 0
     assert len(rows(folder / "unseen_classes.csv")) == 2
