@@ -21,7 +21,7 @@ from tests.waiting import files_below, wait_for
 DAEMONS = ("munged", "slurmctld", "slurmd")
 MAX_ARRAY_SIZE = 3
 OPTIONS = "--dataset digits --arch small_cnn --al-budget 10 --al-nb-cycles 2"
-SHORT, LONG, ENDLESS = (f"{OPTIONS} --epochs {epochs}" for epochs in (2, 2000, 10**6))
+SHORT, LONG, ENDLESS = (f"{OPTIONS} --epochs {epochs}" for epochs in (2, 5000, 10**6))
 
 CONFIG = """\
 ClusterName=test
@@ -199,7 +199,7 @@ def test_node_killed_and_back(cluster, write_script, tmp_path, long_run):
     job = cluster.submit(script)
     wait_for(lambda: has_checkpoint(tmp_path / "run"), seconds=300, pause=0.2)
     cluster.node.kill()
-    cluster.wait_until(job, "PENDING 0:0")
+    cluster.wait_until(job, "PENDING 0:0")  # within half a minute; the run takes longer
     cluster.start_node()
     cluster.wait_until(job, "COMPLETED 0:0")
     assert_same_run(long_run, tmp_path / "run")
