@@ -20,7 +20,7 @@ import torch
 
 from al_methods import initial_method_name
 from data.state import State
-from experiment import result_tables, setup
+from experiment import queried_labels, result_tables, setup
 from experiment.config import SCHEMA, component_needs
 from experiment.experiment import Experiment
 from experiment.finished_runs import print_results
@@ -138,7 +138,7 @@ def query_initial(experiment: Experiment) -> State:
 
 def label_queried_images(experiment: Experiment, state: State) -> tuple[Experiment, State]:
     """Reveal the labels of the queried images; the algorithm sets the cycle's first targets."""
-    experiment, state = experiment.label_queried_images(state)
+    experiment, state = queried_labels.label_queried_images(experiment, state)
     targets = experiment.initial_targets(state)
     return experiment, replace(state, targets=targets, carry_over={})
 

@@ -13,22 +13,21 @@ import numpy as np
 import torch
 
 from data import export, splits
-from data.augment import ImageStore, channel_statistics
+from data.augment import ImageStore
 from data.budget import VALIDATION_IMAGES_PER_CLASS
 from data.download import checksums
 from data.duplicates import describe_groups, find_representatives, subset_groups
 from data.feature_images import decode_or_none
-from data.feature_vectors import Features, FeatureStore
 from data.images import Images, data_fingerprint
-from data.memmap import MemmapImages, make_image_store
+from data.memmap import MemmapImages
 from data.overview import CONTACT_SHEET_FILE, DataOverview, look_at_images
 from data.spec import DatasetSpec, LoadedDataset
+from data.stores import Store, make_stores, make_validation_store
 from data.value_scale import ValueScale
 from utils.errors import UserError
 from utils.options.converters import make_number_type, non_empty_text
 from utils.options.option import OptionGroup, option
 
-Store: TypeAlias = ImageStore | FeatureStore
 # Images that a run does not learn from, their indices (n,) as the user knows them, paths or ids.
 HeldOutPart: TypeAlias = tuple[Store, np.ndarray, tuple[str, ...] | None]
 
@@ -219,11 +218,10 @@ def load_active_dataset(
     options: the data set's own groups of options.
     Raises UserError for faults of the data or the split."""
     loaded = loaded or spec.load_and_check(root, **options)
-    train, test, rows = loaded.train, loaded.test, loaded.row_numbers
-    fingerprint = loaded.fingerprint or data_fingerprint(train, test)
-    folder = splits.split_folder_name(name, fingerprint if spec.is_custom else "")
-    facts = loaded.spec_fields
-    path = splits.split_path(folder, size, split, out) if from_split and size else None
+    train, rows = loaded.train, loaded.row_numbers
+    fingerprint = loaded.fingerprint or data_fingerprint(train, loaded.test)
+    facts, split_size = loaded.spec_fields, size if from_split else None
+    path = _split_path(name, spec, fingerprint, split_size, split, out)
     initial, split_warnings = _find_initial_indices(path, loaded, size, split, use_all_labels)
     all_images, test_images = make_stores(replace(spec, **facts), loaded, device)
     drawn = _draw_validation_set(loaded, root, initial, rng) if validation else initial[:0]
@@ -247,9 +245,7 @@ def load_active_dataset(
         data_class_names=class_names,
         has_class_names=bool(loaded.class_names),
         fingerprint=fingerprint,
-        image_paths=_choose(loaded.image_paths, indices),
-        image_files=_choose(loaded.image_files, indices),
-        shown_pixels=_choose_pixels(loaded.shown_pixels, indices),
+        **_image_fields(loaded, indices),
         contents_fingerprint=loaded.contents_fingerprint or fingerprint,
         preprocessing=loaded.preprocessing,
         held_out=held_out,
@@ -259,6 +255,25 @@ def load_active_dataset(
         page=loaded.page,
         duplicate_groups=subset_groups(duplicate_groups, indices),
     )
+
+
+def _split_path(
+    name: str, spec: DatasetSpec, fingerprint: str, size: int | None, split: int, out: str | None
+) -> Path | None:
+    """The file of a split, None without a size; a user's own data have a folder by fingerprint."""
+    if not size:
+        return None
+    folder = splits.split_folder_name(name, fingerprint if spec.is_custom else "")
+    return splits.split_path(folder, size, split, out)
+
+
+def _image_fields(loaded: LoadedDataset, indices: np.ndarray) -> dict[str, Any]:
+    """What people see of the training images at these positions (n,): fields of ActiveDataset."""
+    return {
+        "image_paths": _choose(loaded.image_paths, indices),
+        "image_files": _choose(loaded.image_files, indices),
+        "shown_pixels": _choose_pixels(loaded.shown_pixels, indices),
+    }
 
 
 def _draw_validation_set(
@@ -334,7 +349,7 @@ def _make_evaluated_parts(
     eval_sets = {"": (test_images, loaded.test.labels)}
     held_out: dict[str, HeldOutPart] = {}
     if loaded.validation is not None:
-        eval_sets["val_"] = _make_validation_store(all_images, loaded.validation)
+        eval_sets["val_"] = make_validation_store(all_images, loaded.validation)
     elif len(drawn):
         store = all_images.subset(drawn)
         eval_sets["val_"] = store, labels[drawn]
@@ -346,49 +361,3 @@ def _make_evaluated_parts(
     if loaded.test_row_numbers is not None:
         held_out["test"] = (test_images, loaded.test_row_numbers, loaded.test_paths or None)
     return eval_sets, held_out
-
-
-def _make_validation_store(
-    all_images: Store, validation: Images | Features
-) -> tuple[Store, np.ndarray]:
-    """The images of a validation part, prepared like the training images, and their labels."""
-    if isinstance(validation, Features):
-        assert isinstance(all_images, FeatureStore)
-        features = validation.features.to(all_images.device)
-        return FeatureStore(features, all_images.scale), validation.labels
-    assert isinstance(all_images, ImageStore)
-    mean, std = all_images.mean, all_images.std
-    store = make_image_store(validation.pixels, mean, std, 0, False, all_images.device)
-    return store, validation.labels
-
-
-def make_stores(
-    spec: DatasetSpec, loaded: LoadedDataset, device: torch.device | str
-) -> tuple[Store, Store]:
-    """The training and the test part on their device; only the training part is augmented."""
-    stores = _make_stores(spec, loaded, device)
-    rows = (loaded.row_numbers, loaded.test_row_numbers)
-    for store, numbers in zip(stores, rows, strict=True):
-        store.row_numbers = numbers
-    return stores
-
-
-def _make_stores(
-    spec: DatasetSpec, loaded: LoadedDataset, device: torch.device | str
-) -> tuple[Store, Store]:
-    train, test = loaded.train, loaded.test
-    if isinstance(train, Features):
-        assert isinstance(test, Features)
-        train_store, test_store = (
-            FeatureStore(part.features.to(device), loaded.feature_scale) for part in (train, test)
-        )
-        return train_store, test_store
-    assert isinstance(test, Images)
-    mean, std = spec.mean, spec.std
-    if mean is None or std is None:
-        mean, std = map(tuple, channel_statistics(train.pixels))
-    max_shift, flip = spec.max_shift or 0, bool(spec.flip)
-    return (
-        make_image_store(train.pixels, mean, std, max_shift, flip, device),
-        make_image_store(test.pixels, mean, std, 0, False, device),
-    )

@@ -14,7 +14,7 @@ from data.batches import BatchOptions
 from data.budget import BudgetOptions
 from data.duplicates import DuplicateOptions
 from experiment.environment import DeviceOptions
-from experiment.run_folder import RunFolderOptions
+from experiment.run_folder_path import RunFolderOptions
 from experiment.stopping import StoppingOptions
 from labeling.audit import AuditOptions
 from labeling.oracle import OracleOptions

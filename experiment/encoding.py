@@ -36,7 +36,7 @@ from data.images import data_fingerprint
 from data.spec import LoadedDataset
 from data.value_scale import scale_from_dict
 from experiment.environment import DeviceOptions, resolve_device
-from experiment.run_folder import RunFolderOptions
+from experiment.run_folder_path import RunFolderOptions
 from models import ENCODERS, encoder_key
 from models.encoders.spec import Encoder
 from utils.console import print_line, to_one_line

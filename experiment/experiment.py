@@ -1,15 +1,15 @@
 """The parts of a run that stay the same over its cycles, and what the loop does with them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
 import semisup
-from al_methods import INITIAL_BALANCED, INITIAL_GIVEN, METHODS, MethodOptions, select
+from al_methods import INITIAL_GIVEN, METHODS, MethodOptions, select
 from data.active_dataset import ActiveDataset
 from data.active_pool import ActivePool
 from data.batches import BatchLoader
@@ -17,46 +17,30 @@ from data.budget import BudgetOptions
 from data.duplicates import with_inherited_labels
 from data.pool import Targets
 from data.state import SecondLooks, State, to_dict
-from experiment import result_tables, resume, setup
+from experiment import setup
 from experiment.config import LoopOptions, component_needs
 from experiment.environment import DeviceOptions
 from experiment.estimates import make_estimates, results_columns
-from experiment.label_tables import (
-    describe_unseen_classes,
-    estimate_unseen,
-    log_unseen_classes,
-    render_label_tables,
-)
-from experiment.run_folder import RunFolder, RunFolderOptions
+from experiment.run_folder import RunFolder
+from experiment.run_folder_path import RunFolderOptions
 from experiment.static_features import make_static_features
 from experiment.stopping import stop_reason
-from labeling.answer_files import CycleAnswers, format_image_count
 from labeling.audit import draw_audit, makes_estimates, stores_predictions
-from labeling.feature_map import FeatureMap, choose_points, make_feature_map
-from labeling.oracle import (
-    OracleOptions,
-    asks_person,
-    flip_labels,
-    read_human_answers,
-    wait_for_answers,
-)
 from labeling.second_looks import (
     NEEDS,
     SUBSTITUTES,
     SecondLookOptions,
     choose_second_looks,
-    describe_second_looks,
 )
-from models.network import Network
 from semisup import ALGORITHMS
 from semisup.spec import Algorithm
 from training.learner import Learner
 from training.lr_schedule import ScheduleOptions
-from training.network_outputs import NetworkOutputs, extract_outputs
+from training.network_outputs import NetworkOutputs
 from utils.arrays import as_numpy
-from utils.console import log, to_one_line
+from utils.console import log
 from utils.options.option import OptionValues, kwargs_for
-from utils.seeding import derive_seed, rng_for
+from utils.seeding import rng_for
 
 
 @dataclass(frozen=True)
@@ -264,135 +248,6 @@ class Experiment:
         return BatchLoader(
             self.dataset.images, state.targets, batches, rng, algorithm.augmentations
         )
-
-    def label_queried_images(self, state: State) -> tuple["Experiment", State]:
-        """The labels of the queried images, in the state and in acquired.csv.
-
-        -> also the experiment, with a new network if there are new classes.  If a person has
-        corrected earlier answers, the state is one of the first cycle that they change.
-
-        Raises WaitingForLabels if a person has to label the images first (labeling.oracle)."""
-        if asks_person(self.options, state.cycle):
-            state = self._wait_for_answers(state)
-        answers = self._read_answers(state)
-        experiment = self._with_classes(answers, state.cycle)
-        state = self._amend_labels(state, answers)
-        # The images of a balanced split are in its file, and not in acquired.csv.
-        if state.cycle or self.methods.initial != INITIAL_BALANCED:
-            assert state.queried is not None
-            known = answers.labels >= 0
-            indices = self.dataset.dataset_indices[state.queried[known]]
-            rows = result_tables.make_acquired_rows(state.cycle - 1, indices, answers.labels[known])
-            self.run_folder.table_rows["acquired"] += rows
-            self.run_folder.write_tables()
-        state = replace(state, class_names=answers.class_names)
-        state = state.reveal_labels(answers.labels, answers.source)
-        tables = render_label_tables(self.options, experiment.dataset, state)
-        self.run_folder.write_or_remove_files(tables)
-        estimates = estimate_unseen(self.options, experiment.dataset, state)
-        log_unseen_classes(estimates, asks_person(self.options, state.cycle))
-        return experiment, state
-
-    def _wait_for_answers(self, state: State) -> State:
-        """The state when the person has answered; an earlier one if answers were corrected."""
-        files = resume.answer_files(self.options, self.dataset, self.run_folder)
-        ask_until_answered = self.options.of(OracleOptions).ask_until_answered
-        last_results = self.run_folder.table_rows["results"][-1:]
-        accuracy = filter(None, map(result_tables.describe_estimate, last_results))
-        unseen = describe_unseen_classes(estimate_unseen(self.options, self.dataset, state))
-        notes = [*accuracy, *unseen]
-        network = self.learner.eval_model
-        make_map = partial(self._make_feature_map, state)
-        wait_for_answers(state, files, network, self.amp, ask_until_answered, notes, make_map)
-        state, notes = resume.go_back_if_corrected(self.options, files, self.run_folder, state)
-        for note in notes:
-            log.info(note)
-        return state
-
-    def _make_feature_map(self, state: State) -> FeatureMap | None:
-        """The map for the labeling page: of the features that no label has changed, or of the
-        network's; None before there is either."""
-        assert state.queried is not None
-        static = self.static_features.get("pretrained_features")
-        if static is None and not state.cycle:
-            return None
-        shown = np.concatenate([state.queried, state.answers_so_far()[0]])
-        size = len(state.pool.labels)
-        images = choose_points(size, shown, rng_for(self.split_seed, "map", 0))
-        predicted, rows = None, torch.from_numpy(images).to(self.dataset.images.device)
-        features = None if static is None else static()[rows]
-        if state.cycle:
-            network, store = self.learner.eval_model, self.dataset.images.subset(images)
-            outputs, probs = extract_outputs(network, store, amp=self.amp, location="map")
-            predicted = as_numpy(probs.argmax(dim=1), np.int64)
-            features = outputs if features is None else features
-        assert features is not None
-        return make_feature_map(
-            as_numpy(features, np.float32),
-            images,
-            labels=state.pool.labels,
-            predicted=predicted,
-            queried=state.queried,
-            seed=self.split_seed % 2**32,
-        )
-
-    def _read_answers(self, state: State) -> CycleAnswers:
-        """The labels of the queried images, which are known, and the classes of the run."""
-        if asks_person(self.options, state.cycle):
-            files = resume.answer_files(self.options, self.dataset, self.run_folder)
-            return read_human_answers(state, files)
-        assert state.queried is not None
-        oracle, looks = self.dataset.oracle, state.second_looks.images
-        labels = flip_labels(
-            oracle.query_labels(state.queried),
-            self.options.of(OracleOptions).label_noise,
-            self.dataset.num_classes,
-            rng_for(self.split_seed, "label noise", state.cycle),
-        )
-        right = oracle.query_labels(looks) if len(looks) else looks
-        is_wrong = state.pool.labels[looks] != right
-        second = dict(zip(looks[is_wrong].tolist(), right[is_wrong].tolist(), strict=True))
-        return CycleAnswers(labels, self.dataset.class_names, "", second)
-
-    def _amend_labels(self, state: State, answers: CycleAnswers) -> State:
-        """The state with the second answers, which are also rows of second_looks.csv."""
-        if not state.awaits_second_looks:
-            return state
-        before, looks = state.pool.labels, state.second_looks.images
-        if asks_person(self.options, state.cycle):
-            files = resume.answer_files(self.options, self.dataset, self.run_folder)
-            state = files.write_second_answers(state, answers)
-        else:
-            state = state.amend_labels(answers.second_answers)
-        indices = self.dataset.dataset_indices[looks]
-        rows = result_tables.make_second_look_rows(
-            state.cycle - 1, indices, before[looks], state.pool.labels[looks]
-        )
-        self.run_folder.add_second_looks(rows)
-        log.info(describe_second_looks(len(looks), len(answers.second_answers)))
-        return state
-
-    def _with_classes(self, answers: CycleAnswers, cycle: int) -> "Experiment":
-        """This experiment, or one whose network has an output for every class of the answers.
-
-        The backbone keeps its weights, for cycles that continue from them; the head is new."""
-        names = answers.class_names
-        if names == self.dataset.class_names:
-            return self
-        words = ", ".join(
-            f"{to_one_line(name)} ({format_image_count(int((answers.labels == number).sum()))})"
-            for number, name in enumerate(names)
-            if number >= self.dataset.num_classes
-        )
-        log.info("new classes: %s; the head of the network is made anew", words)
-        dataset = self.dataset.with_classes(names)
-        torch.manual_seed(derive_seed(self.split_seed, "weights", cycle))
-        learner = setup.make_learner(self.options, dataset)
-        before, after = self.learner.model, learner.model
-        assert isinstance(before, Network) and isinstance(after, Network)
-        after.backbone.load_state_dict(before.backbone.state_dict())
-        self.run_folder.write_export_files(dataset.export_files)
-        return replace(self, dataset=dataset, learner=learner)
 
     def save_checkpoint(self, state: State) -> None:
         """Write a checkpoint from which the run resumes as if it had not been interrupted."""

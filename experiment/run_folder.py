@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,11 +16,7 @@ from typing import Any
 import torch
 
 from experiment import finished_runs, identity, result_tables
-from experiment.checkpoint import (
-    DEFAULT_CHECKPOINT_EPOCHS,
-    MAX_SAVING_TIME_SHARE,
-    Checkpoints,
-)
+from experiment.checkpoint import Checkpoints
 from experiment.environment import (
     describe_environment,
     environment_changes,
@@ -41,70 +36,8 @@ from utils.files import (
     write_atomically,
 )
 from utils.lease import LEASE_FOLDER, Lease
-from utils.options.converters import non_empty_text, non_negative_integer
-from utils.options.option import Condition, OptionGroup, OptionValues, option
 
 TABLES = ("results", "acquired", "timing")  # written also without rows
-
-
-@dataclass(frozen=True)
-class RunFolderOptions(OptionGroup):
-    """Where a run keeps its files, and how it resumes."""
-
-    section = "run"
-    out: str = option(
-        "runs",
-        "Folder for run folders, pre-trained weights and missing split files.",
-        type=non_empty_text,
-        metavar="FOLDER",
-        identity=False,
-        read_if=Condition(
-            lambda options: (
-                options.run_dir is None
-                or options.add_unsupervised_pretraining
-                or options.initial == "balanced"
-            ),
-            "a run without --run-dir, or with --initial balanced",
-        ),
-    )
-    run_dir: str | None = option(
-        None,
-        "Use exactly this run folder (default: one below --out).",
-        type=non_empty_text,
-        metavar="FOLDER",
-        identity=False,
-    )
-    exp_name: str | None = option(
-        None,
-        "Name to put before the identity in the path of the run folder.",
-        type=non_empty_text,
-        metavar="NAME",
-        identity=False,
-        read_if=Condition(lambda options: options.run_dir is None, "a run without --run-dir"),
-    )
-    resume: bool = option(
-        True,
-        "Resume from the last checkpoint. False: move earlier files aside and start again.",
-        identity=False,
-    )
-    checkpoint_epochs: int | None = option(
-        None,
-        "Number of epochs between checkpoints; 0: only between cycles.",
-        type=non_negative_integer,
-        metavar="N",
-        default_text=(
-            f"{DEFAULT_CHECKPOINT_EPOCHS}, or more where saving would take over "
-            f"{MAX_SAVING_TIME_SHARE:.0%} of the time"
-        ),
-        identity=False,
-    )
-    tensorboard: bool = option(
-        False, "Also write the results of every cycle for TensorBoard.", identity=False
-    )
-
-    def check(self, options: OptionValues) -> None:
-        if self.exp_name is not None and set(self.exp_name) & set("/\\\0"):
-            raise UserError(f"--exp-name {self.exp_name!r} must be a name without slashes")
 
 
 class RunFolder:

@@ -4,7 +4,6 @@ Only this package and the commands read the options of a whole run; everything b
 arguments, or the group of options that it declares.
 """
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,8 @@ from experiment import encoding, finished_runs, identity
 from experiment.config import SCHEMA, SeedOptions
 from experiment.environment import DeviceOptions, resolve_device
 from experiment.pretrained_cache import load_or_pretrain_backbone
-from experiment.run_folder import RunFolder, RunFolderOptions
+from experiment.run_folder import RunFolder
+from experiment.run_folder_path import RunFolderOptions, possible_run_folders, run_folder_path
 from experiment.stopping import StoppingOptions
 from models import (
     ARCHS,
@@ -164,26 +164,6 @@ def open_dataset_with_file_stats(
     return dataset, options, split | file_stats
 
 
-def run_folder_path(options: OptionValues, name: str) -> Path:
-    """<out>/<dataset>/budget<b>/<arch>/<method>[_with_<algorithm>][_pretrained]/<name>/split<k>,
-    or --run-dir if given."""
-    folder = options.of(RunFolderOptions)
-    if folder.run_dir:
-        return Path(folder.run_dir)
-    algorithm, method = semisup.algorithm_name(options), options.of(MethodOptions).al_method
-    method += f"_with_{algorithm}" if algorithm != semisup.DEFAULT else ""
-    method += "_pretrained" if options.of(PretrainingOptions).add_unsupervised_pretraining else ""
-    return Path(
-        folder.out,
-        options.of(DatasetOptions).dataset,
-        f"budget{options.of(BudgetOptions).al_budget}",
-        options.of(NetworkOptions).arch,
-        method,
-        name,
-        f"split{options.of(DataOptions).split}",
-    )
-
-
 def find_finished_run(options: OptionValues) -> Path | None:
     """The folder of the finished run with these options.
 
@@ -193,7 +173,7 @@ def find_finished_run(options: OptionValues) -> Path | None:
         return None
     sources = source_file_stats(options)
     return finished_runs.match_finished_run(
-        _possible_run_folders(options),
+        possible_run_folders(options),
         identity_options(SCHEMA, options),
         lambda data: fingerprints.file_stats(split_file_paths(options, data)) | sources,
         options.of(BudgetOptions).al_nb_cycles,
@@ -203,18 +183,6 @@ def find_finished_run(options: OptionValues) -> Path | None:
         ),
         options.of(StoppingOptions).stop_when,
     )
-
-
-def _possible_run_folders(options: OptionValues) -> list[Path]:
-    """The folders that the run may have: a part of the name depends on the data."""
-    folder = run_folder_path(options, "any")
-    if options.of(RunFolderOptions).run_dir:
-        return [folder]
-    siblings = folder.parent.parent
-    try:
-        return [siblings / name / folder.name for name in sorted(os.listdir(siblings))]
-    except OSError:  # reported when the folder is created
-        return []
 
 
 def open_run_folder(options: OptionValues, dataset: ActiveDataset) -> RunFolder:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from experiment import setup
 from experiment.config import SCHEMA
+from experiment.run_folder_path import run_folder_path
 from sweeps.values import (
     SweepValue,
     check_run_count,
@@ -157,7 +158,7 @@ def _folder_key(options: OptionValues) -> tuple:
     if options.run_dir:
         return (options.run_dir,)
     identity = json.dumps(identity_options(SCHEMA, options), sort_keys=True)
-    return setup.run_folder_path(options, "*"), options.exp_name, identity
+    return run_folder_path(options, "*"), options.exp_name, identity
 
 
 def _describe_differences(before: OptionValues, now: OptionValues) -> str:

@@ -14,9 +14,6 @@ already has are kept.
 averaged over the seeds: mean, worst, and share of settings within half a point.
 """
 
-import argparse
-import csv
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,7 +26,14 @@ if not __package__:  # executed by its path: import from the root of the project
 import numpy as np
 import scipy.special
 
-from scripts.studies.choice_rivals import Case, choose, find_sources, read_case
+from scripts.studies.choice_rivals import Case, choose, read_case
+from scripts.studies.row_file import (
+    keys_of_rows,
+    open_rows,
+    read_rows,
+    select_sources,
+    study_parser,
+)
 from semisup.label_propagation import Propagation, class_association, propagate
 from utils.console import print_line
 from utils.graph import affinity
@@ -113,34 +117,20 @@ def rows_of(case: Case) -> Iterator[list[Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, default=4, help="seeds per data set (default: 4)")
-    parser.add_argument("--only", default="", help="data sets whose 'data features' match it")
-    parser.add_argument("--summary", action="store_true", help="print tables of OUT.csv")
+    parser = study_parser(__doc__, seeds=4)
     arguments = parser.parse_args(argv)
     if arguments.summary:
         print_summary(arguments.out, arguments.only)
         return 0
-    done: set[tuple[str, ...]] = set()
-    if arguments.out.exists():
-        with arguments.out.open(newline="") as file:
-            done = {(row["data"], row["features"], row["seed"]) for row in csv.DictReader(file)}
-    with arguments.out.open("a", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        if not os.path.getsize(arguments.out):
-            table.writerow(COLUMNS)
-        for (data, features), paths in find_sources(arguments.folder).items():
-            if not re.search(arguments.only, f"{data} {features}"):
-                continue
+    done = keys_of_rows(arguments.out, COLUMNS[:3])
+    with open_rows(arguments.out, COLUMNS) as append_rows:
+        for (data, features), paths in select_sources(arguments.folder, arguments.only).items():
             for seed in range(arguments.seeds):
                 key = (data, features, str(seed))
                 if key in done:
                     continue
                 case = read_case(features, paths[seed % len(paths)], seed)
-                table.writerows([[*key, *row] for row in rows_of(case)])
-                file.flush()
+                append_rows([[*key, *row] for row in rows_of(case)])
             print_line(f"{data} {features}: done")
     return 0
 
@@ -159,13 +149,12 @@ def print_summary(path: Path, only: str) -> None:
 def shortfalls(path: Path, only: str) -> dict[str, dict[str, list[float]]]:
     """k -> balance or rule -> how far it falls short in each setting, in points."""
     settings: dict[str, dict[tuple[str, ...], dict[str, dict[str, dict[str, float]]]]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if re.search(only, f"{row['data']} {row['features']}"):
-                key = (row["data"], row["features"], row["ratio"], row["labels"])
-                seeds = settings.setdefault(row["k"], {}).setdefault(key, {})
-                numbers = {name: float(row[name]) for name in ("accuracy", *RULES)}
-                seeds.setdefault(row["seed"], {})[row["balance"]] = numbers
+    for row in read_rows(path):
+        if re.search(only, f"{row['data']} {row['features']}"):
+            key = (row["data"], row["features"], row["ratio"], row["labels"])
+            seeds = settings.setdefault(row["k"], {}).setdefault(key, {})
+            numbers = {name: float(row[name]) for name in ("accuracy", *RULES)}
+            seeds.setdefault(row["seed"], {})[row["balance"]] = numbers
     rules = (*BALANCES, *RULES)
     return {
         k: {rule: [shortfall([*own.values()], rule) for own in found.values()] for rule in rules}

@@ -21,10 +21,7 @@ confidence interval (t).
 """
 
 import argparse
-import csv
 import json
-import os
-import re
 import sys
 import tempfile
 import time
@@ -46,6 +43,13 @@ from al_methods import select
 from data.feature_scale import fit_feature_scale
 from scripts.studies import rival_choices
 from scripts.studies.peer import Peer, edge_weights
+from scripts.studies.row_file import (
+    keys_of_rows,
+    open_rows,
+    read_rows,
+    select_sources,
+    study_parser,
+)
 from semisup.label_propagation import propagate
 from utils.console import print_line
 from utils.graph import affinity, degrees_of
@@ -69,18 +73,6 @@ class Case(NamedTuple):
     @property
     def classes(self) -> int:
         return int(self.labels.max()) + 1
-
-
-def find_sources(folder: Path) -> dict[tuple[str, str], list[Path]]:
-    """(data, features) -> the files that the seeds take in turn."""
-    sources: dict[tuple[str, str], list[Path]] = {}
-    for kind in ("simclr", "tables"):
-        for path in sorted(folder.glob(f"{kind}/*-*.npz")):
-            name = path.stem.rpartition("-")[0]
-            sources.setdefault((name, kind.rstrip("s")), []).append(path)
-    for path in sorted(folder.glob("*.features")):
-        sources[path.stem, "encoder"] = [path]
-    return sources
 
 
 def read_case(features: str, path: Path, seed: int) -> Case:
@@ -207,13 +199,8 @@ def accuracy(case: Case, picks: np.ndarray, balance: str) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, default=20, help="seeds per data set (default: 20)")
-    parser.add_argument("--only", default="", help="data sets whose 'data features' match it")
+    parser = study_parser(__doc__, seeds=20)
     parser.add_argument("--peer", help="interpreter of an environment with graphlearning==1.7.5")
-    parser.add_argument("--summary", action="store_true", help="print tables of OUT.csv")
     arguments = parser.parse_args(argv)
     if arguments.summary:
         print_summary(arguments.out)
@@ -224,18 +211,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_rows(arguments: argparse.Namespace) -> None:
     """Append the rows that OUT.csv lacks."""
-    done: set[tuple[str, ...]] = set()
-    if arguments.out.exists():
-        with arguments.out.open(newline="") as file:
-            done = {tuple(row[name] for name in COLUMNS[:4]) for row in csv.DictReader(file)}
+    done = keys_of_rows(arguments.out, COLUMNS[:4])
+    sources = select_sources(arguments.folder, arguments.only)
     peer: Any = ModelChange(arguments.peer) if arguments.peer else nullcontext()
-    with arguments.out.open("a", newline="") as file, peer as model_change:
-        table = csv.writer(file, lineterminator="\n")
-        if not os.path.getsize(arguments.out):
-            table.writerow(COLUMNS)
-        for (data, features), paths in find_sources(arguments.folder).items():
-            if not re.search(arguments.only, f"{data} {features}"):
-                continue
+    with open_rows(arguments.out, COLUMNS) as append_rows, peer as model_change:
+        for (data, features), paths in sources.items():
             for seed in range(arguments.seeds):
                 case = read_case(features, paths[seed % len(paths)], seed)
                 for method, function in choices(case, model_change):
@@ -248,19 +228,17 @@ def write_rows(arguments: argparse.Namespace) -> None:
                     covered = len(set(case.labels[picks].tolist()))
                     scores = [f"{accuracy(case, picks, b):.2f}" for b in ("uniform", "none")]
                     size = (len(case.labels), case.classes, covered)
-                    table.writerow([*key, *size, *scores, f"{seconds:.2f}"])
-                    file.flush()
+                    append_rows([[*key, *size, *scores, f"{seconds:.2f}"]])
             print_line(f"{data} {features}: done")
 
 
 def print_summary(path: Path) -> None:
     """The tables of docs/rivals.md."""
     table: dict[str, dict[str, dict[str, tuple[float, bool]]]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            scores = table.setdefault(f"{row['data']}, {row['features']}", {})
-            missed = row["covered"] != row["classes"]
-            scores.setdefault(row["method"], {})[row["seed"]] = float(row["accuracy"]), missed
+    for row in read_rows(path):
+        scores = table.setdefault(f"{row['data']}, {row['features']}", {})
+        missed = row["covered"] != row["classes"]
+        scores.setdefault(row["method"], {})[row["seed"]] = float(row["accuracy"]), missed
     for data, methods in table.items():
         print_line(f"\n| {data} | accuracy | misses a class | lp_coverage minus it |")
         print_line("| --- | --- | --- | --- |")

@@ -16,9 +16,7 @@ again from these rows.  Rows that OUT.csv already has are kept.
 """
 
 import argparse
-import csv
 import json
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -42,8 +40,8 @@ from data.state import State
 from experiment import estimates
 from experiment.config import SCHEMA
 from labeling.audit import draw_audit
-from scripts.studies.choice_rivals import find_sources
 from scripts.studies.estimate_tables import fit_priors, print_tables
+from scripts.studies.row_file import keys_of_rows, open_rows, select_sources, study_parser
 from semisup.accuracy_prior import confidence_at_temperature
 from utils.console import print_line
 from utils.graph import affinity
@@ -317,13 +315,8 @@ def to_json(models: Any) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, default=5, help="seeds per data set (default: 5)")
-    parser.add_argument("--only", default="", help="data sets whose 'data features' match it")
+    parser = study_parser(__doc__, seeds=5)
     parser.add_argument("--fit", action="store_true", help="fit the prior to the tables")
-    parser.add_argument("--summary", action="store_true", help="print tables of OUT.csv")
     arguments = parser.parse_args(argv)
     if arguments.fit:
         fit_priors(arguments.out)
@@ -336,24 +329,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_rows(arguments: argparse.Namespace) -> None:
     """Append the rows of the runs that OUT.csv lacks."""
-    done: set[tuple[str, ...]] = set()
-    if arguments.out.exists():
-        with arguments.out.open(newline="") as file:
-            done = {tuple(row[name] for name in RUN_COLUMNS) for row in csv.DictReader(file)}
-    else:
-        arguments.out.write_text(",".join(COLUMNS) + "\n")
+    done = keys_of_rows(arguments.out, RUN_COLUMNS)
+    sources = select_sources(arguments.folder, arguments.only)
     for seed in range(arguments.seeds):
-        for (data, features), paths in find_sources(arguments.folder).items():
-            if not re.search(arguments.only, f"{data} {features}"):
-                continue
+        for (data, features), paths in sources.items():
             case = read_case(paths[seed % len(paths)], seed)
             for run in list_runs(case, seed):
                 values = (data, features, seed, run.method, run.budget, run.training)
                 if tuple(map(str, values)) in done:
                     continue
                 rows = [row | {"data": data, "features": features} for row in execute(case, run)]
-                with arguments.out.open("a", newline="") as file:
-                    csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
+                with open_rows(arguments.out, COLUMNS) as append_rows:
+                    append_rows([[row[name] for name in COLUMNS] for row in rows])
             print_line(f"{data} {features}, seed {seed}: done")
 
 

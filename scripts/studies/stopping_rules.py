@@ -19,7 +19,6 @@ more, the micro-averaged F-score is the accuracy, whose change is the share of c
 
 import argparse
 import csv
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,8 +33,8 @@ from sklearn.metrics import cohen_kappa_score
 
 from data.active_pool import ActivePool
 from experiment import estimates
-from scripts.studies.choice_rivals import find_sources
 from scripts.studies.estimate_coverage import Case, Cycle, Run, dense_kernel, follow, read_case
+from scripts.studies.row_file import keys_of_rows, open_rows, select_sources, study_parser
 from utils.console import print_line
 
 CYCLES = 16
@@ -168,13 +167,7 @@ def print_table(title: str, runs: list[Rows]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, default=1, help="seeds per data set (default: 1)")
-    parser.add_argument("--only", default="", help="data sets whose 'data features' match it")
-    parser.add_argument("--summary", action="store_true", help="print the table of OUT.csv")
-    arguments = parser.parse_args(argv)
+    arguments = study_parser(__doc__, seeds=1).parse_args(argv)
     if arguments.summary:
         print_summary(arguments.out)
     else:
@@ -184,16 +177,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_rows(arguments: argparse.Namespace) -> None:
     """Append the rows of the runs that OUT.csv lacks."""
-    done: set[tuple[str, ...]] = set()
-    if arguments.out.exists():
-        with arguments.out.open(newline="") as file:
-            done = {tuple(row[name] for name in RUN_COLUMNS[:-1]) for row in csv.DictReader(file)}
-    else:
-        arguments.out.write_text(",".join(COLUMNS) + "\n")
+    done = keys_of_rows(arguments.out, RUN_COLUMNS[:-1])
+    sources = select_sources(arguments.folder, arguments.only)
     for seed in range(arguments.seeds):
-        for (data, features), paths in find_sources(arguments.folder).items():
-            if not re.search(arguments.only, f"{data} {features}"):
-                continue
+        for (data, features), paths in sources.items():
             if all((data, features, str(seed), method) in done for method in METHODS):
                 continue
             case = read_case(paths[seed % len(paths)], seed)
@@ -203,8 +190,8 @@ def write_rows(arguments: argparse.Namespace) -> None:
                 budget = max(BUDGET, case.classes)
                 run = follow_run(case, Run(method, budget, "lp", seed))
                 rows = [row | {"data": data, "features": features} for row in run]
-                with arguments.out.open("a", newline="") as file:
-                    csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
+                with open_rows(arguments.out, COLUMNS) as append_rows:
+                    append_rows([[row[name] for name in COLUMNS] for row in rows])
             print_line(f"{data} {features}, seed {seed}: done")
 
 

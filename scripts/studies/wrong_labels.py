@@ -19,9 +19,7 @@ kernel, the two parts of ours.
 """
 
 import argparse
-import csv
 import json
-import re
 import subprocess
 import sys
 import warnings
@@ -40,7 +38,14 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from al_methods import select
-from scripts.studies.choice_rivals import find_sources, read_case
+from scripts.studies.choice_rivals import read_case
+from scripts.studies.row_file import (
+    keys_of_rows,
+    open_rows,
+    read_rows,
+    select_sources,
+    study_parser,
+)
 from semisup.label_propagation import propagate
 from semisup.leave_one_out import leave_one_out_scores
 from semisup.wrong_labels import (
@@ -268,13 +273,8 @@ def finite(scores: np.ndarray) -> np.ndarray:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = study_parser(__doc__, seeds=10)
     parser.add_argument("--peer", help="Python of an environment with cleanlab==2.9.0")
-    parser.add_argument("--seeds", type=int, default=10, help="per data set (default: 10)")
-    parser.add_argument("--only", default="", help="data sets whose 'data features' match it")
-    parser.add_argument("--summary", action="store_true", help="print tables of OUT.csv")
     arguments = parser.parse_args(argv)
     if arguments.summary:
         print_summary(arguments.out)
@@ -287,15 +287,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_rows(arguments: argparse.Namespace) -> None:
     """Append the rows that OUT.csv lacks; the seeds of all data sets in turn."""
-    done = {tuple(row[name] for name in KEYS) for row in read_rows(arguments.out)}
+    done = keys_of_rows(arguments.out, KEYS)
+    sources = select_sources(arguments.folder, arguments.only)
     peer = Peer(arguments.peer)
-    with arguments.out.open("a", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        if not file.tell():
-            table.writerow(COLUMNS)
+    with open_rows(arguments.out, COLUMNS) as append_rows:
         for seed in range(arguments.seeds):
-            for (data, features), paths in find_sources(arguments.folder).items():
-                if data in CHOSEN_ON or not re.search(arguments.only, f"{data} {features}"):
+            for (data, features), paths in sources.items():
+                if data in CHOSEN_ON:
                     continue
                 last = (str(PER_CLASS[-1]), CHOICES[-1], str(SHARES[-1]))
                 if (data, features, str(seed), *last) in done:
@@ -305,17 +303,8 @@ def write_rows(arguments: argparse.Namespace) -> None:
                     for share in SHARES:
                         key = (data, features, str(seed), str(per_class), choice, str(share))
                         if key not in done:
-                            table.writerow([*key, *measure(case, images, share, peer)])
-                            file.flush()
+                            append_rows([[*key, *measure(case, images, share, peer)]])
                 print_line(f"{data} {features}, seed {seed}: done")
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of OUT.csv; none where there is no such file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def print_summary(path: Path) -> None:

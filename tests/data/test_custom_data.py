@@ -13,10 +13,10 @@ from PIL import Image
 
 import main_al
 from data import DATASETS, custom, decoded_cache, generate_splits, splits
-from data.active_dataset import make_stores
 from data.custom import FlipOptions, ValueOptions
 from data.folder import FolderOptions
 from data.memmap import MemmapImages
+from data.stores import make_stores
 from reports.run_images import load_run_images
 from utils.errors import UserError
 

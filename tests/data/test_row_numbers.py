@@ -179,7 +179,7 @@ def test_runs_of_earlier_versions_count_training_images(tmp_path, home):
 
 
 def test_messages_about_the_network_name_rows(tmp_path):
-    from data.active_dataset import make_stores
+    from data.stores import make_stores
 
     loaded = read("features", save(tmp_path / "a.npz", "features"))
     store = make_stores(DATASETS["features"], loaded, "cpu")[0]

@@ -160,7 +160,8 @@ def test_a_stopped_run_resumes_with_the_same_estimates(run, monkeypatch, trainin
         "select": "add_predictions",
         "label": "label_queried_images",
     }
-    original = getattr(main_al.Experiment, names[stop])
+    owner = main_al if stop == "label" else main_al.Experiment
+    original = getattr(owner, names[stop])
 
     def stop_in_second_cycle(self, state, *others):
         if state.cycle == 1:
@@ -168,7 +169,7 @@ def test_a_stopped_run_resumes_with_the_same_estimates(run, monkeypatch, trainin
         return original(self, state, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr(main_al.Experiment, names[stop], stop_in_second_cycle)
+        patch.setattr(owner, names[stop], stop_in_second_cycle)
         with pytest.raises(AssertionError):  # the exit status of a stopped run is not 0
             run("stopped", *words)
     stopped = run("stopped", *words)
