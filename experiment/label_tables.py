@@ -151,16 +151,16 @@ class UnseenClasses:
         classes = "1 class has" if self.classes == 1 else f"{self.classes} classes have"
         if not self.says_something:
             return (
-                f"{classes} labels so far, too few of chosen images to tell how many others are of "
-                "classes without a label"
+                f"{classes} labels so far. The labeled images were chosen and are few, so the "
+                "number of images of classes without a label cannot be estimated yet"
             )
         low, high = round(one.low * self.images), round(one.high * self.images)
         words = (
             f"{classes} labels so far; about {round(one.share * self.images)} of the {self.images} "
             f"other images are of classes without a label ({low} to {high}, 95 % interval)"
         )
-        why = "from chosen images, which makes it rather too high"
-        return words if one.is_random else f"{words}, {why}"
+        why = "The labeled images were chosen, which makes this estimate too high"
+        return words if one.is_random else f"{words}. {why}"
 
 
 def estimate_unseen(
