@@ -117,9 +117,11 @@ growth: $(VENV)/.group-bench  ## how time and memory grow with the number of ima
 	@mkdir -p bench
 	$(PY) -m tests.benchmarks.growth --csv bench/growth.csv
 
-gpu: $(VENV)/.group-tests  ## check and time what runs on a GPU
+# WHEELS=folder: with $(PYTHON), which has torch, and the packages in the folder; no network.
+WHEELS ?=
+gpu: $(if $(WHEELS),,$(VENV)/.group-tests)  ## check and time what runs on a GPU; WHEELS=folder: no network
 	@mkdir -p bench
-	$(PY) -m tests.gpu --csv bench/gpu.csv
+	$(if $(WHEELS),$(PYTHON),$(PY)) -m tests.gpu $(if $(WHEELS),--wheels "$(WHEELS)") --csv bench/gpu.csv
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) $(TOOLS) mutants .mypy_cache .pytest_cache .ruff_cache

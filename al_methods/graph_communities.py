@@ -30,6 +30,7 @@ import torch
 
 from utils.arrays import as_numpy
 from utils.diffusion import DiffusionSolver
+from utils.sparse_products import sparse_product
 
 SEEDS_PER_PICK = 2
 MAX_SEEDS = 500  # more clusters are not merged, which takes a step per cluster
@@ -55,7 +56,7 @@ def choose_central_images(
 
     W: torch CSR (N, N); scale: (N,), 1 / √K_jj; seeds: picks of the greedy cover, in order, at
     least `budget`."""
-    degrees = as_numpy(W @ torch.ones(len(W), 1, device=W.device), np.float64)[:, 0]
+    degrees = as_numpy(sparse_product(W, torch.ones(len(W), 1, device=W.device)), np.float64)[:, 0]
     clusters = _clusters_around(W, system, seeds)
     merged = merge_clusters(*_edge_shares(W, degrees, clusters, len(seeds)), budget)
     central = _central_images(system, scale, np.append(merged, -1)[clusters], budget)
@@ -119,7 +120,7 @@ def _edge_shares(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The share of edge weight between the clusters (count, count), and of edge ends (count,)."""
     members = _indicators(W.device, clusters, count)
-    between = as_numpy(members.T @ (W @ members), np.float64)
+    between = as_numpy(members.T @ sparse_product(W, members), np.float64)
     ends = as_numpy(members, np.float64).T @ degrees
     total = max(degrees.sum(), np.finfo(float).tiny)
     return between / total, ends / total

@@ -50,6 +50,7 @@ from utils.graph.graph_options import (
     graph_inputs,
     graph_needs,
 )
+from utils.sparse_products import sparse_product
 
 log = logging.getLogger("al.lp_coverage")
 
@@ -209,10 +210,10 @@ def _estimate_scale(W: torch.Tensor, system: DiffusionSolver) -> torch.Tensor:
     """1 / √K_jj, with K_jj estimated as the module's docstring says: (N,)."""
     n, alpha = len(W), system.alpha
     squares = make_torch_csr(W.crow_indices(), W.col_indices(), W.values().square(), W.shape)
-    two_steps = alpha**2 * (squares @ torch.ones(n, device=W.device))  # to a neighbour and back
+    two_steps = alpha**2 * sparse_product(squares, torch.ones(n, device=W.device))  # there and back
     probes = torch.linspace(0, n - 1, min(NUM_PROBE_IMAGES, n)).long().unique().to(W.device)
     _, exact = _diffusion_columns(system, probes)
-    terms = torch.stack([two_steps, W @ two_steps], dim=1)  # (N, 2)
+    terms = torch.stack([two_steps, sparse_product(W, two_steps)], dim=1)  # (N, 2)
     residuals = as_numpy(exact - 1 - two_steps[probes], np.float64)
     fit = np.linalg.lstsq(as_numpy(terms[probes], np.float64), residuals, rcond=1e-6)[0]
     longer = terms @ torch.as_tensor(fit, dtype=torch.float32, device=W.device)
@@ -233,10 +234,10 @@ def _find_promising_images(
     taken: (N,) bool, images to leave out."""
     if cover.any():
         one_step = walk = (1 - cover) * weights
-        one_step = one_step + system.alpha * (W @ walk)
+        one_step = one_step + system.alpha * sparse_product(W, walk)
         spread = walk = (-cover / cover.mean()).exp() * weights
         for _ in range(NUM_WALK_STEPS):
-            walk = system.alpha * (W @ walk)
+            walk = system.alpha * sparse_product(W, walk)
             spread = spread + walk
     else:  # one solve gives the gains themselves
         one_step = spread = torch.as_tensor(system.solve(scale)) * scale

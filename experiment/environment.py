@@ -3,6 +3,7 @@
 import functools
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import resource
@@ -39,8 +40,15 @@ RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
 def resolve_device(name: str, amp: bool = False) -> torch.device:
     """The device for --device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
 
-    Raises UserError if there is no such device, or if `amp` is set and it has no bfloat16."""
+    On a GPU, torch is told to add in a fixed order wherever it can, so that equal runs give the
+    same bytes.  Raises UserError if there is no such device, or if `amp` is set and it has no
+    bfloat16."""
     device = _parse_device(name)
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by the first product
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Filling new memory would cost time and change no result.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if amp and not (device.type == "cuda" and torch.cuda.is_bf16_supported()):
         raise UserError(f"--amp needs a GPU with bfloat16, but --device {name} is {device.type}")
     return device

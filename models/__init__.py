@@ -38,7 +38,8 @@ class Arch(Component):
     takes_image_size: whether make_backbone also takes `size`, the images' pixels per side.
     has_dropout: whether the backbone contains dropout.
     takes_features: whether the network takes feature vectors (B, in_channels) instead of images.
-    channels_last: whether this memory layout is the faster one on the CPU, as measured there."""
+    channels_last: whether this memory layout is the faster one on the CPU and on GPUs with tensor
+    cores, as measured there."""
 
     make_backbone: Callable[..., nn.Module]
     feature_dim: int | None

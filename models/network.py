@@ -10,6 +10,12 @@ from torch.nn.utils.parametrizations import weight_norm
 HeadFactory = Callable[[int, int], nn.Module]  # number of features, number of classes -> head
 
 
+def has_tensor_cores(device: torch.device) -> bool:
+    """Whether the device is a GPU whose matrix units compute float32 convolutions, as from NVIDIA's
+    Ampere generation on.  Their kernels want channels last; those of older GPUs do not."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def linear_head(features: int, classes: int) -> nn.Module:
     """A plain linear head."""
     return nn.Linear(features, classes)
@@ -24,8 +30,7 @@ class Network(nn.Module):
     """backbone -> features (B, d), of unit length on request -> head -> logits (B, C).
 
     head_dropout: the share of the features that the head does not see during training.
-    channels_last: the memory layout of images and weights on the CPU.  Other devices use the
-    library's default layout, from which its convolutions choose their own."""
+    channels_last: the memory layout of images and weights, where the device is fast with it."""
 
     def __init__(
         self,
@@ -57,7 +62,8 @@ class Network(nn.Module):
         return super()._apply(apply_and_set_layout, recurse)
 
     def _memory_format_for(self, tensor: torch.Tensor) -> torch.memory_format:
-        return self.memory_format if tensor.is_cpu else torch.contiguous_format
+        fast = tensor.is_cpu or has_tensor_cores(tensor.device)
+        return self.memory_format if fast else torch.contiguous_format
 
     def replace_head(self, num_classes: int) -> None:
         """A new head with random weights, on the device of the old one."""

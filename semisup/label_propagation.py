@@ -30,6 +30,7 @@ from utils.arrays import as_numpy
 from utils.diffusion import as_torch_csr
 from utils.graph import affinity
 from utils.ranking import tie_order, top_candidates
+from utils.sparse_products import sparse_product
 
 PSEUDO_LABEL_MODES = ("full", "certain", "prob", "uniform")
 BALANCE_MODES = ("none", "uniform", "labels", "auto")
@@ -118,8 +119,8 @@ def class_association(
     members = torch.zeros(len(labels), num_classes)
     members[counted, labels[counted]] = 1
     members = members.to(matrix.device)
-    within = as_numpy((members * (matrix @ members)).sum(dim=0), np.float64)
-    degrees = matrix @ torch.ones(len(labels), 1, device=matrix.device)
+    within = as_numpy((members * sparse_product(matrix, members)).sum(dim=0), np.float64)
+    degrees = sparse_product(matrix, torch.ones(len(labels), 1, device=matrix.device))
     ends = as_numpy((members * degrees).sum(dim=0), np.float64)
     return float(np.divide(within, ends, out=np.zeros(num_classes), where=ends > 0).sum())
 

@@ -6,11 +6,8 @@ autocast or gradients (torch's autograd needs the driver); gradients are tested 
 """
 
 import inspect
-import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +24,7 @@ from data.batches import BatchLoader
 from data.pool import Pool, Targets
 from experiment.config import SCHEMA
 from models import ARCHS, create_model
+from models import network as network_module
 from models.layers.dropout import HalfDropout
 from semisup import ALGORITHMS
 from semisup.fixmatch import FixMatchLoss
@@ -38,7 +36,6 @@ from utils.graph.graph_options import GraphOptions, affinity_settings
 from utils.graph.nearest_neighbors import exact_neighbors
 from utils.options.option import kwargs_for, options_of
 from utils.options.schema import fill_defaults
-from utils.torch_faiss import faiss, gpu_resources
 
 IMAGE_ARCHS = [name for name, arch in ARCHS.items() if not arch.takes_features]
 LOSSES = {
@@ -51,6 +48,14 @@ LOSSES = {
 OPTIONS = fill_defaults(SCHEMA, {"batch_size": 8, "labeled_batch_size": 3}).replace(
     **{one.name: one.default for one in options_of(plugin.ConsistencyOptions)}
 )
+
+
+@pytest.fixture(autouse=True)
+def tensor_cores(monkeypatch, request):
+    """Whether the GPU has tensor cores: by default not."""
+    has_them = getattr(request, "param", False)
+    monkeypatch.setattr(network_module, "has_tensor_cores", lambda device: has_them)
+    return has_them
 
 
 @pytest.fixture
@@ -154,11 +159,13 @@ def test_tensors_on_the_cpu_are_refused(cuda, use):
     without_fakes(lambda: ModuleWithTable(use)(torch.ones(3, 3)))
 
 
+@pytest.mark.parametrize("tensor_cores", [True, False], indirect=True)
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("sobel", [True, False])
 @pytest.mark.parametrize("arch", IMAGE_ARCHS)
-def test_networks_use_the_librarys_layers(cuda, arch, sobel, train):
-    """Its convolutions in its layout, and its dropout; nothing that was tuned for the CPU."""
+def test_networks_use_the_librarys_layers(cuda, arch, sobel, train, tensor_cores):
+    """Its convolutions in the layout that suits the GPU, and its dropout; nothing that was tuned
+    for the CPU."""
     network = OnDevice(lambda: create_model(arch, 7, sobel=sobel).train(train), cuda)
     images = torch.empty(4, 3, 32, 32, device=cuda)
     with RecordOperations() as operations:
@@ -168,7 +175,10 @@ def test_networks_use_the_librarys_layers(cuda, arch, sobel, train):
     layers = list(network.module.modules())
     convolutions = operations.arguments_of(torch.ops.aten.convolution)
     assert len(convolutions) == sobel + sum(isinstance(layer, nn.Conv2d) for layer in layers)
-    assert all(x.is_contiguous() and w.is_contiguous() for x, w, *_ in convolutions)
+    layout = torch.contiguous_format
+    if tensor_cores and ARCHS[arch].channels_last:
+        layout = torch.channels_last
+    assert convolutions[0][0].is_contiguous(memory_format=layout)
     dropouts = sum(isinstance(layer, nn.Dropout | HalfDropout) for layer in layers)
     assert len(operations.arguments_of(torch.ops.aten.native_dropout)) == (dropouts if train else 0)
 
@@ -185,8 +195,9 @@ def test_dropout_is_the_librarys(cuda, dtype):
     assert layer.eval()(x) is x
 
 
+@pytest.mark.parametrize("tensor_cores", [True, False], indirect=True)
 @pytest.mark.parametrize("arch", IMAGE_ARCHS)
-def test_layout_follows_the_device(arch):
+def test_layout_follows_the_device(arch, tensor_cores):
     """To a device and back, with a new head and gradients there.  "meta" needs no fake tensors."""
     model = create_model(arch, 7)
 
@@ -196,7 +207,7 @@ def test_layout_follows_the_device(arch):
 
     assert is_channels_last(model) == {ARCHS[arch].channels_last}
     model.to("meta").replace_head(5)
-    assert is_channels_last(model) == {False}
+    assert is_channels_last(model) == {tensor_cores and ARCHS[arch].channels_last}
     logits, features = model(torch.empty(4, 3, 32, 32, device="meta"))
     assert logits.shape == (4, 5) and features.is_meta
     F.cross_entropy(logits, torch.zeros(4, dtype=torch.int64, device="meta")).backward()
@@ -275,8 +286,7 @@ def test_loss_with_soft_labels(cuda):
         assert value.device == cuda and operations.arguments_of(torch.ops.aten.xlogy)
 
 
-def test_neighbours_if_faiss_has_no_gpu(cuda, monkeypatch):
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+def test_neighbours(cuda):
     similarities, indices = exact_neighbors(torch.empty(30, 8, device=cuda), 5)
     assert similarities.device == indices.device == cuda
     assert similarities.shape == indices.shape == (30, 5) and indices.dtype == torch.int64
@@ -291,54 +301,3 @@ def test_graph_is_built_on_the_features_device(cuda, monkeypatch):
     passed = affinity(torch.empty(30, 8, device=cuda), **settings).arguments
     assert settings.pop("search") == "auto"
     assert {name: passed[name] for name in settings} == settings
-
-
-@pytest.fixture
-def faiss_on_gpus(monkeypatch):
-    """Replaces faiss's calls that need a GPU; its resources are real, as they need none.
-
-    -> the resources that were created, and (resources, device, torch's current device) of each
-    search."""
-    created, searches, current_devices = [], [], [0]
-    make_resources = faiss.StandardGpuResources
-
-    @contextmanager
-    def set_current_device(device):
-        current_devices.append(device)
-        yield
-        current_devices.pop()
-
-    def search(resources, queries, rows, k, metric, device):
-        assert queries is rows and k == 5 and metric == faiss.METRIC_INNER_PRODUCT
-        searches.append((resources, device, current_devices[-1]))
-
-    def create_resources():
-        created.append(make_resources())
-        return created[-1]
-
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
-    monkeypatch.setattr(faiss, "StandardGpuResources", create_resources)
-    monkeypatch.setattr(faiss, "knn_gpu", search)
-    monkeypatch.setattr(torch.cuda, "device", set_current_device)
-    # The real module would change faiss for all tests that follow.
-    name = "faiss.contrib.torch_utils"
-    monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    gpu_resources.cache_clear()
-    yield created, searches
-    gpu_resources.cache_clear()
-
-
-def test_faiss_resources_are_created_once_per_gpu(faiss_on_gpus):
-    created, searches = faiss_on_gpus
-    for name in ("cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda"):
-        exact_neighbors(SimpleNamespace(is_cuda=True, device=torch.device(name)), 5)
-    assert len(created) == 2
-    assert [created.index(resources) for resources, _, _ in searches] == [0, 1, 0, 1, 0]
-    assert [device for _, device, _ in searches] == [0, 1, 0, 1, 0]
-
-
-def test_faiss_searches_after_torchs_work(faiss_on_gpus):
-    """faiss waits only for torch's work on torch's current device, which must be the features'."""
-    _, searches = faiss_on_gpus
-    exact_neighbors(SimpleNamespace(is_cuda=True, device=torch.device("cuda", 1)), 5)
-    assert [current for _, _, current in searches] == [1]

@@ -26,6 +26,7 @@ from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 from utils.arrays import as_numpy
 from utils.distant_rows import ITERATIVE_TOLERANCE, solve_distant_rows
 from utils.errors import UserError
+from utils.sparse_products import subtract_product
 from utils.torch_faiss import torch
 
 MAX_BLOCK_COLUMNS = 32  # solved together; wider blocks do not fit into the cache
@@ -254,33 +255,34 @@ def conjugate_gradient(
 ) -> torch.Tensor:
     """Solve for one block of columns: torch CSR W (N, N), B (N, c) -> (N, c).
 
-    Matrices with N rows have the type of B, small ones of (c, c) float64."""
+    Matrices with N rows have the type and device of B.  Small ones of (c, c) are float64 and on the
+    CPU, where their decompositions take microseconds instead of milliseconds."""
     norms = torch.linalg.vector_norm(B, dim=0, dtype=torch.float64)
     Q, T = orthonormalize(B / torch.where(norms > 0, norms, 1).to(B.dtype))
     P, Z = Q, torch.zeros_like(B)
     for iteration in range(max_iter + 1):
         if (T.square().sum(dim=0) <= tol**2).all():  # NaN is not below
             return Z * norms.to(B.dtype)
-        product = torch.addmm(P, W, P, alpha=-alpha)  # (I − αW) P
-        step, singular = torch.linalg.inv_ex((P.T @ product).double())  # (r, r)
+        product = subtract_product(W, P, alpha)  # (I − αW) P
+        step, singular = torch.linalg.inv_ex((P.T @ product).double().cpu())  # (r, r)
         if singular or iteration == max_iter or not step.to(B.dtype).isfinite().all():
             break
-        Z.addmm_(P, (step @ T).to(B.dtype))
-        Q, change = orthonormalize(torch.addmm(Q, product, step.to(B.dtype), alpha=-1))
+        Z.addmm_(P, (step @ T).to(B))
+        Q, change = orthonormalize(torch.addmm(Q, product, step.to(B), alpha=-1))
         T = change @ T
-        P = torch.addmm(Q, P, change.T.to(B.dtype))
+        P = torch.addmm(Q, P, change.T.to(B))
     raise NotConverged(alpha, iteration, T, tol)
 
 
 def orthonormalize(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """S = Q T with orthonormal Q: (N, c) -> (N, r) and (r, c) float64.
+    """S = Q T with orthonormal Q: (N, c) -> (N, r) and, on the CPU, (r, c) float64.
 
     r is the numerical rank of S: directions shorter than RANK_TOLERANCE are dropped."""
     exact = S.double()
-    squares, directions = torch.linalg.eigh(exact.T @ exact)
+    squares, directions = torch.linalg.eigh((exact.T @ exact).cpu())
     kept = ~(squares <= RANK_TOLERANCE[S.dtype] ** 2)  # keeps NaN, so that the caller notices it
     lengths, directions = squares[kept].sqrt(), directions[:, kept]
-    Q, T = S @ (directions / lengths).to(S.dtype), lengths[:, None] * directions.T
+    Q, T = S @ (directions / lengths).to(S), lengths[:, None] * directions.T
     if len(T) and lengths[0] < 1e-3 * lengths[-1]:  # short directions are inexact: repeat
         Q, correction = orthonormalize(Q)
         T = correction @ T

@@ -20,6 +20,7 @@ from semisup.propagation_solvers.poisson import (
 from utils.arrays import as_numpy
 from utils.diffusion import Graph, prepare_diffusion
 from utils.graph import degrees_of
+from utils.sparse_products import sparse_product
 
 NUM_ROUNDS = 20
 NUM_STEPS = 40
@@ -57,7 +58,7 @@ def solve(
         one_hot = np.where(reached[:, None], np.eye(num_classes)[assigned], 0)
         x = on_device(one_hot)
         for _ in range(NUM_STEPS):  # D⁻¹ A u = D^-1/2 W D^1/2 u
-            x = x + step * (per_root * (matrix @ (root * x)) - x) + source
+            x = x + step * (per_root * sparse_product(matrix, root * x) - x) + source
         u = np.empty_like(one_hot)
         u[order] = as_numpy(x, np.float64)
         u[np.isneginf(potentials)] = -np.inf

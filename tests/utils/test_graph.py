@@ -59,7 +59,7 @@ def test_knn_refuses_invalid_input(k):
 
 @pytest.mark.parametrize("products", [2100, 299])
 def test_exact_neighbours_in_blocks(monkeypatch, recwarn, products):
-    monkeypatch.setattr(neighbors_module, "MAX_PRODUCTS", products)
+    monkeypatch.setitem(neighbors_module.MAX_PRODUCTS, "cpu", products)
     x = clustered().astype(np.float32)
     similarities, neighbors = search_neighbors(x, 9, "exact")  # in blocks of 7 rows, or of one
     products = x @ x.T
