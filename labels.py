@@ -23,7 +23,7 @@ from data import export as data_export
 from data.active_dataset import ActiveDataset, DataOptions
 from experiment import setup
 from experiment.config import SCHEMA
-from experiment.finished_runs import read_run_config
+from experiment.finished_runs import require_run_config
 from labeling.exchange import (
     classes_for_tools,
     collect_answers,
@@ -199,9 +199,7 @@ def read_run(folder: Path) -> tuple[OptionValues, str]:
     """The options of a run, and the fingerprint of its data.
 
     Raises UserError if the folder is not a run folder."""
-    config = read_run_config(folder)
-    if config is None or "identity" not in config:
-        raise UserError(f"{folder} is not a run folder (no config.json of a run)")
+    config = require_run_config(folder)
     names = {option.name for option in SCHEMA.options()}
     values = {name: value for name, value in config.items() if name in names}
     options = fill_defaults(SCHEMA, values | {"device": "cpu", "amp": False})

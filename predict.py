@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +27,16 @@ from data.image_tree import format_names
 from data.new_files import decode_for_run
 from data.state import State
 from experiment import encoding, setup
-from experiment.checkpoint import load_checkpoint
-from experiment.config import SCHEMA
-from experiment.environment import resolve_device
-from experiment.finished_runs import read_run_config
-from experiment.identity import missing_classes
 from experiment.result_tables import describe_estimate
 from experiment.resume import load_state
-from models.network import Network
+from experiment.saved_network import (
+    FinishedRun,
+    ImageShape,
+    check_data_unchanged,
+    load_finished_run,
+    load_network,
+    use_recorded_scale,
+)
 from reports.output_files import path_ending_in
 from semisup.label_propagation import propagate
 from training.network_outputs import extract_outputs
@@ -45,8 +47,6 @@ from utils.graph.graph_options import GraphOptions, affinity_settings
 from utils.memory import memory_errors_refused
 from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text
-from utils.options.option import OptionValues
-from utils.options.schema import fill_defaults
 from utils.spreadsheets import escape_cell
 
 PROGRAM = "predict.py"
@@ -106,24 +106,6 @@ def build_parser() -> OneLineErrorParser:
     return parser
 
 
-class FinishedRun(NamedTuple):
-    """A finished run, read from its folder."""
-
-    folder: Path
-    options: OptionValues
-    identity: dict[str, Any]
-    checkpoint: dict[str, Any]  # the last one
-    device: torch.device
-
-
-class ImageShape(NamedTuple):
-    """The shape of a network's input and output (experiment.setup.InputShape)."""
-
-    num_classes: int
-    channels: int
-    size: int
-
-
 def write_predictions(args: argparse.Namespace) -> None:
     """Print the table or write it to --csv. Raises UserError for what the user can correct."""
     if args.images and (args.pseudo or args.data_root):
@@ -163,42 +145,6 @@ def map_names(row: dict[str, Any], change: Callable[[str], str]) -> dict[str, An
         name: change(value) if name in NAME_COLUMNS and value is not None else value
         for name, value in row.items()
     }
-
-
-def load_finished_run(folder: Path, device: str) -> FinishedRun:
-    """Raises UserError if the folder is not a run folder or the run is not finished."""
-    config = read_run_config(folder)
-    if config is None:
-        raise UserError(f"{folder} is not a run folder (no config.json)")
-    if not {"identity", "al_nb_cycles"} <= set(config):
-        raise UserError(f"{folder} is not a run folder (config.json was not written by a run)")
-    if "finished" not in config:
-        raise UserError(f"{folder} is not finished: run its main_al.py command again")
-    names = {option.name for option in SCHEMA.options()}
-    values = {name: value for name, value in config.items() if name in names}
-    options = fill_defaults(SCHEMA, values | {"device": device, "amp": False})
-    return FinishedRun(
-        folder,
-        options,
-        identity=config["identity"],
-        device=resolve_device(device),
-        checkpoint=load_checkpoint(folder / "checkpoint.pt"),
-    )
-
-
-def load_network(run: FinishedRun, shape: setup.InputShape) -> Network:
-    """The network of the last cycle, with averaged weights if the run has them."""
-    weights = run.checkpoint["model"]
-    if averaged := run.checkpoint.get("averaged"):
-        prefix = "module."
-        weights = {
-            name.removeprefix(prefix): value
-            for name, value in averaged.items()
-            if name.startswith(prefix)
-        }
-    network = setup.network_factory(run.options, shape)()
-    network.load_state_dict(weights)
-    return network.to(run.device).eval()
 
 
 def predict_pool(
@@ -256,44 +202,6 @@ def propagate_labels(
     is_known = stand_ins >= 0
     labels = np.where(is_known, propagation.labels[stand_ins], -1)
     return labels, np.where(is_known, propagation.weights[stand_ins], 0)
-
-
-def check_data_unchanged(run: FinishedRun, dataset: ActiveDataset) -> None:
-    """Raises UserError, which says what has changed, unless these are the data of the run, perhaps
-    with further classes that have no images."""
-    now: dict[str, Any] = {}
-    if dataset.has_class_names:
-        now["classes"] = dataset.data_class_names
-    missing = missing_classes(run.identity, now)
-    fingerprint = run.identity["data"]
-    if fingerprint in (dataset.fingerprint, dataset.contents_fingerprint) and not missing:
-        return
-    count = len(run.checkpoint["state"]["pool"]["labels"])
-    changes = [f"the class {name!r} is missing" for name in missing]
-    changes += [f"the class {name!r} is new" for name in missing_classes(now, run.identity)]
-    if len(dataset.images) != count:
-        changes.append(f"{len(dataset.images)} training images instead of {count}")
-    if not changes:
-        changes = [f"fingerprint {dataset.fingerprint} instead of {fingerprint}"]
-    raise UserError(
-        f"{run.folder} used other data (now {', '.join(changes)}): give the folder of its data "
-        "with --data-root"
-    )
-
-
-def use_recorded_scale(run: FinishedRun, dataset: ActiveDataset) -> setup.InputShape:
-    """Leave features as they are where the run was made before features were centred and scaled.
-
-    -> the shape of the network's input and output."""
-    stores = [dataset.images]
-    stores += [images for images, _, _ in dataset.held_out.values()]
-    _, facts = export.read_export_files(run.folder)
-    if "feature_scale" in facts or not isinstance(dataset.images, FeatureStore):
-        return dataset
-    for store in stores:
-        assert isinstance(store, FeatureStore)
-        store.scale = None
-    return ImageShape(dataset.num_classes, facts["channels"], facts["size"])
 
 
 def predict_folder(run: FinishedRun, folder: Path) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from reports import output_files
 from reports.consistency import deduplicate_and_check
 from reports.curves import draw_figure
-from reports.file_names import REPORT_FILES
+from reports.file_names import DEFAULT_MAPS, MAP_FILES, MAX_MAPS, REPORT_FILES
 from reports.output_files import path_ending_in
 from reports.runs import (
     MEASURES,
@@ -31,15 +31,16 @@ from utils.console import make_streams_safe, print_line, to_one_line
 from utils.errors import SystemRefusal, UserError
 from utils.memory import memory_errors_refused
 from utils.options.cli import OneLineErrorParser, print_error
-from utils.options.converters import non_empty_text, one_of, positive_float
+from utils.options.converters import make_number_type, non_empty_text, one_of, positive_float
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     make_streams_safe()
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.follow and not args.out:
-        parser.error("--follow has no effect here; it needs --out")
+    if not args.out and (args.follow or args.maps is not None):
+        flag = "--follow" if args.follow else "--maps"
+        parser.error(f"{flag} has no effect here; it needs --out")
     try:
         with memory_errors_refused("report fewer runs at a time"):
             follow_runs(args) if args.follow else write_report(args)
@@ -66,7 +67,14 @@ def build_parser() -> OneLineErrorParser:
         "--out",
         type=non_empty_text,
         metavar="DIR",
-        help=f"write the full report into this folder: {', '.join(REPORT_FILES)}",
+        help=f"write the full report into this folder: {', '.join((*REPORT_FILES, *MAP_FILES))}",
+    )
+    add(
+        "--maps",
+        type=make_number_type(int, at_least=0, at_most=MAX_MAPS),
+        metavar="N",
+        help="number of configurations of which the report has a map of the features, that of "
+        f"their first run; 0: none (default: {DEFAULT_MAPS})",
     )
     add(
         "--follow",
@@ -131,7 +139,8 @@ def follow_runs(args: argparse.Namespace) -> None:
 
 def output_paths(args: argparse.Namespace) -> list[Path]:
     """The files that the command line requests."""
-    paths = [Path(args.out, name) for name in REPORT_FILES] if args.out else []
+    names = (*REPORT_FILES, *MAP_FILES) if args.out else ()
+    paths = [Path(args.out, name) for name in names]
     return [*paths, *(path for path in (args.table, args.figure) if path)]
 
 
@@ -152,10 +161,13 @@ def write_outputs(args: argparse.Namespace, runs: list[RunResult], notes: list[s
     if args.out:
         # These import torch, which takes seconds and which a table does not need.
         from reports.build import build_report
+        from reports.feature_maps import load_run_map
         from reports.images_seen import count_images_seen
         from reports.run_images import load_run_images
 
-        files = build_report(runs, notes, args.measure, load_run_images, count_images_seen)
+        num_maps = DEFAULT_MAPS if args.maps is None else args.maps
+        readers = load_run_images, count_images_seen, load_run_map
+        files = build_report(runs, notes, args.measure, *readers, num_maps)
         contents |= {Path(args.out, name): content for name, content in files.items()}
     if args.table:
         as_csv = args.table.suffix.lower() == ".csv"
@@ -164,6 +176,7 @@ def write_outputs(args: argparse.Namespace, runs: list[RunResult], notes: list[s
         kind = args.figure.suffix.lower().removeprefix(".")
         contents[args.figure] = draw_figure(summary, args.measure, kind)
     output_files.write_all_or_none(contents)
+    output_files.remove(path for path in output_paths(args) if path not in contents)
     return table
 
 

@@ -65,10 +65,11 @@ def look_at_images(
     levels = _count_levels(train.pixels)
     near_train, near_test, compared = _count_near_duplicates(train.pixels, test.pixels)
     sample = f" (of {compared} compared)" if compared < len(hashes[0]) else ""
+    near = (f"data: {near_train} training images have a near-duplicate{sample}",)
     lines = (
         f"data: {len(hashes[0])} training and {len(hashes[1])} test images, {distinct} distinct, "
         f"{levels} of 256 levels used",
-        f"data: {near_train} training images have a near-duplicate{sample}",
+        *(near if near_train else ()),
         f"data: {_describe_classes(train.labels, class_names)}",
     )
     warnings = tuple(_find_leaks(hashes, near_test))

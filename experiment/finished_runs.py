@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,39 @@ def read_run_config(folder: Path) -> dict[str, Any] | None:
     if not isinstance(config, dict):
         raise UserError(f"{path} was not written by a run: use another --run-dir")
     return config
+
+
+def require_run_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a run folder that a user has named.
+
+    Raises UserError, which says what the folder is instead, if there is none, or if it is damaged;
+    SystemRefusal if it cannot be read."""
+    config = read_run_config(folder)
+    if config is None:
+        raise UserError(_describe_no_run(folder))
+    if not {"identity", "al_nb_cycles"} <= set(config):
+        raise UserError(f"{folder} is not a run folder (config.json was not written by a run)")
+    return config
+
+
+def _describe_no_run(folder: Path) -> str:
+    """Why a path is not a run folder, and what to give instead."""
+    if not os.path.lexists(folder):
+        return f"{folder} does not exist: give the folder of a run, .../split0"
+    if not folder.is_dir():
+        return f"{folder} is not a folder: give the folder of a run, .../split0"
+    if (example := _first_run_below(folder)) is not None:
+        return f"{folder} is not a run folder, but has runs below it: give one, such as {example}"
+    return f"{folder} is not a run folder (no config.json): give the folder of a run, .../split0"
+
+
+def _first_run_below(folder: Path) -> Path | None:
+    """A run folder below this folder, by its config.json and log.txt."""
+    for path, folders, files in os.walk(folder):
+        folders.sort()
+        if {"config.json", "log.txt"} <= set(files):
+            return Path(path)
+    return None
 
 
 def content_digests(folder: Path) -> dict[str, Any]:

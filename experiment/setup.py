@@ -102,15 +102,19 @@ def write_missing_split(options: OptionValues, dataset: ActiveDataset) -> dict:
     )
 
 
-def open_dataset(options: OptionValues) -> tuple[ActiveDataset, OptionValues]:
+def open_dataset(
+    options: OptionValues, only_cached: bool = False
+) -> tuple[ActiveDataset, OptionValues]:
     """Read and check the data; nothing is written.  -> also the options, whose defaults fit the
     data (utils.options.schema.fit_defaults_to_data).
+
+    only_cached: raise UserError where an encoder would have to encode the images first.
 
     Raises UserError if the data are wrong or the options do not fit them."""
     spec, device = dataset_spec(options), options.of(DeviceOptions)
     root = options.of(DataOptions).data_root
     if encoder_key(options):
-        loaded = encoding.load_encoded_dataset(options)
+        loaded = encoding.load_encoded_dataset(options, only_cached)
     else:
         loaded = spec.load_and_check(root, **kwargs_for(options, spec.load))
     validation = options.of(ValidationOptions).use_val_set

@@ -9,6 +9,7 @@ Only some images of a large pool are on it: all that were queried, and others dr
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ import numpy as np
 MAX_POINTS = 1000
 MIN_POINTS = 16  # for the methods that look at 15 neighbours
 UMAP, TSNE, PCA = "UMAP", "t-SNE", "PCA"
+# How a page draws the points: of the labeling page and of the report.
+PLANE_STYLE, PLANE_SCRIPT = (Path(__file__).with_name(f"map_plane.{end}") for end in ("css", "js"))
 
 
 class FeatureMap(NamedTuple):

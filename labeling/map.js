@@ -2,7 +2,6 @@
 // ---- The filter by predicted class, and the map of the features. The map shows images as points:
 // squares have a label, numbered buttons are the new images, dots are the others.
 
-const COLOURS = 10;       // of classes; further ones begin again
 const isPredicted = (value) => (i) => value === "all" || images[i].guess === Number(value);
 
 /** Show the new images with this predicted class: "all" or the number of a class. */
@@ -21,49 +20,27 @@ function choosePredicted() {
   announce(`${shown.length} of ${newImages.length} new images.`);
 }
 
-/** The options of a choice of predicted classes, each with its number of images. */
-function predictedOptions(numbers) {
-  const counts = classNames.map((name, n) => [n, name, numbers.filter((one) => one === n).length]);
-  return [["all", "All", numbers.length], ...counts.filter(([, , count]) => count)]
-    .map(([value, name, count]) =>
-      create("option", { value, textContent: `${name} (${count})` }));
-}
-
-const colourOf = (label) => label < 0 ? "unknown" : `colour${label % COLOURS}`;
 const className = (label) => label < 0 ? "no prediction" : classNames[label];
-
-/** A shape of the SVG; x and y from 0 to 100. */
-function makeShape(name, label, text, attributes) {
-  const shape = document.createElementNS(at("points").namespaceURI, name);
-  shape.setAttribute("class", colourOf(label));
-  for (const [key, value] of Object.entries(attributes)) shape.setAttribute(key, value);
-  const title = document.createElementNS(at("points").namespaceURI, "title");
-  title.textContent = text;
-  shape.append(title);
-  return shape;
-}
 
 const pickButtons = [];   // of the new images on the map, in their order
 
 function drawMap() {
   for (const [x, y, label, predicted, i] of featureMap.points) {
-    const [left, top] = [100 * x, 100 * (1 - y)];
     if (i >= 0) {
       const button = create("button", {
         type: "button", className: `pick ${colourOf(predicted)}`, textContent: i + 1, tabIndex: -1,
       });
-      button.style.left = `${left}%`;
-      button.style.top = `${top}%`;
+      button.style.left = `${100 * x}%`;
+      button.style.top = `${100 * (1 - y)}%`;
       button.dataset.predicted = predicted;
       button.addEventListener("click", () => showPick(i));
       pickButtons[i] = button;
       continue;
     }
     const shape = label >= 0
-      ? makeShape("rect", label, `labeled ${className(label)}`,
-        { x: left - .8, y: top - .8, width: 1.6, height: 1.6 })
-      : makeShape("circle", predicted, `predicted ${className(predicted)}`,
-        { cx: left, cy: top, r: .6 });
+      ? makePoint(at("points"), x, y, true, colourOf(label), `labeled ${className(label)}`)
+      : makePoint(at("points"), x, y, false, colourOf(predicted),
+        `predicted ${className(predicted)}`);
     shape.dataset.predicted = predicted;
     at("points").append(shape);
   }
@@ -119,13 +96,13 @@ function handleMapKey(event) {
 
 const hasGuesses = queries.some(({ guess }) => guess !== null);
 at("predicted-choice").hidden = !hasGuesses;
-at("predicted").replaceChildren(...predictedOptions(newImages.map((i) => images[i].guess)));
+at("predicted").replaceChildren(...classOptions(newImages.map((i) => images[i].guess), classNames));
 at("predicted").addEventListener("change", choosePredicted);
 at("open-map").hidden = !featureMap;
 if (featureMap) {
   at("map-choice").hidden = !hasGuesses;
   at("map-predicted").replaceChildren(
-    ...predictedOptions(featureMap.points.map(([, , , predicted]) => predicted)));
+    ...classOptions(featureMap.points.map(([, , , predicted]) => predicted), classNames));
   at("map-predicted").addEventListener("change", filterMap);
   at("open-map").addEventListener("click", openMap);
   at("close-map").addEventListener("click", () => at("map").close());

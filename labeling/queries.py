@@ -31,7 +31,10 @@ from utils.spreadsheets import escape_cell
 
 QUERY_COLUMNS = ("order", "index", "path", "guess", "confidence")
 PAGE_FOLDER = Path(__file__).parent
-PAGE_PARTS = {"style": ("page.css", "map.css"), "script": ("page.js", "map.js")}
+PAGE_PARTS = {
+    "style": ("page.css", "map_plane.css", "map.css"),
+    "script": ("page.js", "map_plane.js", "map.js"),
+}
 MAX_EARLIER_SIDE = 160  # pixels; a page with 2,000 earlier images has 10 to 20 MB
 
 

@@ -38,7 +38,7 @@ def draw_figure(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
     parts = group_by_dataset_and_budget(summary)
     num_columns = max(part.training.nunique() for _, part in parts)
     styles = assign_styles(summary)
-    names = [_wrap_name(name) for name in styles]
+    names = [wrap_name(name) for name in styles]
     height = max(_PANEL_INCHES[1] * len(parts), 0.2 * sum(1 + name.count("\n") for name in names))
     with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about glyphs that the font lacks; drawn as boxes
@@ -51,7 +51,7 @@ def draw_figure(summary: pd.DataFrame, measure: str, kind: str) -> bytes:
         handles = [Line2D([], [], **style) for style in styles.values()]
         if summary.estimated_accuracy.notna().any():
             handles.append(Line2D([], [], color="0.4", **_ESTIMATE_STYLE))
-            names.append(_wrap_name(ESTIMATE_WORDS))
+            names.append(wrap_name(ESTIMATE_WORDS))
         figure.legend(handles, names, loc="outside right upper", fontsize="small", frameon=False)
         figure.suptitle(make_caption(summary), fontsize="medium")
         file = io.BytesIO()
@@ -79,10 +79,12 @@ def assign_styles(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:
     }
 
 
-def _wrap_name(name: str) -> str:
-    """Wraps a name for the legend, without separating an option from its value."""
+def wrap_name(name: str, width: int = 32) -> str:
+    """Wraps a name for a legend or a title, without separating an option from its value.
+
+    width: in characters."""
     joined = name.replace(" ", "\xa0").replace(",\xa0", ", ").replace("\xa0(", " (")
-    return textwrap.fill(joined, 32, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(joined, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _draw_row(

@@ -25,3 +25,5 @@ REPORT_FILES = (
     *("report.html", "report.md", "report.tex", "curves.png", "curves.pdf"),
     *(f"{key}.csv" for key in CSV_HEADERS),
 )
+MAP_FILES = ("maps.png", "maps.pdf")  # where a run has a map of its features
+DEFAULT_MAPS, MAX_MAPS = 6, 20  # a map is 40 KB on the page, which stays below 5 MB

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -57,6 +57,15 @@ def write_all_or_none(contents: dict[Path, bytes]) -> None:
         for path, temporary in temporary_files.items():
             with os_errors_refused(path):
                 os.replace(temporary, path)
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files of an earlier report that this one does not have.
+
+    Raises SystemRefusal if the system does not allow it."""
+    for path in paths:
+        with os_errors_refused(path, "removed"):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

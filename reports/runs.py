@@ -91,9 +91,17 @@ def read_runs_below_all(folders: list[Path]) -> tuple[list[RunResult], list[str]
 def read_runs_below(folder: Path) -> tuple[list[RunResult], list[str]]:
     """The finished runs below a folder, and a note with the reason for each that is left out.
 
-    Raises UserError if the folder does not exist."""
+    Raises UserError if it is not a folder."""
+    if os.path.isfile(folder):
+        raise UserError(
+            f"{folder} is a file: give the folder of a run, or one that contains runs, such as "
+            f"{folder.parent}"
+        )
     if not os.path.isdir(folder):
-        raise UserError(f"no finished run below {folder}: it is not a folder")
+        raise UserError(
+            f"no finished run below {folder}, which does not exist: give a folder that contains "
+            "runs, such as runs"
+        )
     paths, notes = _find_run_folders(folder)
     runs = []
     for path in paths:

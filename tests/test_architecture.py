@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "sweep": {"sweeps", "utils"},
     "scripts": {"reports", "experiment", "labeling", *FIELD, "utils"},
     "sweeps": {"main_al", "experiment", "utils"},  # a warm process saves the imports of each run
-    "reports": {"experiment", *FIELD, "utils"},
+    "reports": {"experiment", "labeling", *FIELD, "utils"},
     "experiment": {"labeling", *FIELD, "utils"},
     "labeling": {*FIELD, "utils"},
     "al_methods": {"training", "utils"},

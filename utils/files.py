@@ -103,15 +103,27 @@ def remove_leftovers(folder: Path) -> None:
 @contextmanager
 def os_errors_refused(path: Path, action: str = "written") -> Iterator[None]:
     """An OSError within the block becomes a SystemRefusal, which names the path, the reason and,
-    for a write, the space left. A pipe or a device is not read: that might never end."""
+    for a write, the space left; a file where a folder belongs, or the reverse, is named too. A
+    pipe or a device is not read: that might never end."""
     try:
         if action == "read" and path.exists() and not (path.is_file() or path.is_dir()):
             raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        space = f" ({space_left(path)} left)" if action == "written" else ""
-        raise SystemRefusal(f"{path} cannot be {action}: {reason}{space}") from None
+        raise SystemRefusal(
+            f"{path} cannot be {action}: {reason}{_describe_obstacle(path, error, action)}"
+        ) from None
+
+
+def _describe_obstacle(path: Path, error: OSError, action: str) -> str:
+    """What is in the way and what to do, or the space left, as the end of a message."""
+    if isinstance(error, IsADirectoryError):
+        return "; a folder is where a file of this name belongs: move it away or rename it"
+    if isinstance(error, NotADirectoryError):
+        obstacles = [place for place in (path, *path.parents) if os.path.isfile(place)]
+        return f"; {obstacles[0]} is a file: give a folder" if obstacles else ""
+    return f" ({space_left(path)} left)" if action == "written" else ""
 
 
 def space_left(path: Path) -> str:

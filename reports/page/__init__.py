@@ -1,21 +1,28 @@
 """The web page of a report: one self-contained file that loads nothing from elsewhere."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from labeling.feature_map import PLANE_SCRIPT, PLANE_STYLE
 from reports import panels
 from reports.contact_sheets import collect_contact_sheets
 from reports.curves import CURVE_COLORS, assign_styles
+from reports.feature_maps import GroupMap
 from reports.file_names import HTML_MARK
 from reports.formatted_tables import ReportTable
+from reports.page.map_section import make_map_entry
 from reports.page.run_sections import make_run_entries
 from reports.run_images import ImageLoader
 from reports.runs import RunGroup
+from utils.console import to_one_line
 
 _PAGE_FOLDER = Path(__file__).parent
+_STYLES = (_PAGE_FOLDER / "page.css", PLANE_STYLE, _PAGE_FOLDER / "map.css")
+_SCRIPTS = (_PAGE_FOLDER / "page.js", PLANE_SCRIPT, _PAGE_FOLDER / "map.js")
 
 
 def render_page(
@@ -25,12 +32,17 @@ def render_page(
     notes: list[str],
     measure: str,
     load_images: ImageLoader,
+    maps: Sequence[GroupMap] = (),
+    map_lines: Sequence[str] = (),
 ) -> str:
     """The HTML of the page, below 5 MB for any number of runs (reports.page.run_sections).
 
-    summary: from summary.summarize_runs; notes: lines on runs that are left out or inconsistent.
+    summary: from summary.summarize_runs; notes: lines on runs that are left out or inconsistent;
+    maps, map_lines: from feature_maps.make_group_maps.
+
     All text that comes from runs is escaped."""
     methods = list(assign_styles(summary))
+    run_entries = make_run_entries(groups, load_images)
     environment = Environment(
         loader=FileSystemLoader(_PAGE_FOLDER),
         autoescape=True,
@@ -40,8 +52,8 @@ def render_page(
     )
     return environment.get_template("page.html").render(
         generator=HTML_MARK,
-        css=(_PAGE_FOLDER / "page.css").read_text(),
-        js=(_PAGE_FOLDER / "page.js").read_text(),
+        css="".join(part.read_text() for part in _STYLES),
+        js="".join(part.read_text() for part in _SCRIPTS),
         measure=measure,
         has_estimates=bool(summary.estimated_accuracy.notna().any()),
         notes=notes,
@@ -50,7 +62,9 @@ def render_page(
         size=(panels.PANEL_WIDTH, panels.PANEL_HEIGHT),
         tables=tables,
         data_sheets=collect_contact_sheets(groups),
-        runs=make_run_entries(groups, load_images),
+        runs=run_entries,
+        maps=[make_map_entry(one, run_entries) for one in maps],
+        map_lines=list(map(to_one_line, map_lines)),
     )
 
 
