@@ -62,7 +62,8 @@ def make_group_maps(
     for number, group in enumerate(groups):
         if len(maps) == count:
             left = len(groups) - number
-            words = "1 further configuration has" if left == 1 else f"{left} further have"
+            words = "1 further configuration has"
+            words = words if left == 1 else f"{left} further configurations have"
             lines.append(f"{words} no map (--maps)")
             break
         run = min(group.runs, key=lambda run: (run.split, run.seed))

@@ -21,21 +21,8 @@ from reports.runs import group_runs, make_results_frame, read_runs_below
 from reports.summary import summarize_runs
 from reports.thumbnails import IMAGES_PER_ROW, allot_images, make_sprite
 from scripts import digits_as_folder
+from tests.reports.conftest import SHORT
 from tests.reports.test_report import runs  # noqa: F401  fixture
-
-SHORT = "--dataset digits --arch small_cnn --epochs 1 --al-nb-cycles 2 --al-budget 10 --device cpu"
-REAL_RUNS = ("", "--split 1", "--add-lp", "--al-method coreset", "--initial random")
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory):
-    """A folder with five short runs on digits, in runs/, and their report, in out/."""
-    folder = tmp_path_factory.mktemp("real")
-    for options in REAL_RUNS:
-        argv = [*SHORT.split(), *options.split(), "--out", str(folder / "runs")]
-        assert main_al.main(argv) == 0
-    assert report.main([str(folder / "runs"), "--out", str(folder / "out")]) == 0
-    return folder
 
 
 def visible_methods(window) -> set[str]:
