@@ -158,14 +158,17 @@ def export_labels(args: argparse.Namespace) -> int:
         )
     root = Path(options.of(DataOptions).data_root).expanduser()
     own_files = root if options.dataset == "folder" else None
-    rows = [*queries, *answers]
+    shown_again = {row.index for row in queries}  # with --what all: once
+    rows = [*queries, *(row for row in answers if row.index not in shown_again)]
     names = run_class_names(run, dataset)
     tasks = list(make_tasks(rows, dataset, names, own_files, args.images_prefix))
     export_tasks(
         tasks, names if args.what == ANSWERS else classes_for_tools(names), file_format, out
     )
     next_step = "" if args.what == ANSWERS else f": {file_format.next_step.format(out=out)}"
-    print_line(f"{len(tasks)} images in {out}{next_step}")
+    again = sum(bool(row.accepted) for row in queries)
+    words = f", {again} of them for a second look" if again else ""
+    print_line(f"{len(tasks)} images in {out}{words}{next_step}")
     return 0
 
 
@@ -175,13 +178,18 @@ def import_labels(args: argparse.Namespace) -> int:
     read_run(run)
     if not source.exists():
         raise UserError(f"{source} does not exist: give the file or folder of the label tool")
-    queries = {row.index: row.path for row in read_queries(run)}
+    asked = read_queries(run)
+    queries = {row.index: row.path for row in asked if not row.accepted}
+    second_looks = {row.index: row.path for row in asked if row.accepted}
     class_names, _ = data_export.read_export_files(run)
     earlier = {row.index: class_names[row.label] for row in read_accepted(run)}
     answers = FORMATS[args.format].read(source)
-    imported = collect_answers(answers, class_names, queries, earlier, args.accept_guesses)
-    lines = describe_import(imported, list(queries), args.corrections)
+    imported = collect_answers(
+        answers, class_names, queries, earlier, second_looks, args.accept_guesses
+    )
+    lines = describe_import(imported, list(queries), args.corrections, len(second_looks))
     taken = {index: imported.answers[index] for index in queries if index in imported.answers}
+    taken |= imported.second_answers
     taken |= imported.corrections if args.corrections else {}
     if not taken:
         lines = lines or [f"{source} has no answer to an image of {run}"]
@@ -215,16 +223,21 @@ class RunImage:
     guess: str | None = None
     confidence: float = 0.0
     label: int = -1  # the accepted answer
+    accepted: str = ""  # that of an image that is shown again, because it may be wrong
+    suggested: str = ""  # the class that the other labels suggest for it
 
 
 def read_queries(run: Path) -> list[RunImage]:
-    """The images that the run asks about, in its order; none if it does not wait for labels."""
+    """The images that the run asks about, in its order, after those whose labels it shows again;
+    none if it does not wait for labels."""
     return [
         RunImage(
             int(row["index"]),
             unescape_cell(row["path"]),
             unescape_cell(row["guess"]) or None,
             float(row["confidence"] or 0),
+            accepted=unescape_cell(row.get("accepted") or ""),
+            suggested=unescape_cell(row.get("suggested") or ""),
         )
         for row in _read_table(run / QUERY_FILES[0])
     ]
@@ -287,6 +300,8 @@ def make_tasks(
             row.confidence,
             answer,
             url=f"{images_prefix}{name}" if images_prefix else "",
+            accepted=row.accepted or None,
+            suggested=row.suggested or None,
         )
 
 

@@ -13,6 +13,7 @@ was killed; a person may as well edit the file of a cycle.
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -160,6 +161,16 @@ class AnswerFiles:
             write_atomically(self.path(cycle), self._render(record.queried, texts))
             history[cycle] = replace(amended.history[cycle], source=self._digest(cycle))
         return replace(amended, history=tuple(history))
+
+    def find_disagreements(self, state: State) -> dict[int, str]:
+        """The images of earlier cycles that annotators gave different classes: index -> these, in
+        words.  A correction or a second answer, which write the file again, settle it."""
+        found: dict[int, str] = {}
+        for cycle, record in enumerate(state.history[: state.cycle]):
+            if cycle >= self.first_cycle and record.answers is not None:
+                with suppress(UserError):  # reported where the answers are read
+                    found |= self._read(self.path(cycle), state, record.queried).disagreements
+        return found
 
     def find_changes(self, state: State) -> dict[int, int]:
         """Cycle -> number of its answers that are others in its file than in the pool of `state`.

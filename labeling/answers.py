@@ -11,7 +11,7 @@ answered before are corrections.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,12 +81,14 @@ class Answers:
     labels: (n,) int64, the classes of the queried images in their order, SKIPPED or SET_ASIDE.
     new_classes: names that are taken up as classes, numbered after the others in this order.
     corrections: index of an image that was answered before -> its corrected label, as in `labels`.
-    disagreements: the images that annotators gave different classes, with these, in words."""
+    disagreements: index of an image that annotators gave different classes -> these, in words.
+    spellings: names of annotators that are taken for one person, in words."""
 
     labels: np.ndarray
     new_classes: tuple[str, ...]
     corrections: dict[int, int]
-    disagreements: tuple[str, ...] = ()
+    disagreements: dict[int, str] = field(default_factory=dict)
+    spellings: tuple[str, ...] = ()
 
 
 def read_answers(
@@ -138,6 +140,7 @@ class _AnswerReader:
         self.classes = ClassMatcher(class_names)
         self.has_missing_value = any(normalize_name(n) in MISSING_VALUES for n in class_names)
         self.new_names: dict[str, None] = {}  # in order of their first appearance
+        self.annotators: dict[str, dict[str, None]] = {}  # without case and blanks -> spellings
         self.votes: dict[int, list[_Vote]] = {}
         self.similar: dict[str, str | None] = {}  # unknown name -> the most similar class
         self.with_mistakes: set[int] = set()  # images that have a row with a mistake
@@ -175,10 +178,15 @@ class _AnswerReader:
             np.array([decided[index] for index in self.queried], dtype=np.int64),
             tuple(self.new_names),
             self._corrections(decided),
-            tuple(
-                self._describe(index, votes)
+            {
+                index: self._list_votes(votes)
                 for index, votes in self.votes.items()
                 if len({vote.name for vote in votes} - {None}) > 1
+            },
+            tuple(
+                " and ".join(map(show_cell, names))
+                for names in self.annotators.values()
+                if len(names) > 1
             ),
         )
 
@@ -270,12 +278,22 @@ class _AnswerReader:
             self.with_mistakes.add(index)
             return
         votes = self.votes.setdefault(index, [])
-        if any(vote.annotator == row.annotator for vote in votes):
-            self.mistakes.add(REPEATED, f"image {index} (line {row.line})")
+        annotator = self._find_annotator(row.annotator)
+        if any(vote.annotator == annotator for vote in votes):
+            person = "" if row.annotator == annotator else f", {show_cell(row.annotator)} for "
+            person += show_cell(annotator) if person else ""
+            self.mistakes.add(REPEATED, f"image {index} (line {row.line}{person})")
             return
         if name is not None and name not in (NO_CLASS, *self.class_names):
             self.new_names.setdefault(name)
-        votes.append(_Vote(row.line, row.annotator, name, not row.answer))
+        votes.append(_Vote(row.line, annotator, name, not row.answer))
+
+    def _find_annotator(self, name: str) -> str:
+        """The first spelling of this annotator; case and blanks make no other person."""
+        folded = "".join(normalize_name(name).casefold().split())
+        spellings = self.annotators.setdefault(folded, {})
+        spellings.setdefault(name)
+        return next(iter(spellings))
 
     def _take_up(self, row: LabelRow) -> str | None:
         """The new class that a row names without a mark; None if this may be a mistake."""
@@ -317,18 +335,18 @@ class _AnswerReader:
             return None
         (name, most), *others = counts.most_common()
         if others and others[0][1] == most:
-            self.mistakes.add(TIED, self._describe(index, votes))
+            self.mistakes.add(TIED, f"image {index} ({self._list_votes(votes)})")
         return name
 
-    def _describe(self, index: int, votes: list[_Vote]) -> str:
-        """An image and the classes that its annotators gave it, in words."""
+    def _list_votes(self, votes: list[_Vote]) -> str:
+        """The classes that the annotators gave an image, in words."""
         given = [
             f"{show_cell(vote.annotator)}: "
             f"{show_cell(NONE_ANSWER if vote.name == NO_CLASS else vote.name)}"
             for vote in votes
             if vote.name is not None
         ]
-        return f"image {index} ({'; '.join(given[:4])})"
+        return "; ".join(given[:4])
 
     def _corrections(self, decided: dict[int, int]) -> dict[int, int]:
         """The decided answers of earlier images that differ from the accepted ones; an empty cell

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from labeling.formats.spec import Format, Task, ToolAnswer, base_name
@@ -90,17 +91,21 @@ class ImportedAnswers:
     """What a label tool's export says about the images of a run.
 
     answers: index -> a class name or one of NO_CLASS_ANSWERS, of queried images.
-    corrections: the same, of images of earlier cycles whose accepted answer is another one.
+    second_answers: the same, of images that are shown again, whose accepted answer is another one.
+    corrections: the same, of other images of earlier cycles.
     ties: index -> the answers between which the annotators are undecided.
     unknown: names of images that are not of this run.
     num_guesses: of images about which only the network says something.
-    num_unchanged: of images of earlier cycles with the accepted answer."""
+    num_confirmed: of images that are shown again, with the accepted answer.
+    num_unchanged: of other images of earlier cycles with the accepted answer."""
 
     answers: dict[int, str] = field(default_factory=dict)
+    second_answers: dict[int, str] = field(default_factory=dict)
     corrections: dict[int, str] = field(default_factory=dict)
     ties: dict[int, list[str]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     num_guesses: int = 0
+    num_confirmed: int = 0
     num_unchanged: int = 0
 
 
@@ -109,6 +114,7 @@ def collect_answers(
     class_names: Sequence[str],
     queries: Mapping[int, str],
     earlier: Mapping[int, str],
+    second_looks: Mapping[int, str] = MappingProxyType({}),
     accept_guesses: bool = False,
 ) -> ImportedAnswers:
     """The majority of the annotators for every image; one who skipped an image has no vote unless
@@ -117,8 +123,9 @@ def collect_answers(
     class_names: of the run; an answer may be another one.
     queries: index -> path of the user's file, or "", of the images that are queried now.
     earlier: index -> accepted answer of images of earlier cycles.
+    second_looks: index -> path, as `queries`, of those of them that are shown again.
     accept_guesses: whether a guess that nobody confirmed counts where nobody answered."""
-    finder = _ImageFinder(queries, earlier)
+    finder = _ImageFinder({**queries, **second_looks}, earlier)
     by_image: dict[int, list[ToolAnswer]] = defaultdict(list)
     imported = ImportedAnswers()
     known = _normalize_answers(class_names)
@@ -141,7 +148,10 @@ def collect_answers(
         elif index in queries:
             imported.answers[index] = winners[0]
         elif _normalize(winners[0]) == _normalize(earlier[index]):
-            imported.num_unchanged += 1
+            imported.num_confirmed += index in second_looks
+            imported.num_unchanged += index not in second_looks
+        elif index in second_looks:
+            imported.second_answers[index] = winners[0]
         else:
             imported.corrections[index] = winners[0]
     return imported
@@ -249,7 +259,10 @@ def write_labels_csv(
 
 
 def describe_import(
-    imported: ImportedAnswers, queries: Sequence[int], takes_corrections: bool
+    imported: ImportedAnswers,
+    queries: Sequence[int],
+    takes_corrections: bool,
+    num_second_looks: int = 0,
 ) -> list[str]:
     """Lines for the user: what was answered, and what was not and why."""
     skipped, set_aside = (
@@ -262,6 +275,12 @@ def describe_import(
     first += f", {set_aside} set aside" if set_aside else ""
     first += f", {len(missing)} missing: {_list_some(missing)}" if missing else ""
     lines = [first] if queries else []
+    if num_second_looks:
+        num_changed, num_kept = len(imported.second_answers), imported.num_confirmed
+        lines.append(
+            f"{num_changed + num_kept} of {num_second_looks} second looks answered: {num_changed} "
+            f"changed, {num_kept} kept"
+        )
     for index, names in imported.ties.items():
         lines.append(f"image {index} is undecided: {_list_some(map(repr, names))}")
     if imported.num_guesses:

@@ -162,11 +162,19 @@ def wait_for_answers(
             waits += f", and {'1 label' if looks == 1 else f'{looks} labels'} for a second look"
         raise WaitingForLabels(_wait_message(files, waits, describe_labels_file(files.folder)))
     _wait_for_skipped_images(state, files, answers, ask_until_answered)
+    _log_annotators(answers)
+    files.accept_labels_file(state, answers)
+
+
+def _log_annotators(answers: Answers) -> None:
+    """The lines of the log about several annotators."""
     if answers.disagreements:
         count = format_image_count(len(answers.disagreements))
-        shown = ", ".join(answers.disagreements[:MAX_LISTED_MISTAKES])
+        described = [f"image {n} ({votes})" for n, votes in answers.disagreements.items()]
+        shown = ", ".join(described[:MAX_LISTED_MISTAKES])
         log.info("annotators disagree about %s; the majority counts: %s", count, shown)
-    files.accept_labels_file(state, answers)
+    for names in answers.spellings:
+        log.warning("annotators %s are taken for one person: write the name in one way", names)
 
 
 def read_human_answers(state: State, files: AnswerFiles) -> CycleAnswers:
@@ -226,6 +234,7 @@ def write_queries(
     assert state.queried is not None
     dataset, names = files.dataset, files.dataset.all_class_names
     accepted = files.answers_by_index(state).values()
+    votes = files.find_disagreements(state)
     count = len(state.queried)
     images = np.array([*state.queried, *(answer.image for answer in accepted)], dtype=np.int64)
     shown = _make_queries(dataset, images, network, amp)
@@ -234,6 +243,7 @@ def write_queries(
             query,
             answer=name_of_label(answer.label, names) or skip_answer(names),
             cycle=answer.cycle,
+            votes=votes.get(query.index, ""),
         )
         for query, answer in zip(shown[count:], accepted, strict=True)
     ]
@@ -250,6 +260,13 @@ def write_queries(
         )
         if image in by_image
     ]
+    if votes:
+        verb = "is" if len(votes) == 1 else "are"
+        notes = (
+            *notes,
+            f"Annotators disagree about {format_image_count(len(votes))}, which {verb} among the "
+            "earlier answers; the majority counts.",
+        )
     folder_name = str(files.folder.absolute())
     indices = dataset.dataset_indices[state.queried]
     page = queries.render_queries_page(
@@ -262,7 +279,7 @@ def write_queries(
         notes=notes,
         feature_map=feature_map,
     )
-    table = queries.render_queries_csv(shown[:count], names)
+    table = queries.render_queries_csv(shown[:count], names, second_looks)
     for name, content in zip(QUERY_FILES, (table, page), strict=True):
         write_atomically(files.folder / name, content)
 

@@ -343,7 +343,7 @@ function makeCard(i) {
 
 /** A doubtful image with labeled images beside it: some of its class, some of the suggested one. */
 function makeComparison(i, card) {
-  const { answer, suggested, examples } = images[i];
+  const { answer, suggested, examples, votes } = images[i];
   const box = create("div", { className: "comparison" });
   const rows = [answer, suggested].map((number) => {
     const row = create("div", { className: "examples" });
@@ -367,7 +367,8 @@ function makeComparison(i, card) {
     focusImage();
   });
   const side = create("div", { className: "side" });
-  const question = `Is it ${classNames[answer]}? The other labels suggest ${classNames[suggested]}.`;
+  const question = `Is it ${classNames[answer]}? The other labels suggest ${classNames[suggested]}.`
+    + (votes ? ` Annotators disagree: ${votes}.` : "");
   side.append(create("strong", { textContent: question }), ...rows, button);
   box.append(card, side);
   return box;
@@ -397,7 +398,9 @@ function showCard(i) {
   answer.textContent = name || "–";
   const guess = guessText(i);
   const before = isCorrected(i) ? `was ${accepted[i].name}` : "";
-  const state = before || (lookedAt.has(i) ? "kept" : `cycle ${images[i].cycle}`);
+  const { cycle, votes } = images[i];
+  const state = before
+    || (lookedAt.has(i) ? "kept" : `cycle ${cycle}${votes ? `, ${votes}` : ""}`);
   guessed.textContent = accepted[i] ? state : guess;
   guessed.classList.toggle("differs", isCorrected(i) || (!accepted[i] && guess.startsWith("≠")));
   card.classList.toggle("answered", isEarlier(i) ? isCorrected(i) : !isOpen(i));
@@ -489,6 +492,7 @@ const FILTERS = {
   corrected: isCorrected,
   skipped: (i) => accepted[i] === CANNOT_TELL,
   aside: (i) => accepted[i] === NONE_OF_THESE,
+  disputed: (i) => images[i].votes,
 };
 const lastIn = { false: 0, true: firstEarlier };  // by isEarlier: where the person has been
 
@@ -520,8 +524,10 @@ function switchView(toEarlier) {
 function filterEarlier(value) {
   const all = [...images.keys()].filter(isEarlier);
   const filterOf = (one) => FILTERS[one] ?? ((i) => accepted[i] === classes[one]);
-  const names =
-    { all: "All", corrected: "Corrected", skipped: "Cannot tell", aside: "None of these" };
+  const names = {
+    all: "All", corrected: "Corrected", skipped: "Cannot tell", aside: "None of these",
+    disputed: "Annotators disagree",
+  };
   const counts = [...Object.keys(FILTERS), ...classNames.keys()].map((one) =>
     [one, names[one] ?? classNames[one], all.filter(filterOf(one)).length]);
   const options = counts.filter(([one, , count]) => count || one === value);

@@ -30,6 +30,7 @@ from utils.files import render_csv
 from utils.spreadsheets import escape_cell
 
 QUERY_COLUMNS = ("order", "index", "path", "guess", "confidence")
+SECOND_LOOK_COLUMNS = ("accepted", "suggested")  # only where labels are shown again
 PAGE_FOLDER = Path(__file__).parent
 PAGE_PARTS = {
     "style": ("page.css", "map_plane.css", "map.css"),
@@ -50,6 +51,7 @@ class Query:
     # Of an earlier cycle, as accepted: a class name, NO_CLASS, or what `skip_answer` gives.
     answer: str | None = None
     cycle: int | None = None  # in which it was answered
+    votes: str = ""  # the answers of annotators who disagree, in words
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,37 @@ class SecondLook:
     examples: tuple[Query, ...] = ()
 
 
-def render_queries_csv(queries: Sequence[Query], class_names: tuple[str, ...]) -> bytes:
-    """queries.csv: one row per query, in order of choice."""
-    rows = []
-    for order, query in enumerate(queries):
-        guess = confidence = None
-        if query.guess is not None:
-            guess = escape_cell(class_names[query.guess])
-            confidence = f"{query.confidence:.4f}"
-        values = (order, query.index, escape_cell(query.path), guess, confidence)
-        rows.append(dict(zip(QUERY_COLUMNS, values, strict=True)))
-    return render_csv(QUERY_COLUMNS, rows).encode(errors="surrogateescape")
+def render_queries_csv(
+    queries: Sequence[Query],
+    class_names: tuple[str, ...],
+    second_looks: Sequence[SecondLook] = (),
+) -> bytes:
+    """queries.csv: one row per label that is shown again, without an order, and then one per query,
+    in order of choice."""
+    columns = QUERY_COLUMNS + SECOND_LOOK_COLUMNS * bool(second_looks)
+    rows = [
+        _table_row(look.query, class_names)
+        | {
+            "accepted": escape_cell(str(look.query.answer)),
+            "suggested": escape_cell(look.suggested),
+        }
+        for look in second_looks
+    ]
+    others = dict.fromkeys(columns[len(QUERY_COLUMNS) :])
+    rows += [_table_row(query, class_names, order) | others for order, query in enumerate(queries)]
+    return render_csv(columns, rows).encode(errors="surrogateescape")
+
+
+def _table_row(
+    query: Query, class_names: tuple[str, ...], order: int | None = None
+) -> dict[str, Any]:
+    """The cells of QUERY_COLUMNS."""
+    guess = confidence = None
+    if query.guess is not None:
+        guess = escape_cell(class_names[query.guess])
+        confidence = f"{query.confidence:.4f}"
+    values = (order, query.index, escape_cell(query.path), guess, confidence)
+    return dict(zip(QUERY_COLUMNS, values, strict=True))
 
 
 def render_queries_page(
@@ -153,7 +175,8 @@ def _earlier_content(
 ) -> dict[str, Any]:
     """What the page knows about an image that has an answer."""
     answer = _answer_number(query, class_names)
-    return _query_content(query, encode) | {"cycle": query.cycle, "answer": answer}
+    content = _query_content(query, encode) | {"cycle": query.cycle, "answer": answer}
+    return content | {"votes": query.votes}
 
 
 def _second_look_content(look: SecondLook, class_names: tuple[str, ...]) -> dict[str, Any]:

@@ -53,7 +53,14 @@ def write(tasks: Sequence[Task], class_names: Sequence[str]) -> dict[str, bytes]
 def _render_task(task: Task) -> dict[str, Any]:
     mime_type = mimetypes.guess_type(task.file_name)[0] or "image/png"
     data_uri = f"data:{mime_type};base64,{base64.b64encode(task.image).decode()}"
-    facts = {"file": task.file_name, "index": task.index, "order": task.order, "path": task.path}
+    facts: dict[str, Any] = {
+        "file": task.file_name,
+        "index": task.index,
+        "order": task.order,
+        "path": task.path,
+    }
+    if task.accepted is not None:
+        facts |= {"accepted": task.accepted, "suggested": task.suggested}
     rendered: dict[str, Any] = {"data": facts | {"image": task.url or data_uri}}
     if task.guess is not None:
         score = round(task.confidence, 4)

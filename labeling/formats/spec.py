@@ -30,6 +30,8 @@ class Task:
     confidence: float = 0.0  # its probability
     answer: str | None = None  # an accepted answer: a class name, SKIP_ANSWER or NONE_ANSWER
     url: str = ""  # under which the tool finds the image, where the user says so
+    accepted: str | None = None  # a class that may be wrong, so that the image is shown again
+    suggested: str | None = None  # the class that the other labels suggest for it
 
     @property
     def stem(self) -> str:

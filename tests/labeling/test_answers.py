@@ -284,12 +284,22 @@ def test_the_majority_of_the_annotators_counts(read):
     text = "index,annotator,label\n17,a,cat\n17,b,a;b\n17,c,CAT\n4,a,?\n4,b,a;b\n105,a,\n"
     assert read(text) == [0, 3, -1]
     shown = read(text, whole=True).disagreements
-    assert shown == ("image 17 ('a': 'cat'; 'b': 'a;b'; 'c': 'cat')",)
+    assert shown == {17: "'a': 'cat'; 'b': 'a;b'; 'c': 'cat'"}
     with pytest.raises(UserError) as caught:
         read("index,annotator,label\n17,a,cat\n17,b,a;b\n4,a,cat\n4,a,cat\n105,a,0\n")
     assert len(caught.value.args) == 2
     assert "annotators disagree: image 17 ('a': 'cat'; 'b': 'a;b')" in "\n".join(caught.value.args)
     assert "labeled twice: image 4 (line 5)" in "\n".join(caught.value.args)
+
+
+def test_two_spellings_of_an_annotator_are_one_person(read):
+    text = "index,annotator,label\n17,Ann Lee,cat\n17,bob,a;b\n4,ann  lee,cat\n4,Bob,cat\n"
+    answers = read(text + "105,ANNLEE,cat\n17,carl,cat\n", whole=True)
+    assert answers.labels.tolist() == [0, 0, 0]
+    assert answers.spellings == ("'Ann Lee' and 'ann  lee' and 'ANNLEE'", "'bob' and 'Bob'")
+    with pytest.raises(UserError, match=r"labeled twice: image 4 \(line 3, 'ann' for 'Ann'\)"):
+        read("index,annotator,label\n4,Ann,cat\n4,ann,cat\n", indices=[4])
+    assert read("index,annotator,label\n4,Ann,cat\n", indices=[4], whole=True).spellings == ()
 
 
 def test_cells_within_messages_are_short_and_printable(read):

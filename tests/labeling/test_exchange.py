@@ -102,6 +102,18 @@ def test_earlier_answers_are_corrections_only_where_they_differ():
     assert "'cat'" in lines[1] and "--corrections" in lines[1]
 
 
+def test_second_looks_need_no_permission():
+    """Unlike corrections: the run has asked about these images."""
+    earlier = {8: "cat", 9: "dog", 10: "dog", 11: "cat"}
+    answers = [("0000_8_x", "cat"), ("odd.png", "cat"), ("0002_11", "dog")]
+    looks = {8: "d/x.png", 9: "d/odd.png", 10: "d/c.png"}
+    imported = collect(*answers, earlier=earlier, second_looks=looks)
+    assert imported.second_answers == {9: "cat"} and imported.num_confirmed == 1
+    assert imported.corrections == {11: "dog"} and imported.num_unchanged == 0
+    lines = describe_import(imported, [57], False, len(looks))
+    assert lines[1] == "2 of 3 second looks answered: 1 changed, 1 kept"
+
+
 def test_the_summary_names_what_is_not_answered():
     queries = dict.fromkeys(range(20), "")
     answers = [(f"0000_{i}", "cat") for i in range(20) if i not in (5, 9, 11)]

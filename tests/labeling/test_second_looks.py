@@ -3,12 +3,14 @@
 A run with simulated slips is the reference: a person who makes the same slips, and answers the
 second looks rightly, gets the same bytes, also if the run is killed on the way."""
 
+import json
 import signal
 
 import numpy as np
 import pytest
 import torch
 
+import labels
 import main_al
 from data.state import SecondLooks, State, from_dict, to_dict
 from experiment.checkpoint import load_checkpoint
@@ -162,7 +164,7 @@ def test_an_unanswered_second_look_keeps_the_label(tmp_path, simulated, person, 
     assert start_looks(folder) == 3
     person(folder)
     assert start_looks(folder) == 3
-    queried = {row["index"] for row in rows(folder / "queries.csv")}
+    queried = {row["index"] for row in rows(folder / "queries.csv") if not row["accepted"]}
     person(folder)
     lines = (folder / "labels.csv").read_text().splitlines(keepends=True)
     (folder / "labels.csv").write_text(
@@ -174,6 +176,78 @@ def test_an_unanswered_second_look_keeps_the_label(tmp_path, simulated, person, 
     state = from_dict(load_checkpoint(folder / "checkpoint.pt")["state"])
     again = set(state.second_looks.images.tolist())
     assert again and not again & {int(row["index"]) for row in looks}
+
+
+@pytest.fixture
+def second_cycle(tmp_path, person, start_looks):
+    """The folder of a run that waits for its second labels and shows two again."""
+    folder = tmp_path / "run"
+    assert start_looks(folder) == 3
+    person(folder)
+    assert start_looks(folder) == 3
+    return folder
+
+
+def first_and_second_answers(simulated):
+    """What the person says to the queries of the second cycle and to the labels shown again."""
+    acquired = rows(simulated / "acquired.csv")
+    looks = {row["index"]: row for row in rows(simulated / "second_looks.csv")}
+    queried = {row["index"]: row["label"] for row in acquired if row["cycle"] == "0"}
+    queried |= {i: row["label_before"] for i, row in looks.items() if i in queried}
+    again = {i: row["label_after"] for i, row in looks.items() if row["cycle"] == "0"}
+    return queried, again
+
+
+def test_the_table_begins_with_labels_to_look_at_again(simulated, second_cycle):
+    table = rows(second_cycle / "queries.csv")
+    looks = [row for row in rows(simulated / "second_looks.csv") if row["cycle"] == "0"]
+    again = [(row["index"], row["label_before"]) for row in looks]
+    assert [(row["index"], row["accepted"]) for row in table[:2]] == again
+    assert all(row["suggested"] not in ("", row["accepted"]) for row in table[:2])
+    assert all(row["accepted"] == row["suggested"] == "" for row in table[2:])
+    assert [row["order"] for row in table] == ["", "", *map(str, range(12))]
+
+
+def test_a_copy_of_the_table_answers_the_second_looks(simulated, second_cycle, person, start_looks):
+    """Answered in a spreadsheet: one more column in queries.csv."""
+    queried, again = first_and_second_answers(simulated)
+    header, *lines = (second_cycle / "queries.csv").read_text().splitlines()
+    answers = queried | again
+    labeled = [f"{line},{answers[line.split(',')[1]]}" for line in lines]
+    text = "\n".join([f"{header},label", *labeled]) + "\n"
+    (second_cycle / "labels.csv").write_text(text)
+    assert start_looks(second_cycle) == 3
+    person(second_cycle)
+    assert start_looks(second_cycle) == 0
+    same_run(second_cycle, simulated)
+
+
+def test_a_label_tool_answers_the_second_looks(
+    simulated, second_cycle, person, start_looks, tmp_path, capsys
+):
+    queried, again = first_and_second_answers(simulated)
+    words = [str(second_cycle), "--format", "label-studio", "--out", str(tmp_path / "tasks")]
+    assert labels.main(["export", *words]) == 0
+    assert "14 images in" in (out := capsys.readouterr().out) and "2 of them for a second" in out
+    tasks = json.loads((tmp_path / "tasks" / "tasks.json").read_text())
+    table = rows(second_cycle / "queries.csv")
+    assert [str(task["data"]["index"]) for task in tasks] == [row["index"] for row in table]
+    assert [task["data"].get("accepted", "") for task in tasks] == [
+        row["accepted"] for row in table
+    ]
+    for task in tasks:
+        choices = [(queried | again)[str(task["data"]["index"])]]
+        result = [{"from_name": "class", "type": "choices", "value": {"choices": choices}}]
+        task["annotations"] = [{"result": result, "completed_by": 1}]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    words = [str(second_cycle), str(tmp_path / "export.json"), "--format", "label-studio"]
+    assert labels.main(["import", *words]) == 0
+    changed = sum(label != table[n]["accepted"] for n, label in enumerate(again.values()))
+    assert f"2 of 2 second looks answered: {changed} changed" in capsys.readouterr().out
+    assert start_looks(second_cycle) == 3
+    person(second_cycle)
+    assert start_looks(second_cycle) == 0
+    same_run(second_cycle, simulated)
 
 
 def test_wrong_labels_come_first():
