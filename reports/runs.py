@@ -94,8 +94,8 @@ def read_runs_below(folder: Path) -> tuple[list[RunResult], list[str]]:
     Raises UserError if it is not a folder."""
     if os.path.isfile(folder):
         raise UserError(
-            f"{folder} is a file: give the folder of a run, or one that contains runs, such as "
-            f"{folder.parent}"
+            f"{folder} is a file, not a folder: give the folder of a run, or one that contains "
+            f"runs, such as {folder.parent}"
         )
     if not os.path.isdir(folder):
         raise UserError(

@@ -121,8 +121,9 @@ def _describe_obstacle(path: Path, error: OSError, action: str) -> str:
     if isinstance(error, IsADirectoryError):
         return "; a folder is where a file of this name belongs: move it away or rename it"
     if isinstance(error, NotADirectoryError):
-        obstacles = [place for place in (path, *path.parents) if os.path.isfile(place)]
-        return f"; {obstacles[0]} is a file: give a folder" if obstacles else ""
+        places = (path, *path.parents)
+        obstacle = next(one for one in places if one.exists() and not one.is_dir())
+        return f"; {obstacle} is not a folder: give another path"
     return f" ({space_left(path)} left)" if action == "written" else ""
 
 

@@ -218,9 +218,12 @@ def test_errors_are_one_line(finished_run, tmp_path, predict_rows, monkeypatch):
     words = [*WORDS.split(), "--al-nb-cycles", "1", "--run-dir", str(waiting)]
     assert main_al.main(words) == 3
     (tmp_path / "mine.csv").write_text("a,b\n")
+    (tmp_path / "empty").mkdir()
     for words, parts in (
-        ([tmp_path / "none"], ["none", "not a run folder", "config.json"]),
-        ([tmp_path], ["not a run folder"]),
+        ([tmp_path / "none"], ["none", "does not exist", ".../split0"]),
+        ([tmp_path], ["not a run folder", "runs below it", str(waiting)]),
+        ([tmp_path / "empty"], ["not a run folder", "config.json", ".../split0"]),
+        ([finished_run / "config.json"], ["config.json is not a folder", ".../split0"]),
         ([waiting], [str(waiting), "not finished"]),
         ([finished_run, "--pseudo", "--images", tmp_path], ["--pseudo", "--images"]),
         ([finished_run, "--data-root", "x", "--images", tmp_path], ["--data-root", "--images"]),

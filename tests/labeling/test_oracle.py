@@ -184,3 +184,13 @@ def test_errors_are_one_line(tmp_path, run, more, parts):
     assert status == 2 and line.count("\n") == 1
     assert all(part in line for part in parts), line
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_in_the_place_of_labels_csv(run, tmp_path):
+    run()
+    (tmp_path / "run" / "labels.csv").mkdir()
+    status, error = run()
+    assert status == 1 and error.count("\n") == 1
+    assert "labels.csv" in error and "move it away or rename it" in error
+    (tmp_path / "run" / "labels.csv").rmdir()
+    assert run()[0] == 3

@@ -157,6 +157,7 @@ def test_bad_arguments(error_line):
     assert "''" in error_line(2, "")
     line = error_line(2, "runs/good/config.json")
     assert "runs/good/config.json" in line and "not a folder" in line
+    assert line.endswith("such as runs/good\n")
 
 
 def test_report_overwrites_only_its_own_files(work_folder, error_line):
