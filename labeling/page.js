@@ -330,7 +330,7 @@ function makeCard(i) {
   } else if (image) picture.src = image;
   const answer = create("span", { className: "answer" });
   const guessed = create("span", { className: "guessed" });
-  card.append(picture, answer, " ", guessed);
+  card.append(picture, " ", answer, " ", guessed);
   card.addEventListener("click", () => {
     if (i === current) return openZoom();
     goTo(i);
@@ -407,7 +407,10 @@ function showCard(i) {
   card.setAttribute("aria-current", String(i === current));
   card.tabIndex = i === current ? 0 : -1;
   // The label contains the visible text as it is, so that it can be spoken to choose the image.
-  const label = `${capitalize(describe(i))}, ${name || "not answered"} ${guessed.textContent}`;
+  const { image, path, index } = images[i];
+  const own = image ? "" : `${path || `index ${index}`} `;
+  const label =
+    `${capitalize(describe(i))}, ${own}${name || "not answered"} ${guessed.textContent}`;
   const isGuess = guess && !accepted[i];
   card.setAttribute("aria-label", label.trim() + (isGuess ? " by the network" : ""));
 }
