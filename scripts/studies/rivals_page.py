@@ -103,8 +103,10 @@ def differences(ours: Scores, other: Scores) -> np.ndarray:
 
 
 def mean_and_spread(scores: Scores) -> str:
+    """In percent; a single value has no standard deviation."""
     values = np.array([accuracy for accuracy, _ in scores.values()])
-    return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0:.1f}"
+    spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{values.mean():.1f}{spread}"
 
 
 def missing_share(scores: Scores) -> str:
@@ -220,10 +222,9 @@ def propagation_table(path: Path) -> list[str]:
         n = max(map(len, methods.values()))
         cells = []
         for name in names:
-            values = np.array([accuracy for accuracy, _ in methods.get(name, {}).values()])
-            number = f" (n {len(values)})" if len(values) != n else ""
-            spread = values.std(ddof=1) if len(values) > 1 else 0
-            cells.append(f"{values.mean():.1f} ± {spread:.1f}{number}" if len(values) else "")
+            scores = methods.get(name, {})
+            number = f" (n {len(scores)})" if len(scores) != n else ""
+            cells.append(f"{mean_and_spread(scores)}{number}" if scores else "")
         lines.append(row_of(f"{PROPAGATION_DATA[data]}, {count} ({n})", *cells))
     return lines
 
