@@ -88,21 +88,25 @@ def require_run_config(folder: Path) -> dict[str, Any]:
     SystemRefusal if it cannot be read."""
     config = read_run_config(folder)
     if config is None:
-        raise UserError(_describe_no_run(folder))
+        raise _no_run_error(folder)
     if not {"identity", "al_nb_cycles"} <= set(config):
         raise UserError(f"{folder} is not a run folder (config.json was not written by a run)")
     return config
 
 
-def _describe_no_run(folder: Path) -> str:
+def _no_run_error(folder: Path) -> UserError:
     """Why a path is not a run folder, and what to give instead."""
     if not os.path.lexists(folder):
-        return f"{folder} does not exist: give the folder of a run, .../split0"
+        return UserError(f"{folder} does not exist: give the folder of a run, .../split0")
     if not folder.is_dir():
-        return f"{folder} is not a folder: give the folder of a run, .../split0"
+        return UserError(f"{folder} is not a folder: give the folder of a run, .../split0")
     if (example := _first_run_below(folder)) is not None:
-        return f"{folder} is not a run folder, but has runs below it: give one, such as {example}"
-    return f"{folder} is not a run folder (no config.json): give the folder of a run, .../split0"
+        return UserError(
+            f"{folder} is not a run folder, but has runs below it: give one, such as {example}"
+        )
+    return UserError(
+        f"{folder} is not a run folder (no config.json): give the folder of a run, .../split0"
+    )
 
 
 def _first_run_below(folder: Path) -> Path | None:
