@@ -102,8 +102,9 @@ def differences(ours: Scores, other: Scores) -> np.ndarray:
     return np.array([ours[seed][0] - other[seed][0] for seed in ours if seed in other])
 
 
-def mean_and_spread(scores: Scores) -> str:
-    """In percent; a single value has no standard deviation."""
+def mean_and_spread(scores: Scores | dict[int, tuple[float, float]]) -> str:
+    """Of the accuracies, which are the first parts, in percent; a single value has no standard
+    deviation."""
     values = np.array([accuracy for accuracy, _ in scores.values()])
     spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
     return f"{values.mean():.1f}{spread}"
