@@ -26,6 +26,7 @@ from data.active_dataset import ActiveDataset
 from data.state import State
 from labeling.answers import Answers, read_answers
 from labeling.labels_csv import (
+    ANNOTATOR,
     NO_CLASS,
     name_of_label,
     none_answer,
@@ -167,9 +168,13 @@ class AnswerFiles:
         words.  A correction or a second answer, which write the file again, settle it."""
         found: dict[int, str] = {}
         for cycle, record in enumerate(state.history[: state.cycle]):
-            if cycle >= self.first_cycle and record.answers is not None:
-                with suppress(UserError):  # reported where the answers are read
-                    found |= self._read(self.path(cycle), state, record.queried).disagreements
+            if cycle < self.first_cycle or record.answers is None:
+                continue
+            path = self.path(cycle)
+            with suppress(UserError, OSError):  # reported where the answers are read
+                # Most files have no annotators; the zeros are those of UTF-16.
+                if ANNOTATOR.encode() in path.read_bytes().replace(b"\0", b"").lower():
+                    found |= self._read(path, state, record.queried).disagreements
         return found
 
     def find_changes(self, state: State) -> dict[int, int]:

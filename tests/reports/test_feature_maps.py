@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 import main_al
 import predict
@@ -60,6 +61,27 @@ def test_a_validation_set_moves_no_index(tmp_path):
     acquired = [int(row["index"]) for row in rows(tmp_path / "run" / "acquired.csv")]
     assert sorted(found.indices[found.cycles == 1]) == sorted(acquired)
     assert found.points.size < 1437
+
+
+def test_a_run_on_features_has_a_map_of_these(tmp_path):
+    """The caller's vectors, which the linear network does not change but for their scale."""
+    digits = load_digits()
+    np.savez(tmp_path / "digits.npz", features=digits.data[:300], labels=digits.target[:300])
+    words = [
+        "--dataset",
+        "features",
+        "--data-root",
+        str(tmp_path / "digits.npz"),
+        "--device",
+        "cpu",
+    ]
+    words += ["--epochs", "2", "--al-nb-cycles", "2", "--al-budget", "10", "--initial-size", "10"]
+    assert main_al.main([*words, "--run-dir", str(tmp_path / "run")]) == 0
+    found = load_run_map(tmp_path / "run")
+    assert not isinstance(found, str) and (found.cycles >= 0).sum() == 20
+    assert (
+        found.points.labels[found.cycles >= 0] == digits.target[found.indices][found.cycles >= 0]
+    ).all()
 
 
 def test_reasons_for_a_missing_map(real, tmp_path):
