@@ -26,7 +26,10 @@ from reports.runs import RunGroup
 from training.network_outputs import extract_outputs
 from utils.arrays import as_numpy
 from utils.errors import UserError
+from utils.memory import is_out_of_memory
 from utils.seeding import rng_for
+
+MAX_LABELED = 800  # images on a map; with more, these are drawn at random
 
 
 class RunMap(NamedTuple):
@@ -86,7 +89,9 @@ def load_run_map(folder: Path) -> RunMap | str:
         return "it has no checkpoint.pt"
     except (UserError, OSError) as error:
         return str(error)
-    except (KeyError, AttributeError, TypeError, ValueError, RuntimeError):
+    except (KeyError, AttributeError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            return "out of memory"
         return "this version cannot read its checkpoint or its data"  # edited, or of another one
 
 
@@ -103,7 +108,9 @@ def _make_run_map(folder: Path, stamp: tuple[int, int]) -> RunMap:
     network = load_network(run, use_recorded_scale(run, dataset))
     queried, _ = state.answers_so_far()
     seed = setup.derive_split_seed(options)
-    images = choose_points(len(dataset.images), queried, rng_for(seed, "map", 0))
+    rng = rng_for(seed, "map", 0)
+    shown = queried if len(queried) <= MAX_LABELED else rng.permutation(queried)[:MAX_LABELED]
+    images = choose_points(len(dataset.images), shown, rng)
     features, probs = extract_outputs(network, dataset.images.subset(images), location="map")
     points = make_feature_map(
         as_numpy(features, np.float32),

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 import main_al
 import predict
 import report
+from reports import feature_maps
 from reports.feature_maps import load_run_map, make_group_maps
 from reports.file_names import MAP_FILES, REPORT_FILES
 from reports.runs import group_runs, read_runs_below
@@ -52,6 +53,24 @@ def test_a_map_has_the_labels_and_predictions_of_the_run(real, tmp_path):
     names = [found.class_names[n] for n in points.predicted]
     others = [n for n in range(1000) if cycles[n] < 0]
     assert all(names[n] == predicted[found.indices[n]] for n in others)
+
+
+def test_many_labels_leave_room_for_other_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_maps, "MAX_LABELED", 8)
+    words = [*SHORT.split(), "--run-dir", str(tmp_path / "run")]
+    assert main_al.main(words) == 0
+    monkeypatch.setattr("labeling.feature_map.MAX_POINTS", 12)
+    found = load_run_map(tmp_path / "run")
+    assert len(found.cycles) == 12 and 8 <= (found.cycles >= 0).sum() < 12
+
+
+def test_a_lack_of_memory_costs_only_the_map(real, monkeypatch, tmp_path):
+    def fail(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    shutil.copytree(first_run(real, ("al_method", "coreset")), tmp_path / "run")
+    monkeypatch.setattr(feature_maps, "load_network", fail)
+    assert load_run_map(tmp_path / "run") == "out of memory"
 
 
 def test_a_validation_set_moves_no_index(tmp_path):

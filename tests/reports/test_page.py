@@ -14,7 +14,10 @@ from PIL import Image
 
 import main_al
 import report
+from labeling import feature_map
 from reports.curves import CURVE_COLORS
+from reports.feature_maps import MAX_LABELED, GroupMap, RunMap
+from reports.file_names import MAX_MAPS
 from reports.page import render_page
 from reports.run_images import RunImages, load_run_images
 from reports.runs import group_runs, make_results_frame, read_runs_below
@@ -23,6 +26,8 @@ from reports.thumbnails import IMAGES_PER_ROW, allot_images, make_sprite
 from scripts import digits_as_folder
 from tests.reports.conftest import SHORT
 from tests.reports.test_report import runs  # noqa: F401  fixture
+
+NAMES = tuple(f"class {number}" for number in range(10))
 
 
 def visible_methods(window) -> set[str]:
@@ -212,10 +217,31 @@ def test_page_of_a_hundred_runs_stays_below_5_mb(runs, tmp_path):  # noqa: F811
     images = RunImages(noise, np.zeros(2000, int), np.arange(1900, 2000))
     page = render_page(group_runs(results), summary, [], [], "top1", lambda config: images)
     assert 1_000_000 < len(page.encode()) < 5_000_000
+    maps = make_large_maps(results[:MAX_MAPS])
     assert page.count("further images") == 100
     small_images = images._replace(images=noise[:, :1] // 255)  # names take most of the page
-    page = render_page(group_runs(results), summary, [], [], "top1", lambda config: small_images)
+    page = render_page(
+        group_runs(results), summary, [], [], "top1", lambda config: small_images, maps
+    )
     assert len(page.encode()) < 5_000_000 and page.count("<small>") > 10_000
+
+
+def make_large_maps(results):
+    """A map for each of these runs, with as many labeled images as there can be."""
+    rng = np.random.default_rng(0)
+    count = feature_map.MAX_POINTS
+    order = np.where(np.arange(count) < MAX_LABELED, np.arange(count), -1)
+    points = feature_map.FeatureMap(
+        images=np.arange(count),
+        places=rng.random((count, 2)),
+        labels=np.full(count, 9),
+        predicted=np.full(count, 9),
+        queries=order,
+        method="UMAP",
+        size=10**6,
+    )
+    run_map = RunMap(points, np.minimum(order, 9), np.arange(count) + 10**5, NAMES)
+    return [GroupMap("name", run.folder, run_map) for run in results]
 
 
 def test_allot_images():
