@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from unsup import deepcluster, simclr
+from unsup import deepcluster, neighbor_simclr, simclr
 from utils.errors import UserError
 from utils.options.converters import one_of
 from utils.options.option import Condition, OptionGroup, OptionValues, option
@@ -11,6 +11,7 @@ from utils.options.schema import Registry
 PRETRAINERS = {
     "deepcluster": deepcluster.PRETRAINER,
     "simclr": simclr.PRETRAINER,
+    "neighbor_simclr": neighbor_simclr.PRETRAINER,
 }
 
 SECTION_TITLE = "unsupervised pre-training"

@@ -42,15 +42,22 @@ MAX_LEARNING_RATE = 1e30  # AdamW multiplies it by small factors, in float32
 class ProjectionNetwork(nn.Module):
     """backbone -> projection: images (B, c, H, W) -> (B, PROJECTION_DIM) of unit length."""
 
-    def __init__(self, backbone: nn.Module, dim: int):
+    def __init__(self, backbone: nn.Module, projection: nn.Module):
         super().__init__()
-        self.backbone = backbone
-        self.projection = nn.Sequential(
-            nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, PROJECTION_DIM)
-        )
+        self.backbone, self.projection = backbone, projection
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return F.normalize(self.projection(self.backbone(images)))
+
+
+def two_layers(dim: int) -> nn.Module:
+    """The projection g of section 2: (B, dim) -> (B, PROJECTION_DIM)."""
+    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, PROJECTION_DIM))
+
+
+def same_images(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Both views of a pair show the same image."""
+    return batch
 
 
 class ContrastiveLoss(nn.Module):
@@ -98,14 +105,19 @@ def pretrain(
     resume: dict[str, Any] | None = None,
     after_epoch: Callable[[int, dict[str, Any]], None] = lambda done, state: None,
     amp: bool = False,
+    make_projection: Callable[[int], nn.Module] = two_layers,
+    choose_partners: Callable[[np.ndarray, np.random.Generator], np.ndarray] = same_images,
 ) -> list[dict[str, Any]]:
     """Train `model.backbone` in place; returns one row per epoch, with epoch and loss.
 
     num_classes: ignored.  resume: a state that `after_epoch` received; after_epoch: called with the
-    number of finished epochs and the state.  Raises NotFinite where the training diverges."""
+    number of finished epochs and the state.  make_projection: number of features -> projection.
+    choose_partners: indices of a batch (B,), rng -> those of the images that the second views show.
+    Raises NotFinite where the training diverges."""
     epochs, lr = loop.pretraining_epochs, loop.pretraining_lr
     torch.manual_seed(derive_seed(seed, "projection"))
-    network = ProjectionNetwork(model.backbone, model.feature_dim).to(images.device)
+    projection = make_projection(model.feature_dim)
+    network = ProjectionNetwork(model.backbone, projection).to(images.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr, weight_decay=WEIGHT_DECAY)
     rows: list[dict[str, Any]] = []
     if resume:
@@ -117,9 +129,11 @@ def pretrain(
     targets = Targets(np.zeros_like(everything), np.ones(len(images), np.float32), np.ones(1))
     with EpochProgressBar(range(len(rows), epochs), "pre-training") as progress:
         for epoch in progress:
-            epoch_batches = make_shuffled_batches(
+            first_views = make_shuffled_batches(
                 everything, loop.pretraining_batch_size, rng_for(seed, "views of", 0, epoch)
             )
+            rng = rng_for(seed, "partners", 0, epoch)
+            epoch_batches = [(batch, choose_partners(batch, rng)) for batch in first_views]
             rng = rng_for(seed, "augment", 0, epoch)
             batches = BatchLoader(images, targets, epoch_batches, rng, ("strong", "strong"))
             torch.manual_seed(derive_seed(seed, "dropout", 0, epoch))

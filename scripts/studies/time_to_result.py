@@ -6,9 +6,10 @@ python scripts/studies/time_to_result.py DATA OUT.csv --summary
 
 DATA is an .npz file for --dataset arrays, a folder for --dataset folder, or "digits".  The ways:
 
-before   docs/ten_labels.md as of results version 35 with the code of CHECKOUT, an earlier one
-simclr   the command of docs/ten_labels.md
-encoder  features of the default encoder instead of pre-training
+before    SimCLR and 30 epochs with the code of CHECKOUT, an earlier one
+simclr    the same with the code of this one
+neighbor  the faster command of docs/ten_labels.md
+encoder   features of the default encoder instead of pre-training
 
 and those of --way, each with its own options.  The runs of a seed follow each other, so that all
 ways have the same company on a shared machine.  Each run has one thread unless OMP_NUM_THREADS is
@@ -46,11 +47,12 @@ ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("data", "way", "seed", "seconds", "cpu_seconds", "pretrain", "select", "train", "top1",
            "pseudo_accuracy", "processes", "threads", "processor")  # fmt: skip
 COMMON = "--al-budget 10 --al-nb-cycles 1 --initial lp_coverage --add-lp --device cpu"
-PRETRAINED = "--arch sized_cnn --add-unsupervised-pretraining --pretraining-method simclr"
+PRETRAINED = "--arch sized_cnn --add-unsupervised-pretraining --pretraining-method"
 BEFORE = "before"
 WAYS = {
-    BEFORE: f"{PRETRAINED} --epochs 30",
-    "simclr": f"{PRETRAINED} --epochs 30",
+    BEFORE: f"{PRETRAINED} simclr --epochs 30",
+    "simclr": f"{PRETRAINED} simclr --epochs 30",
+    "neighbor": f"{PRETRAINED} neighbor_simclr --epochs 10",
     "encoder": f"--encoder {DEFAULT_ENCODER} --epochs 30",
 }
 STAGES = ("pretrain", "select", "train")

@@ -12,7 +12,7 @@ from tests.unsup.test_deepcluster import arguments as deepcluster_arguments
 from tests.unsup.test_deepcluster import digits, save_and_load
 from training.losses import Batch
 from training.network_outputs import extract_outputs
-from unsup import deepcluster, feature_quality
+from unsup import deepcluster, feature_quality, neighbor_simclr
 from unsup.feature_quality import FeatureQuality, pretrain_and_measure
 from unsup.shared_options import PretrainingLoopOptions
 from unsup.simclr import ContrastiveLoss, SimclrOptions, pretrain
@@ -85,7 +85,8 @@ def test_neighbours_share_their_class_after_pretraining():
     assert quality.neighbor_stability > quality_before.neighbor_stability
 
 
-def test_resumed_pretraining_is_the_same():
+@pytest.mark.parametrize("pretrain", [pretrain, neighbor_simclr.pretrain])
+def test_resumed_pretraining_is_the_same(pretrain):
     images, _ = digits(150)
     uninterrupted, states = network(), []
 

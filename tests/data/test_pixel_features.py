@@ -1,11 +1,11 @@
-"""Features that are the same in every cycle: pixels as vectors."""
+"""Pixels as feature vectors."""
 
 import numpy as np
 import pytest
 import torch
 
+from data import pixel_features
 from data.augment import ImageStore
-from experiment import static_features
 
 
 @pytest.mark.parametrize(
@@ -14,12 +14,10 @@ from experiment import static_features
 def test_pixels_above_the_limit_are_averaged(monkeypatch, max_pixels, side):
     """600 images of 7 x 6 pixels of 4 bytes: unchanged, or averaged over squares, which are smaller
     at the right and lower border."""
-    monkeypatch.setattr(static_features, "MAX_PIXEL_BYTES", 2 * max_pixels)
+    monkeypatch.setattr(pixel_features, "MAX_PIXEL_BYTES", 2 * max_pixels)
     pixels = np.random.default_rng(0).integers(256, size=(600, 1, 7, 6), dtype=np.uint8)
     images = ImageStore(torch.from_numpy(pixels), [0.2], [0.5], max_shift=1)
-    vectors = static_features.extract_in_batches(
-        images, static_features.make_pixel_extractor(images)
-    )
+    vectors = pixel_features.extract_in_batches(images, pixel_features.make_pixel_extractor(images))
     normal = (pixels[:, 0] / 255 - 0.2) / 0.5
     squares = [
         normal[:, y : y + side, x : x + side].mean(axis=(1, 2))
