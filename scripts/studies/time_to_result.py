@@ -151,8 +151,7 @@ def run_task(task: Task, data: str) -> dict[str, object]:
     variables = {"OMP_NUM_THREADS": "1", **os.environ}
     with tempfile.TemporaryDirectory() as folder, open(Path(folder, "log"), "w") as log:
         command = [sys.executable, "main_al.py", *COMMON.split(), *task.options.split(),
-                   *data_options(data), "--seed", str(task.seed), "--out", folder,
-                   "--run-dir", str(Path(folder, "run"))]  # fmt: skip
+                   *data_options(data), "--seed", str(task.seed), "--out", folder]  # fmt: skip
         start = time.perf_counter()
         process = subprocess.Popen(
             command, cwd=task.checkout, env=variables, stdout=log, stderr=subprocess.STDOUT
@@ -163,9 +162,10 @@ def run_task(task: Task, data: str) -> dict[str, object]:
         if process.returncode:
             tail = Path(folder, "log").read_text()[-500:]
             raise RuntimeError(f"{' '.join(command)}: exit status {process.returncode}\n{tail}")
-        stages = {row["stage"]: row["seconds"] for row in read_rows(Path(folder, "run/timing.csv"))}
-        *_, last = read_rows(Path(folder, "run/results.csv"))
-        environment = read_environments(Path(folder, "run/environment.json"))[-1]
+        (results,) = Path(folder).rglob("results.csv")
+        *_, last = read_rows(results)
+        stages = {r["stage"]: r["seconds"] for r in read_rows(results.with_name("timing.csv"))}
+        environment = read_environments(results.with_name("environment.json"))[-1]
     return {
         "way": task.way,
         "seed": task.seed,

@@ -5,6 +5,7 @@ import queue
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from tests.benchmarks import (
     reference_implementations,
     run,
     single_process,
+    time_to_result,
 )
 from tests.benchmarks.single_process import Task
 from utils.options.option import kwargs_for
@@ -93,6 +95,28 @@ def test_peer_is_optional(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(peer, "IS_INSTALLED", False)
     assert run.main(["peer", "--csv", str(tmp_path / "p.csv")]) == 0
     assert "scikit-activeml is not installed" in capsys.readouterr().out
+
+
+def test_time_to_a_result(monkeypatch, tmp_path):
+    """Two ways that are the same run; the arrays have the requested size."""
+    quick = "--arch small_cnn --epochs 1 --initial-size 10"
+    monkeypatch.setattr(time_to_result, "WAYS", {"simclr": quick, "neighbor": quick})
+    monkeypatch.setattr(time_to_result, "TARGETS", {"neighbor": "3"})
+    time_to_result.write_arrays(tmp_path / "few.npz", 100)
+    sizes = {name: len(array) for name, array in np.load(tmp_path / "few.npz").items()}
+    assert sizes == {"images": 80, "labels": 80, "test_images": 20, "test_labels": 20}
+    assert run.main(["result", "--images", "300", "--csv", str(tmp_path / "t.csv")]) == 0
+    (row,) = read_csv(tmp_path / "t.csv")
+    assert 0.2 < float(row["ratio"]) < 5 and float(row["ours_s"]) > 0.5
+    ours, _, reference, _ = row["agreement"].removeprefix("accuracy ").split()
+    assert ours == reference
+
+
+def test_a_way_that_fails_has_no_row(monkeypatch, capsys):
+    ways = dict.fromkeys(("simclr", "neighbor"), "--no-such-option")
+    monkeypatch.setattr(time_to_result, "WAYS", ways)
+    assert run.main(["result", "--images", "100"]) == 0
+    assert "not measured" in capsys.readouterr().out
 
 
 def test_alone(monkeypatch, capsys):
