@@ -1,16 +1,17 @@
 """SimCLR whose second view may show a similar image, so that a few epochs suffice.
 
 SimCLR (unsup.simclr) learns that two views of one image belong together.  Many epochs pass until
-different images of a class are near each other.  Here the second view of a share of the pairs is
-that of one of the image's nearest neighbours.  Neighbours as positives are those of NNCLR: Dwibedi,
-Aytar, Tompson, Sermanet & Zisserman, "With a little help from my friends: nearest-neighbor
-contrastive learning of visual representations", ICCV 2021, section 3.  NNCLR searches them among
-the features that are being learned.  Here they are neighbours by pixels, searched once, which are
-informative from the first step.  The projection has batch normalisation, as in SimCLR's released
-code.
+different images of a class are near each other.  Here the second view of a pair may be that of one
+of the image's nearest neighbours, at first always, then more and more rarely, at the end never: the
+neighbours give the classes a rough place, and the images themselves correct what they got wrong.
 
-It suits images whose neighbours by pixels are often of their class, such as scans of digits or
-pictures of single things in one pose.  It does not suit photographs.
+Neighbours as positives are those of NNCLR: Dwibedi, Aytar, Tompson, Sermanet & Zisserman, "With a
+little help from my friends: nearest-neighbor contrastive learning of visual representations", ICCV
+2021, section 3.  NNCLR searches them among the features that are being learned.  Here they are
+neighbours by pixels, searched once, which are informative from the first step.  The projection has
+batch normalisation, as in SimCLR's released code.
+
+It is meant for images whose neighbours by pixels are often of their class, such as scans of digits.
 """
 
 from collections.abc import Callable
@@ -25,13 +26,12 @@ from models.layers.norm import BatchNorm1d
 from models.network import Network
 from unsup import simclr as plain_simclr
 from unsup.shared_options import PretrainingLoopOptions
-from unsup.simclr import PROJECTION_DIM, SimclrOptions
+from unsup.simclr import PROJECTION_DIM, PartnerChoice, SimclrOptions
 from unsup.spec import Pretrainer
 from utils.arrays import l2_normalize
 from utils.graph import knn
 
 NUM_NEIGHBORS = 3
-NEIGHBOR_SHARE = 0.5  # of the pairs show an image and a neighbour, the others one image twice
 HIDDEN_UNITS = 256
 
 
@@ -69,17 +69,15 @@ def pixel_neighbors(images: ImageStore) -> np.ndarray:
     return knn(l2_normalize(pixels), min(NUM_NEIGHBORS, len(pixels) - 1), "auto")[1]
 
 
-def partner_choice(
-    neighbors: np.ndarray,
-) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
-    """The function that chooses what the second views of a batch show: a neighbour with probability
-    NEIGHBOR_SHARE, each of its image's equally likely, or the image itself.
+def partner_choice(neighbors: np.ndarray) -> PartnerChoice:
+    """The function that chooses what the second views of a batch show: one of the image's
+    neighbours with probability 1 - progress, or else the image itself.
 
     neighbors: (N, k) int64."""
 
-    def choose_partners(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def choose_partners(batch: np.ndarray, rng: np.random.Generator, progress: float) -> np.ndarray:
         ranks = rng.integers(neighbors.shape[1], size=len(batch))
-        shows_neighbor = rng.random(len(batch)) < NEIGHBOR_SHARE
+        shows_neighbor = rng.random(len(batch)) < 1 - progress
         return np.where(shows_neighbor, neighbors[batch, ranks], batch)
 
     return choose_partners

@@ -36,6 +36,8 @@ from utils.seeding import derive_seed, rng_for
 
 WEIGHT_DECAY = 1e-4
 PROJECTION_DIM = 64
+# Indices of a batch (B,), rng, share of the epochs that are done -> indices of as many images.
+PartnerChoice = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 MAX_LEARNING_RATE = 1e30  # AdamW multiplies it by small factors, in float32
 
 
@@ -55,7 +57,7 @@ def two_layers(dim: int) -> nn.Module:
     return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, PROJECTION_DIM))
 
 
-def same_images(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def same_images(batch: np.ndarray, rng: np.random.Generator, progress: float) -> np.ndarray:
     """Both views of a pair show the same image."""
     return batch
 
@@ -106,13 +108,13 @@ def pretrain(
     after_epoch: Callable[[int, dict[str, Any]], None] = lambda done, state: None,
     amp: bool = False,
     make_projection: Callable[[int], nn.Module] = two_layers,
-    choose_partners: Callable[[np.ndarray, np.random.Generator], np.ndarray] = same_images,
+    choose_partners: PartnerChoice = same_images,
 ) -> list[dict[str, Any]]:
     """Train `model.backbone` in place; returns one row per epoch, with epoch and loss.
 
     num_classes: ignored.  resume: a state that `after_epoch` received; after_epoch: called with the
     number of finished epochs and the state.  make_projection: number of features -> projection.
-    choose_partners: indices of a batch (B,), rng -> those of the images that the second views show.
+    choose_partners: which images the second views of a batch show.
     Raises NotFinite where the training diverges."""
     epochs, lr = loop.pretraining_epochs, loop.pretraining_lr
     torch.manual_seed(derive_seed(seed, "projection"))
@@ -133,7 +135,8 @@ def pretrain(
                 everything, loop.pretraining_batch_size, rng_for(seed, "views of", 0, epoch)
             )
             rng = rng_for(seed, "partners", 0, epoch)
-            epoch_batches = [(batch, choose_partners(batch, rng)) for batch in first_views]
+            share_done = epoch / epochs
+            epoch_batches = [(b, choose_partners(b, rng, share_done)) for b in first_views]
             rng = rng_for(seed, "augment", 0, epoch)
             batches = BatchLoader(images, targets, epoch_batches, rng, ("strong", "strong"))
             torch.manual_seed(derive_seed(seed, "dropout", 0, epoch))

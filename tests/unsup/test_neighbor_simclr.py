@@ -8,7 +8,7 @@ from tests.unsup.test_deepcluster import digits
 from tests.unsup.test_simclr import arguments, network
 from training.network_outputs import extract_outputs
 from unsup import neighbor_simclr, simclr
-from unsup.neighbor_simclr import NEIGHBOR_SHARE, NUM_NEIGHBORS, partner_choice, pixel_neighbors
+from unsup.neighbor_simclr import NUM_NEIGHBORS, partner_choice, pixel_neighbors
 
 
 def neighbor_purity(model, images, hidden):
@@ -28,13 +28,14 @@ def test_neighbors_are_those_of_the_normalised_pixels(count, expected):
     assert pixel_neighbors(images).tolist() == np.argsort(-cosines)[:, :expected].tolist()
 
 
-def test_half_of_the_partners_are_neighbors():
+@pytest.mark.parametrize("progress", [0, 0.3, 1])
+def test_partners_are_neighbors_ever_more_rarely(progress):
     neighbors = np.arange(12).reshape(4, 3) + 4  # of the images 0 to 3: 4 to 15
     batch = np.tile([2, 0, 3, 1], 1500)
-    partners = partner_choice(neighbors)(batch, np.random.default_rng(0))
+    partners = partner_choice(neighbors)(batch, np.random.default_rng(0), progress)
     is_own = partners == batch
-    assert is_own.mean() == pytest.approx(1 - NEIGHBOR_SHARE, abs=0.03)
-    for image in range(4):
+    assert is_own.mean() == pytest.approx(progress, abs=0.03 * (0 < progress < 1))
+    for image in range(4) if progress < 1 else ():
         found = partners[(batch == image) & ~is_own]
         names, counts = np.unique(found, return_counts=True)
         assert names.tolist() == neighbors[image].tolist()
