@@ -14,7 +14,6 @@ batch normalisation, as in SimCLR's released code.
 It is meant for images whose neighbours by pixels are often of their class, such as scans of digits.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,26 +38,19 @@ def pretrain(
     model: Network,
     images: ImageStore,
     *,
-    seed: int,
-    num_classes: int = 0,
     loop: PretrainingLoopOptions,
     simclr: SimclrOptions,
-    resume: dict[str, Any] | None = None,
-    after_epoch: Callable[[int, dict[str, Any]], None] = lambda done, state: None,
-    amp: bool = False,
+    **settings: Any,
 ) -> list[dict[str, Any]]:
     """As unsup.simclr.pretrain, with neighbours as positives and another projection."""
     return plain_simclr.pretrain(
         model,
         images,
-        seed=seed,
         loop=loop,
         simclr=simclr,
-        resume=resume,
-        after_epoch=after_epoch,
-        amp=amp,
         make_projection=two_layers_with_norm,
         choose_partners=partner_choice(pixel_neighbors(images)),
+        **settings,
     )
 
 
