@@ -89,7 +89,7 @@ PRETRAINER = Pretrainer(
     pretrain,
     columns=("epoch", "loss"),
     defaults={
-        "pretraining_epochs": 25,
+        "pretraining_epochs": 20,
         "pretraining_lr": 0.002,
         "pretraining_batch_size": 64,
     },
