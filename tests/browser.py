@@ -1,6 +1,7 @@
 """A real browser for tests of HTML pages: chromium without a window, on local files.
 
-Without chromium or selenium the tests that need it are skipped, with the reason."""
+Where chromium or selenium is missing or does not start, the tests that need it are skipped, and the
+last lines of the test run say so (tests/conftest.py)."""
 
 import json
 import shutil
@@ -14,30 +15,42 @@ FLAGS = (
 )
 
 
+class NoBrowser(Exception):
+    """Pages cannot be opened in a browser; the text says why, and what to do about it."""
+
+
 def start_chromium(profile: Path):
-    """A window of chromium with a new profile in a folder; None if a program is missing.
-
-    Raises ImportError without selenium."""
-    from selenium import webdriver
-
+    """A window of chromium with a new profile in a folder.  Raises NoBrowser."""
+    try:
+        from selenium import webdriver
+        from selenium.common.exceptions import WebDriverException
+    except ImportError:
+        raise NoBrowser("selenium is not installed (pip install --group tests)") from None
     programs = [shutil.which(name) for name in ("chromium", "google-chrome")]
     browser, driver = next(filter(None, programs), None), shutil.which("chromedriver")
     if not browser or not driver:
-        return None
+        raise NoBrowser(
+            "chromium or chromedriver is not installed (on Debian, as root: "
+            "apt-get install chromium chromium-driver)"
+        )
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     for flag in (*FLAGS.split(), f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    except WebDriverException as error:  # such as an instruction that the processor lacks
+        reason = (str(error.msg).splitlines() or [type(error).__name__])[0]
+        raise NoBrowser(f"{browser} does not start ({reason}); try it by hand") from None
 
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    window = start_chromium(tmp_path_factory.mktemp("profile"))
-    if window is None:
-        pytest.skip("chromium or chromedriver is not installed")
+    try:
+        window = start_chromium(tmp_path_factory.mktemp("profile"))
+    except NoBrowser as error:
+        pytest.skip(f"pages in a browser: {error}")
     yield window
     window.quit()
 

@@ -4,6 +4,7 @@ subprocesses, a browser."""
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,20 @@ from tests.browser import chromium, page  # noqa: F401  fixtures
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist may be left out
 def pytest_xdist_auto_num_workers() -> int:
     """Processes of `make test`: one more than there are cores, because many tests wait for others
     that they start."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The last lines of a test run: what was not tested, and why."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    for reason, count in sorted(reasons.items()):
+        tests = "1 test" if count == 1 else f"{count} tests"
+        terminalreporter.write_line(f"not tested, {tests}: {reason}")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -35,7 +35,6 @@ def main() -> None:
 def take_screenshot(page: Path, keys: list[str], image: Path, profile: Path) -> None:
     """Write an image of a page after some keys."""
     window = start_chromium(profile / "profile")
-    assert window is not None
     try:
         screen = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
