@@ -13,7 +13,7 @@ import base64
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -230,8 +230,9 @@ class RunImage:
 def read_queries(run: Path) -> list[RunImage]:
     """The images that the run asks about, in its order, after those whose labels it shows again;
     none if it does not wait for labels."""
-    return [
-        RunImage(
+
+    def read(row: dict[str, str]) -> RunImage:
+        return RunImage(
             int(row["index"]),
             unescape_cell(row["path"]),
             unescape_cell(row["guess"]) or None,
@@ -239,23 +240,37 @@ def read_queries(run: Path) -> list[RunImage]:
             accepted=unescape_cell(row.get("accepted") or ""),
             suggested=unescape_cell(row.get("suggested") or ""),
         )
-        for row in _read_table(run / QUERY_FILES[0])
-    ]
+
+    return _read_table(run / QUERY_FILES[0], read)
 
 
 def read_accepted(run: Path) -> list[RunImage]:
     """The images whose labels the run has, in the order in which it got them."""
-    rows = _read_table(run / "acquired.csv")
-    return [RunImage(int(row["index"]), label=int(row["label"])) for row in rows]
+    num_classes = len(data_export.read_class_lines(run))
+
+    def read(row: dict[str, str]) -> RunImage:
+        if not 0 <= (label := int(row["label"])) < num_classes:
+            raise ValueError
+        return RunImage(int(row["index"]), label=label)
+
+    return _read_table(run / "acquired.csv", read)
 
 
-def _read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a table of the run; none if there is no such file."""
+def _read_table(path: Path, read: Callable[[dict[str, str]], RunImage]) -> list[RunImage]:
+    """The rows of a table of the run; none if there is no such file.
+
+    Raises UserError if it is damaged, SystemRefusal if it cannot be read."""
     with os_errors_refused(path, "read"):
         if not path.exists():
             return []
         text = path.read_bytes().decode(errors="surrogateescape")
-    return list(csv.DictReader(io.StringIO(text, newline="")))
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        return [read(row) for row in rows]
+    except (KeyError, ValueError, TypeError, AttributeError, csv.Error):
+        raise UserError(
+            f"{path}, line {rows.line_num}, is damaged: run main_al.py again, which writes the file"
+        ) from None
 
 
 def run_class_names(run: Path, dataset: ActiveDataset) -> tuple[str, ...]:

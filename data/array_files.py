@@ -7,6 +7,7 @@ it is missing.  Nothing is unpickled, because a pickle can run any program when 
 import importlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from data.mat_files import load_mat
 from utils.errors import UserError
 
 Arrays = dict[str, np.ndarray]
@@ -59,7 +61,10 @@ def read_arrays(root: str, dataset: str) -> tuple[Arrays, str]:
     if reader is None and not _starts_like_numpy(path):
         raise UserError(f"{path} is not of a form that --dataset {dataset} reads ({forms}); {save}")
     with _report_read_errors(path):
-        return (reader or _read_npz)(path), str(path)
+        arrays = (reader or _read_npz)(path)
+        for name, array in arrays.items():
+            _check_text(name, array)
+    return arrays, str(path)
 
 
 def _read_npz(path: Path) -> Arrays:
@@ -71,6 +76,14 @@ def _read_npz(path: Path) -> Arrays:
         )
     with stored:
         return {name: _unless_pickled(stored.__getitem__, name) for name in stored.files}
+
+
+def _check_text(name: str, array: np.ndarray) -> None:
+    """Raises ValueError for text that Python could not make a str of."""
+    if array.dtype.kind == "U" and array.nbytes:
+        code_points = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        if np.ascontiguousarray(array).view(code_points).max() > sys.maxunicode:
+            raise ValueError(f"its array {name} has text that is not Unicode")
 
 
 _map_npy = partial(np.load, mmap_mode="c", allow_pickle=False)
@@ -92,8 +105,7 @@ def _read_mat(path: Path) -> Arrays:
 
     if scipy.io.matlab.matfile_version(path)[0] == MATLAB_HDF5:
         return _read_hdf5(path)
-    stored = scipy.io.loadmat(path)
-    arrays = {name: array for name, array in stored.items() if not name.startswith("__")}
+    arrays = {name: array for name, array in load_mat(path).items() if not name.startswith("__")}
     return {
         name: _cells_to_text(array) if array.dtype == object else array
         for name, array in arrays.items()
@@ -202,6 +214,7 @@ def _read_folder(folder: Path) -> Arrays:
     for path in sorted(folder.glob("*.npy")):
         with _report_read_errors(path):
             arrays[path.stem] = _unless_pickled(_map_npy, path)
+            _check_text(path.stem, arrays[path.stem])
     for path in _clip_files(folder, CLIP_ARRAYS, "npy"):
         with _report_read_errors(path):
             parts.append(_map_npy(path))

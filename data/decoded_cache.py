@@ -29,13 +29,21 @@ from data.memmap import MAX_IN_MEMORY_BYTES, MemmapImages
 from data.value_scale import EIGHT_BITS, ValueScale, scale_from_dict
 from utils.console import print_line, to_one_line
 from utils.errors import UserError
-from utils.files import json_bytes, make_folder, os_errors_refused, write_atomically
+from utils.files import (
+    json_bytes,
+    make_folder,
+    os_errors_refused,
+    read_json,
+    write_atomically,
+)
 from utils.fingerprints import array_digest, size_and_mtime
 from utils.lease import wait_for_lease
 
 CACHE_VERSION = 2  # to be raised when the same files would give other pixels
 PIXELS_FILE, META_FILE = "pixels.bin", "meta.json"
 HEADERS_SAMPLED = 64
+# What is raised where an entry is missing or its description is not one.
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
 
 
 class DecodeSettings(NamedTuple):
@@ -79,10 +87,10 @@ def load_or_decode(
         with tempfile.TemporaryFile() as file:
             return _map_pixels(file, *_decode_to_file(paths, settings, file, None))
     folder = Path(cache, _cache_key(paths, settings))
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(*DAMAGE):
         return _load_entry(folder)
     with wait_for_lease(folder, "cache of images", lambda holder: print_line(f"waiting: {holder}")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(*DAMAGE):
             return _load_entry(folder)  # another process has written it meanwhile
         return _write_entry(folder, paths, settings)
 
@@ -100,8 +108,8 @@ def _cache_key(paths: Sequence[Path], settings: DecodeSettings) -> str:
 
 
 def _load_entry(folder: Path) -> DecodedImages:
-    """Raises OSError, ValueError, KeyError or TypeError where the entry is missing or damaged."""
-    meta = json.loads((folder / META_FILE).read_text())
+    """Raises one of DAMAGE where the entry is missing or damaged."""
+    meta = read_json(folder / META_FILE)
     facts = ImageFacts(
         {int(number): reason for number, reason in meta["bad"]},
         {kind: scale_from_dict(plain) for kind, plain in meta["scales"].items()},

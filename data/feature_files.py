@@ -30,12 +30,16 @@ from data.encoder_inputs import EncoderInputs, InputPart
 from data.image_tree import format_names
 from utils.console import CountProgressBar, print_line, to_one_line
 from utils.errors import UserError
-from utils.files import json_bytes, os_errors_refused, write_atomically
+from utils.files import json_bytes, os_errors_refused, read_json, write_atomically
 from utils.lease import LEASE_FOLDER, Lease, wait_for_lease
 from utils.signals import defer_signals
 
 SHARD_IMAGES = 256  # or one batch, where that is larger
 DESCRIPTION_FILE, PROGRESS_FILE = "encoding.json", "progress.json"
+DESCRIPTION_FIELDS: dict[str, type] = {  # those that are read again, and their types
+    **{"key": dict, "inputs": str, "stamp": str, "unreadable": dict},
+    **{"image_folder": str, "counts": dict},
+}
 FEATURES, ROWS_SUFFIX = "features", ".rows"
 COPY_ROWS = 65_536
 
@@ -48,14 +52,39 @@ class _Shard(NamedTuple):
     digest: str
     unreadable: dict[str, str]
 
+    @classmethod
+    def from_json(cls, stored: Any) -> _Shard:
+        """Raises ValueError or TypeError if this is not what progress.json has of a shard."""
+        stamp, digest, unreadable = stored
+        texts = (stamp, digest, *unreadable.values())
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError
+        if not all(map(str.isdecimal, unreadable)):
+            raise ValueError
+        return cls(stamp, digest, unreadable)
+
 
 def read_description(folder: Path) -> dict[str, Any] | None:
     """encoding.json of a complete folder; None where there is none."""
     try:
-        content = json.loads((folder / DESCRIPTION_FILE).read_text())
+        content = read_json(folder / DESCRIPTION_FILE)
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) and "inputs" in content else None
+    return content if _is_description(content) else None
+
+
+def _is_description(content: Any) -> bool:
+    """Whether the content of a JSON file is that of encoding.json, as far as it is read here."""
+    if not isinstance(content, dict) or any(
+        not isinstance(content.get(name), kind) for name, kind in DESCRIPTION_FIELDS.items()
+    ):
+        return False
+    faults = content["unreadable"].values()
+    return (
+        isinstance(content["key"].get("encoder"), dict)
+        and all(type(count) is int for count in content["counts"].values())
+        and all(isinstance(part, dict) and all(map(str.isdecimal, part)) for part in faults)
+    )
 
 
 def write_features(
@@ -144,23 +173,27 @@ class _Progress:
         progress = cls(folder, key, batch_size, lease)
         path = folder / PROGRESS_FILE
         try:
-            stored = json.loads(path.read_text())
+            stored = read_json(path)
+            stored_key, progress.batch_size = stored["key"], int(stored["batch_size"])
+            progress.shards = {
+                prefix: {int(start): _Shard.from_json(shard) for start, shard in shards.items()}
+                for prefix, shards in stored["shards"].items()
+            }
+            starts = [start for shards in progress.shards.values() for start in shards]
+            is_possible = progress.batch_size > 0 and min(starts, default=0) >= 0
+            if not is_possible or not isinstance(stored_key["encoder"], dict):
+                raise ValueError
         except FileNotFoundError:
             for leftover in folder.glob(f"*{ROWS_SUFFIX}"):
                 leftover.unlink()
             return progress
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise UserError(f"{path} is damaged: delete {folder} to encode again") from None
-        if stored["key"] != key:
+        if stored_key != key:
             raise UserError(
-                f"{folder} holds an interrupted encoding {_difference(stored['key'], key)}: delete "
+                f"{folder} holds an interrupted encoding {_difference(stored_key, key)}: delete "
                 "it, or use another name"
             )
-        progress.batch_size = stored["batch_size"]
-        progress.shards = {
-            prefix: {int(start): _Shard(*shard) for start, shard in shards.items()}
-            for prefix, shards in stored["shards"].items()
-        }
         if progress.batch_size != batch_size:
             print_line(f"resuming with the batch size of before, {progress.batch_size}")
         return progress

@@ -26,18 +26,26 @@ class Features(NamedTuple):
 
 
 def check_features(
-    features: np.ndarray, labels: Any, source: str, *, allow_unknown: bool = False
+    features: np.ndarray,
+    labels: Any,
+    source: str,
+    *,
+    num_classes: int | None = None,
+    allow_unknown: bool = False,
 ) -> Features:
     """Features (N, d) of any number type and labels (N,), in the types of Features.
 
     float32 features are not copied and may stay memory-mapped.  source: what they were read from,
-    for messages; allow_unknown: whether a label may be -1.
+    for messages; num_classes: the number of classes, where known.
+    allow_unknown: whether a label may be -1.
     Raises UserError naming the first invalid row or label."""
     if features.ndim != 2 or not features.shape[1]:
         raise UserError(f"the features of {source} have shape {features.shape}, not (N, d)")
     if features.dtype.kind not in NUMERIC_KINDS:
         raise UserError(f"the features of {source} are of type {features.dtype}, not numbers")
-    labels = check_labels(labels, len(features), source, allow_unknown=allow_unknown)
+    labels = check_labels(
+        labels, len(features), source, num_classes=num_classes, allow_unknown=allow_unknown
+    )
     with np.errstate(over="ignore"):  # too large for float32: infinite, refused below
         features = features.astype(np.float32, copy=False)
     for start in range(0, len(features), CHUNK_ROWS):

@@ -59,6 +59,7 @@ def load(root: str, *, files: FeatureOptions) -> LoadedDataset:
             validation_arrays["val_features"],
             validation_arrays["val_labels"],
             f"the validation part of {source}",
+            num_classes=len(class_names),
         )
     scale = fit_feature_scale(train.features, source)
     parts.notes.append(f"{source}: {scale.description}")

@@ -7,6 +7,7 @@ import numpy as np
 
 from data.download.published_files import load_published, paths_under_root
 from data.images import Images, check_images
+from data.mat_files import load_mat
 from data.spec import Archive, DatasetSpec
 
 IMAGE_SHAPE = (3, 32, 32)
@@ -19,9 +20,7 @@ ARCHIVE_BYTES = {"train_32x32.mat": 182040794, "test_32x32.mat": 64275384}
 
 def _load_images(path: Path) -> Images:
     """X (32, 32, 3, N) and y (N, 1), where class 10 stands for the digit zero."""
-    from scipy.io import loadmat  # imported only where it is needed, because it is slow
-
-    arrays = loadmat(path, variable_names=("X", "y"))
+    arrays = load_mat(path, ("X", "y"))
     if not {"X", "y"} <= set(arrays):
         raise ValueError("it does not contain X and y")
     pixels, labels = arrays["X"], np.atleast_1d(arrays["y"].squeeze())

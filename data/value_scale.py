@@ -17,6 +17,7 @@ follows from the type and the smallest and largest value of the whole data set:
 A range that the user gives (--value-range) replaces the rule; values outside are clipped.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,8 +71,14 @@ def value_kind(dtype: np.dtype) -> str:
 
 
 def scale_from_dict(plain: dict[str, Any]) -> ValueScale:
-    """The scale that `to_dict` gave."""
-    return ValueScale(**plain)
+    """The scale that `to_dict` gave.  Raises ValueError or TypeError for anything else."""
+    scale = ValueScale(**plain)
+    low, high, shift = float(scale.low), float(scale.high), scale.shift
+    if shift is None and not -math.inf < low < high < math.inf:
+        raise ValueError(f"the range {low:g} to {high:g} is empty")
+    if shift is not None and (type(shift) is not int or not 0 <= shift < 64):
+        raise ValueError(f"values cannot be shifted by {shift} bits")
+    return scale
 
 
 def scale_from_range(low: float, high: float) -> ValueScale:

@@ -2,7 +2,6 @@
 
 import functools
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.files import os_errors_refused
+from utils.files import os_errors_refused, read_json
 from utils.options.option import OptionGroup, option
 from utils.torch_faiss import faiss, torch
 
@@ -88,7 +87,8 @@ def read_environments(path: Path) -> list[dict[str, Any]]:
     """The starts that an environment.json records; empty if it cannot be read."""
     try:
         with os_errors_refused(path, "read"):
-            return [dict(start) for start in json.loads(path.read_bytes())["starts"]]
+            starts = [dict(start) for start in read_json(path)["starts"]]
+            return [start for start in starts if isinstance(start.get("versions", {}), dict)]
     except (UserError, ValueError, TypeError, KeyError):
         return []
 

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +12,7 @@ from labeling.answer_files import answer_digests, has_new_labels_file
 from utils import fingerprints
 from utils.console import print_line
 from utils.errors import UserError
-from utils.files import os_errors_refused
+from utils.files import os_errors_refused, read_json
 
 
 def match_finished_run(
@@ -38,19 +37,20 @@ def match_finished_run(
     for folder in folders:
         try:
             config = read_run_config(folder) or {}
-            run_identity, finished = config["identity"], config["finished"]
-        except (UserError, KeyError):
+            run_identity, finished = read_identity(config, folder), config.get("finished")
+        except UserError:
+            continue
+        if not isinstance(finished, dict) or type(finished.get("cycles")) is not int:
             continue  # damaged or not finished
         same_options = (
             run_identity["options"] == options
-            and run_identity["results"] == identity.RESULTS_VERSION
+            and run_identity.get("results") == identity.RESULTS_VERSION
         )
-        same_name = is_own_name(folder.parent.name, run_identity)
         is_stopped = "stopped" in finished and config.get("stop_when") == stop_when
         is_done = finished["cycles"] >= cycles or is_stopped
-        if not (same_options and same_name and is_done):
+        if not (same_options and is_done and is_own_name(folder.parent.name, run_identity)):
             continue
-        same_sources = config["sources"] == current_sources(run_identity["data"])
+        same_sources = config.get("sources") == current_sources(run_identity["data"])
         # Only reading the data tells whether a new labels.csv corrects an answer.
         if same_sources and has_same_contents(folder, finished):
             return folder
@@ -71,7 +71,7 @@ def read_run_config(folder: Path) -> dict[str, Any] | None:
     try:
         with os_errors_refused(path, "read"):
             try:
-                config = json.loads(path.read_text())
+                config = read_json(path)
             except (FileNotFoundError, NotADirectoryError):
                 return None
     except ValueError as error:
@@ -89,7 +89,8 @@ def require_run_config(folder: Path) -> dict[str, Any]:
     config = read_run_config(folder)
     if config is None:
         raise _no_run_error(folder)
-    if not {"identity", "al_nb_cycles"} <= set(config):
+    read_identity(config, folder)
+    if type(config.get("al_nb_cycles")) is not int:
         raise UserError(f"{folder} is not a run folder (config.json was not written by a run)")
     return config
 
@@ -118,6 +119,20 @@ def _first_run_below(folder: Path) -> Path | None:
     return None
 
 
+def read_identity(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The identity in the config.json of a run folder.
+
+    Raises UserError if there is none: a run has not written the file, or it was edited."""
+    found = config.get("identity")
+    if (
+        not isinstance(found, dict)
+        or not isinstance(found.get("options"), dict)
+        or not isinstance(found.get("data"), str)
+    ):
+        raise UserError(f"{folder} is not a run folder (config.json was not written by a run)")
+    return found
+
+
 def content_digests(folder: Path) -> dict[str, Any]:
     """What identifies the contents of a finished run's files, to notice later changes.
 
@@ -139,7 +154,7 @@ def has_same_contents(folder: Path, finished: dict[str, Any]) -> bool:
     try:
         if has_new_labels_file(folder) or finished.get("answers", {}) != answer_digests(folder):
             return False
-        return finished["files"] == content_digests(folder)
+        return finished.get("files") == content_digests(folder)
     except OSError:  # reported when the run reads the file
         return False
 

@@ -23,7 +23,6 @@ from labeling.answer_files import AnswerFiles, format_image_count
 from labeling.oracle import FILE_ORACLE, OracleOptions
 from semisup import ALGORITHMS
 from utils.console import to_one_line
-from utils.files import os_errors_refused
 from utils.options.option import OptionValues
 
 
@@ -131,8 +130,7 @@ def _earlier_class_names(dataset: ActiveDataset, folder: Path) -> tuple[str, ...
     path = folder / export.CLASSES_FILE
     if not path.exists():
         return dataset.class_names
-    with os_errors_refused(path, "read"):
-        lines = path.read_text(encoding="utf-8").splitlines()
+    lines = export.read_class_lines(folder)
     names = {to_one_line(name): name for name in dataset.class_names}
     return tuple(names.get(line, line) for line in lines)
 

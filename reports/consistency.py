@@ -1,12 +1,12 @@
 """Checks of the runs before any of them are averaged: repeated, missing and mixed runs."""
 
-import json
 from collections import defaultdict
 from typing import Any
 
 from reports.group_names import pluralize
 from reports.runs import RunGroup, RunResult, find_duplicates, group_runs, read_run_file
 from utils.errors import UserError
+from utils.files import parse_json
 
 
 def deduplicate_and_check(runs: list[RunResult]) -> tuple[list[RunResult], list[str]]:
@@ -97,6 +97,6 @@ def _note_mixed_machines(group: RunGroup) -> list[str]:
 def _last_environment(run: RunResult) -> dict[str, Any]:
     """The last entry of environment.json; empty if the file is missing or damaged."""
     try:
-        return dict(json.loads(read_run_file(run.folder / "environment.json"))["starts"][-1])
+        return dict(parse_json(read_run_file(run.folder / "environment.json"))["starts"][-1])
     except (UserError, ValueError, TypeError, KeyError, IndexError):
         return {}

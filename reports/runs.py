@@ -1,7 +1,6 @@
 """Reads the finished runs below a folder, and groups those that differ only in split and seed."""
 
 import io
-import json
 import os
 import re
 from collections import defaultdict
@@ -14,6 +13,7 @@ import pandas as pd
 from experiment.identity import identity_digest
 from reports import group_names
 from utils.errors import UserError
+from utils.files import parse_json
 from utils.lease import LEASE_FOLDER
 
 MEASURES = ("top1", "top5", "val_top1", "val_top5", "pseudo_accuracy")  # in percent
@@ -154,8 +154,8 @@ def read_run_file(path: Path) -> bytes:
 def _read_config(folder: Path) -> dict[str, Any]:
     """A run's config.json.  Raises UserError if it is damaged or has no complete identity."""
     try:
-        config = json.loads(read_run_file(folder / "config.json").decode())
-    except (ValueError, RecursionError) as error:
+        config = parse_json(read_run_file(folder / "config.json"))
+    except ValueError as error:
         raise UserError(f"config.json cannot be read ({error})") from None
     if not isinstance(config, dict):
         raise UserError("config.json is not that of a run")

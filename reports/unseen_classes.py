@@ -16,7 +16,14 @@ def describe_unseen_share(folder: Path) -> str:
         *_, last = csv.DictReader(io.StringIO(text, newline=""))
         share, low, high = (float(last[f"unseen_{name}"]) for name in ("percent", "low", "high"))
         classes, images, picks = int(last["classes"]), int(last["unseen_images"]), last["picks"]
-    except (OSError, ValueError, KeyError, TypeError):  # there is none, or somebody has edited it
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        csv.Error,
+    ):  # there is none, or somebody has edited it
         return ""
     chosen = ", from chosen images, which make it too high with few labels per class"
     return (

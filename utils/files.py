@@ -136,6 +136,21 @@ def space_left(path: Path) -> str:
     return "unknown space"
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises ValueError if it is damaged, in whatever way, OSError if it cannot be read."""
+    return parse_json(path.read_bytes())
+
+
+def parse_json(content: bytes) -> Any:
+    """Raises ValueError if the content of a JSON file is damaged, in whatever way."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def json_bytes(content: Mapping[str, Any]) -> bytes:
     """JSON with sorted keys and indentation."""
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

@@ -6,13 +6,12 @@ long as these stay the same.  This only saves time; stored MD5 are no more trust
 
 import contextlib
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from data.download.published_files import paths_under_root
 from utils.errors import SystemRefusal
-from utils.files import json_bytes, write_atomically
+from utils.files import json_bytes, read_json, write_atomically
 from utils.fingerprints import size_and_mtime
 
 MD5_RIGHT, MD5_WRONG, FILE_MISSING, FILE_PRESENT = "right", "wrong", "missing", "present"
@@ -77,8 +76,8 @@ def _compute_md5s(paths: list[Path], recompute: bool) -> dict[Path, str]:
 def _read_md5_cache(cache_file: Path) -> dict[str, Any]:
     """The stored entries; empty where the file is missing or damaged."""
     try:
-        entries = json.loads(cache_file.read_text())
-    except (OSError, ValueError, RecursionError):
+        entries = read_json(cache_file)
+    except (OSError, ValueError):
         return {}
     return entries if isinstance(entries, dict) else {}
 

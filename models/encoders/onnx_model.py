@@ -23,7 +23,7 @@ from models.encoders.onnx_session import (
     shorten,
 )
 from models.encoders.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from models.encoders.spec import HUB, Encoder, EncoderEntry, SizeOptions, WeightsOptions
+from models.encoders.spec import HUB, MAX_SIDE, Encoder, EncoderEntry, SizeOptions, WeightsOptions
 from utils.errors import UserError
 from utils.options.converters import non_empty_text, parse_channel_values
 from utils.options.option import OptionGroup, option
@@ -154,6 +154,8 @@ def _find_input(session: Any, path: str, side: int | None) -> tuple[Any, int | N
         )
     own = fixed.pop() if fixed else side
     assert own is not None
+    if not 0 < own <= MAX_SIDE:
+        raise UserError(f"{path} wants images of {own} x {own} pixels, which is not possible")
     if side not in (None, own):
         raise UserError(f"{path} wants images of {own} pixels: leave --encoder-size {side} out")
     batch_size = one.shape[0] if isinstance(one.shape[0], int) else None
