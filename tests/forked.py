@@ -57,12 +57,15 @@ def replace_environment(variables: Mapping[str, str]) -> None:
     os.environ.update(variables)
 
 
-def kill_before(event: str, name: str, occurrence: int) -> None:
-    """Let SIGKILL end this process just before it renames or removes a file.
+def kill_before(
+    event: str, name: str, occurrence: int, signal_number: int = signal.SIGKILL
+) -> None:
+    """Send this process a signal just before it renames or removes a file.
 
     event: os.rename or os.remove.
     name: what the file is renamed to, or the file that is removed.
-    occurrence: 1 for the first time that this is about to happen, and so on."""
+    occurrence: 1 for the first time that this is about to happen, and so on.
+    signal_number: SIGKILL ends the process, SIGSTOP suspends it until somebody sends SIGCONT."""
     count = 0
 
     def hook(audit_event: str, args: tuple[Any, ...]) -> None:
@@ -70,7 +73,7 @@ def kill_before(event: str, name: str, occurrence: int) -> None:
         if audit_event == event and os.path.basename(args[event == "os.rename"]) == name:
             count += 1
             if count == occurrence:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal_number)
 
     sys.addaudithook(hook)
 

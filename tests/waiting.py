@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,24 @@ def wait_for(
     Raises AssertionError if the process ends before, or after `seconds`."""
     deadline = time.monotonic() + seconds
     while not happened():
-        assert process is None or process.poll() is None, "the process ended before the event"
+        has_ended = process is not None and process.poll() is not None
+        assert not has_ended or happened(), "the process ended before the event"
         assert time.monotonic() < deadline, f"nothing happened in {seconds:.0f} s"
         time.sleep(pause)
+
+
+def is_suspended(pid: int) -> bool:
+    """Whether SIGSTOP has stopped a process."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
+
+
+def parent_of(pid: int) -> int | None:
+    """The process that started a process; None if that has ended."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return None
 
 
 def files_below(folder: str | os.PathLike[str], name: str) -> list[Path]:

@@ -39,6 +39,8 @@ from utils.errors import SystemRefusal
 QUICK = DownloadLimits(
     timeout_seconds=0.5, stall_seconds=0.5, min_bytes=64, max_rounds=3, pause_seconds=0.001
 )
+# A machine that is busy may let a good server wait for longer than QUICK allows.
+PATIENT = QUICK._replace(timeout_seconds=300.0, stall_seconds=300.0)
 SCENARIOS, THREADS = 200, 16  # most threads wait
 
 
@@ -116,18 +118,23 @@ def must_arrive(plans) -> bool:
     )
 
 
-def run_scenario(seed: int, root: Path) -> str:
+def run_scenario(seed: int, root: Path, limits: DownloadLimits = QUICK) -> str:
+    """Where a good server was too slow for QUICK, the scenario is repeated with more patience."""
     root.mkdir()
     packed, published, plans, before = draw_scenario(random.Random(seed))
     remaining = {name: list(behaviours) for name, behaviours in plans.items()}
     with serving(packed, remaining, seed) as server:
         try:
-            return install_twice(server, root, packed, published, plans, before)
+            outcome = install_twice(server, root, packed, published, plans, before, limits)
         except Exception as error:
             raise AssertionError(f"the scenario of seed {seed}: {plans}, {[*before]}") from error
+    if outcome == "failed" and must_arrive(plans):
+        assert limits is QUICK, f"the scenario of seed {seed}: {plans}, {[*before]}"
+        return run_scenario(seed, root.with_name(f"{root.name} again"), PATIENT)
+    return outcome
 
 
-def install_twice(server, root, packed, published, plans, before) -> str:
+def install_twice(server, root, packed, published, plans, before, limits) -> str:
     """Install from misbehaving servers, then from a good one; -> how the first attempt ended."""
     spec = make_spec(packed, published, [server.url(plan) for plan in plans])
     for path, content in before.items():
@@ -135,17 +142,16 @@ def install_twice(server, root, packed, published, plans, before) -> str:
         (root / path).write_bytes(content)
     error = None
     try:
-        install_dataset("set", spec, str(root), limits=QUICK)
+        install_dataset("set", spec, str(root), limits=limits)
     except SystemRefusal as refusal:
         error = str(refusal)
         assert console.to_one_line(error) == error and "could not be downloaded" in error
         found = contents(root)
         for path, content in {**packed, **published}.items():  # correct, or unchanged
             assert found.get(path, content) in (content, before.get(path))
-    assert not (error and must_arrive(plans)), error
     # The next attempt must not be disturbed by what the first one left.
     spec = make_spec(packed, published, [server.url()])
-    install_dataset("set", spec, str(root), limits=QUICK)
+    install_dataset("set", spec, str(root), limits=PATIENT)
     found = contents(root)
     assert {path: found[path] for path in published} == published
     aside = {path for path in found if ".old" in path}
@@ -179,7 +185,7 @@ def download(tmp_path):
     and the `part_path`."""
     content, part = random.Random(0).randbytes(5000), tmp_path / "file.part"
 
-    def run(*sources, limits=QUICK):
+    def run(*sources, limits=PATIENT):
         download_archive(
             Archive("SET/file", md5(content), len(content), (), ()), part, sources, limits
         )
@@ -248,7 +254,8 @@ def test_wrong_bytes_of_one_server_do_not_exclude_another(download):
 def test_slow_server_is_given_up(download, capsys):
     """A byte every 20 ms is no timeout; all 5,000 would take two minutes."""
     with serving({"file": download.content}, {"server": ["trickle"]}) as server:
-        download(server.url("server") + "/file", server.url() + "/file")
+        limits = PATIENT._replace(stall_seconds=QUICK.stall_seconds)
+        download(server.url("server") + "/file", server.url() + "/file", limits=limits)
         assert len(server.requests) == 2 and server.requests[1][1].startswith("bytes=")
     assert " bytes in 0.5 s" in capsys.readouterr().out
 
@@ -271,7 +278,7 @@ def test_server_that_has_the_file(download, behaviour):
 
 
 def test_pauses_grow(download):
-    limits, begin = QUICK._replace(pause_seconds=0.1, max_rounds=3), time.monotonic()
+    limits, begin = PATIENT._replace(pause_seconds=0.1, max_rounds=3), time.monotonic()
     with serving({}, {"server": ["503"]}) as server, pytest.raises(SystemRefusal, match="503"):
         server.files["file"] = download.content
         download(server.url("server") + "/file", limits=limits)
@@ -370,7 +377,7 @@ def test_mirrors_are_tried_in_order_before_the_published_host(tmp_path):
     with serving({"file.gz": files["SET/raw/file.gz"], **files}) as server:
         spec = make_spec(files, {"SET/raw/file": b"right"}, [server.url()])
         mirrors = [server.url("500"), server.url("404") + "/", str(tmp_path / "none")]
-        install_dataset("set", spec, str(tmp_path / "root"), mirrors, QUICK)
+        install_dataset("set", spec, str(tmp_path / "root"), mirrors, PATIENT)
         whole, end = "SET/raw/file.gz", "file.gz"
         assert [path for path, _ in server.requests] == [whole, end, whole, end, whole]
     assert contents(tmp_path / "root") == {**files, "SET/raw/file": b"right"}
@@ -383,7 +390,7 @@ def test_existing_files_are_used(existing, cifar10, tmp_path):
     root = write(tmp_path / "root", files)
     if existing == "archive":
         write(root, {".installing-cifar10/cifar-10-python.tar.gz.part": b"begun before"})
-    install_dataset("cifar10", cifar10.spec, str(root), limits=QUICK)
+    install_dataset("cifar10", cifar10.spec, str(root), limits=PATIENT)
     found = contents(root)
     assert cifar10.published.items() <= found.items() and not list(root.glob(".inst*"))
     if existing == "files":
@@ -399,7 +406,7 @@ def test_only_missing_files_are_downloaded(tmp_path):
             archive._replace(contents=(archive.path[:-3],)) for archive in spec.list_archives()
         ]
         spec = dataclasses.replace(spec, list_archives=lambda: single)
-        install_dataset("set", spec, str(write(tmp_path, {"SET/train": b"train"})), limits=QUICK)
+        install_dataset("set", spec, str(write(tmp_path, {"SET/train": b"train"})), limits=PATIENT)
         assert server.requests == [("SET/test.gz", None)]
 
 
@@ -407,7 +414,7 @@ def test_file_that_is_not_the_published_one_is_renamed(cifar10, tmp_path, capsys
     name = "cifar-10-batches-py/data_batch_2"
     root = write(tmp_path / "root", {**cifar10.packed, name: b"mine", f"{name}.old1": b"older"})
     write(root, {"cifar-10-batches-py/meta": b"without a published MD5"})
-    install_dataset("cifar10", cifar10.spec, str(root), limits=QUICK)
+    install_dataset("cifar10", cifar10.spec, str(root), limits=PATIENT)
     assert f"{root / name} is not the published file" in (out := capsys.readouterr().out)
     assert "data_batch_2.old2" in out
     found = contents(root)
@@ -526,7 +533,7 @@ def test_malicious_tar_writes_nothing(files, members, expected, tmp_path):
     assert list((tmp_path / "into").iterdir()) == [] and not Path("/tmp/al-outside").exists()
     root = write(tmp_path / "root", packed)
     with pytest.raises(SystemRefusal, match=expected):
-        install_dataset("set", make_spec(packed, {"set/a": b"fine"}, []), str(root), limits=QUICK)
+        install_dataset("set", make_spec(packed, {"set/a": b"fine"}, []), str(root), limits=PATIENT)
     assert contents(root) == packed and [path.name for path in root.iterdir()] == ["set.tar.gz"]
 
 
@@ -595,11 +602,11 @@ def test_killed_stopped_and_parallel_processes(start, cifar10, tmp_path):
     """The same command four times; every byte is sent once."""
     part = tmp_path / "root" / ".installing-cifar10" / "cifar-10-python.tar.gz.part"
     expected = [None]
-    with serving(cifar10.packed, pause=0.1) as server:
+    with serving(cifar10.packed, pause=1.0) as server:  # minutes for the whole file
         for number, status in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
             before = part.stat().st_size if part.exists() else 0
             process, output = start(server.url())
-            wait_for(lambda before=before: part.exists() and part.stat().st_size > before + 9000)
+            wait_for(lambda before=before: part.exists() and part.stat().st_size > before)
             os.kill(process.pid, number)
             process.join()
             assert process.exitcode == status

@@ -106,7 +106,7 @@ def test_damaged_run_folders_are_left_out_with_a_note(work_folder, command):
     write_run(work_folder / "runs" / "e2", lr=deep)
     reasons["e2"] = "plain values"
     write_run(work_folder / "runs" / "z.older", split=1)  # not a name that --resume False gives
-    done = command("python", ROOT / "report.py", "runs", timeout=60)
+    done = command("python", ROOT / "report.py", "runs", timeout=600)
     assert done.returncode == 0 and "| 50.0 ± 0.0 | 60.0 ± 0.0 |" in done.stdout
     lines = done.stderr.splitlines()
     assert len(lines) == len(reasons), done.stderr
@@ -127,7 +127,7 @@ def test_impossible_numbers_and_pipes_stop_no_report(work_folder):
 def test_a_cycle_without_a_new_label_counts_once(work_folder, command):
     """A person could not tell the class of any image; the last training is reported."""
     (work_folder / "runs" / "good" / "results.csv").write_text(f"{HEADER}0,10,50\n1,10,60\n")
-    done = command("python", ROOT / "report.py", "runs", timeout=60)
+    done = command("python", ROOT / "report.py", "runs", timeout=600)
     assert done.returncode == 0 and done.stderr == ""
     assert "| 10 labels |" in done.stdout and "| 60.0 |" in done.stdout
 

@@ -16,7 +16,7 @@ from tests.archives import write_array_file
 from tests.commands.test_main_al import assert_same_run
 from tests.conftest import ROOT
 from tests.forked import ForkedCommand
-from tests.waiting import current_leases, wait_for
+from tests.waiting import current_leases, parent_of, wait_for
 
 SWEEP = ROOT / "sweep.py"
 NUM_RUNS = 3
@@ -49,6 +49,11 @@ class Cluster:
             self._start("worker", self.address, *argv, "--local-directory", folder, around=around)
         )
 
+    def wait_for_workers(self) -> None:
+        """Until all are connected to the scheduler, so that all get runs."""
+        log = self.folder / "dask.txt"
+        wait_for(lambda: log.read_text().count("Registered to") >= len(self.workers))
+
     def _start(self, *argv: object, around: Sequence[str] = ()) -> subprocess.Popen:
         with open(self.folder / "dask.txt", "a") as output:
             return subprocess.Popen(
@@ -75,10 +80,10 @@ def start_cluster(folder: Path, num_workers: int) -> Iterator[Cluster]:
             process.wait()
 
 
-def kill_workers(num_sweeps: int, seed: int, epochs: int = 300) -> str:
+def kill_workers(num_sweeps: int, seed: int, epochs: int = 300, num_runs: int = NUM_RUNS) -> str:
     """Kill one of two workers and then the driver of each sweep, at random moments.
 
-    epochs: per cycle of each run, enough for the two workers to be busy at the same time.
+    epochs: per cycle of each run; num_runs: of each sweep, at least one per worker.
 
     Raises AssertionError if a run differs from that of the local pool, or if a process is left."""
     rng = random.Random(seed)
@@ -86,10 +91,10 @@ def kill_workers(num_sweeps: int, seed: int, epochs: int = 300) -> str:
         root = Path(folder)
         data = write_array_file(root / "few.npz")
         words = ("--dataset", "arrays", "--data-root", data)
-        words += ("--split", f"0-{NUM_RUNS - 1}", "--epochs", epochs)
+        words += ("--split", f"0-{num_runs - 1}", "--epochs", epochs)
         assert start_sweep(root / "local", *words).wait() == 0
         for number in range(num_sweeps):
-            kill_sweep(root, f"sweep{number}", rng, words)
+            kill_sweep(root, f"sweep{number}", rng, words, num_runs)
     return (
         f"{num_sweeps} sweeps on two workers, with one worker and then the driver killed: all "
         "bitwise equal to the local pool"
@@ -102,12 +107,15 @@ def start_sweep(out: Path, *argv: object) -> ForkedCommand:
     return ForkedCommand(SWEEP, *OPTIONS.split(), "--out", out, *argv, env=environment)
 
 
-def kill_sweep(root: Path, name: str, rng: random.Random, words: Sequence[object]) -> None:
-    """One sweep with kills; root/local has the expected runs of these words."""
+def kill_sweep(
+    root: Path, name: str, rng: random.Random, words: Sequence[object], num_runs: int
+) -> None:
+    """One sweep of `num_runs` runs with kills; root/local has those of these words."""
     out, local = root / name, root / "local"
     with start_cluster(root / f"{name}-dask", num_workers=2) as cluster:
+        cluster.wait_for_workers()
         driver = start_sweep(out, *words, "--dask", cluster.address)
-        wait_for(lambda: len(current_leases(out)) == 2, driver)
+        wait_for(lambda: has_run(cluster.workers[0], out), driver)
         time.sleep(rng.uniform(0, 2))
         cluster.workers[0].kill()
         time.sleep(rng.uniform(0, 6))
@@ -120,7 +128,16 @@ def kill_sweep(root: Path, name: str, rng: random.Random, words: Sequence[object
         expected, actual = path.parent, out / path.parent.relative_to(local)
         assert "finished" in json.loads((actual / "config.json").read_text())
         assert_same_run(expected, actual)
-    assert len(configs) == len(list(out.rglob("results.csv"))) == NUM_RUNS
+    assert len(configs) == len(list(out.rglob("results.csv"))) == num_runs
+
+
+def has_run(worker: subprocess.Popen, out: Path) -> bool:
+    """Whether a process that a worker has started owns the folder of a run."""
+    for path in current_leases(out):
+        with suppress(OSError, ValueError):  # it is being released
+            if parent_of(json.loads(path.read_text())["pid"]) == worker.pid:
+                return True
+    return False
 
 
 def find_processes(out: Path) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 from sweeps import dask_entry, dask_worker
 from sweeps.dask_worker import THREAD_COUNT_VARIABLES, RemoteRun, find_trouble, thread_counts
 from tests.conftest import ROOT
+from tests.forked import ForkedCommand
 from tests.stress.cluster import start_cluster
 from tests.waiting import current_leases, files_below, wait_for
 
@@ -89,22 +90,23 @@ def test_a_worker_with_another_folder_of_that_name_and_a_killed_scheduler(tmp_pa
     with start_cluster(tmp_path / "cluster", 0) as cluster:
         cluster.add_worker(around=hide)
         words = ["--split", "0", *SHORT, "--dask", cluster.address]
-        argv = [sys.executable, SWEEP, "--out", runs, *words]
-        done = subprocess.run(list(map(str, argv)), capture_output=True, text=True)
+        argv = [SWEEP, "--out", runs, *words]
+        done = ForkedCommand(*argv)
+        done.wait()
         line, last_line = done.stderr.splitlines()
         assert "gets no more runs: its" in line and "is not the folder of the sweep" in line
         assert done.returncode == 1 and "no Dask worker can execute the runs (" in last_line
 
         cluster.add_worker()
-        done = subprocess.run(list(map(str, argv)), capture_output=True, text=True)
+        done = ForkedCommand(*argv)
+        done.wait()
         assert done.returncode == 0 and "1 runs: 1 finished" in done.stderr, done.stderr
         assert len(files_below(runs, "results.csv")) == 1 and not list(runs.glob(".sweep-*"))
 
-        long_argv = [*map(str, argv), "--epochs", "100000", "--al-method", "coreset"]
-        process = subprocess.Popen(long_argv, stderr=subprocess.PIPE, text=True)
+        process = ForkedCommand(*argv, "--epochs", 100_000, "--al-method", "coreset")
         wait_for(lambda: current_leases(runs), process)
         cluster.scheduler.send_signal(signal.SIGKILL)
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == 1 and "Traceback" not in err, err
         lines = [line for line in err.splitlines() if "gets no more runs" not in line]
         assert len(lines) == 1 and "the Dask scheduler at" in lines[0], err

@@ -393,4 +393,4 @@ def test_slurm_script(command, tmp_path, monkeypatch, capsys):
 def test_dask(tmp_path):
     """A worker and then the driver are killed; the same command executes what remains."""
     pytest.importorskip("distributed", reason="distributed is not installed")
-    kill_workers(1, seed=7, epochs=150)
+    kill_workers(1, seed=7, epochs=150, num_runs=2)

@@ -1,5 +1,6 @@
 """Signals that ask a run to stop, sent to real processes."""
 
+import itertools
 import os
 import re
 import signal
@@ -12,12 +13,11 @@ import pytest
 
 from experiment import checkpoint
 from tests.commands.test_main_al import MAIN, assert_same_run, run_main
-from tests.forked import ForkedCommand
-from tests.waiting import files_below, wait_for
-from utils import console
+from tests.forked import ForkedCommand, kill_before
+from tests.waiting import files_below, is_suspended, wait_for
 from utils.signals import StoppedBySignal, defer_signals, raise_on_signal
 
-LONG = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 60, "--device", "cpu")
+LONG = ("--al-budget", 10, "--al-nb-cycles", 2, "--epochs", 20, "--device", "cpu")
 PRETRAINING = ("--add-unsupervised-pretraining", "--pretraining-epochs", 8)
 EXIT_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 
@@ -35,10 +35,18 @@ def reset_handlers() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def report_often() -> None:
-    """Report the progress often, and take a snapshot after every epoch."""
+def suspend_after_three_snapshots() -> None:
+    """Take a snapshot after every epoch; after the third the process suspends itself, so that a
+    signal comes in time on any machine."""
     checkpoint.MIN_SNAPSHOT_SECONDS, checkpoint.MAX_SNAPSHOT_TIME_SHARE = 0.0, 1.0
-    console.PROGRESS_SECONDS = 0.02
+    take_snapshot, count = checkpoint.Checkpoints.take_snapshot, itertools.count(1)
+
+    def take_and_suspend(*arguments: Any, **settings: Any) -> None:
+        take_snapshot(*arguments, **settings)
+        if next(count) == 3:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    checkpoint.Checkpoints.take_snapshot = take_and_suspend
 
 
 @pytest.fixture
@@ -53,19 +61,13 @@ def default_handlers():
 
 
 def stop(process: subprocess.Popen | ForkedCommand, number: int) -> None:
-    """Send the signal; the process must end because of it, with one line."""
+    """Send the signal, also to a suspended process; it must end because of it, with one line."""
     process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
     _, line = process.communicate(timeout=300)
     assert process.returncode == EXIT_STATUS[number], line
     assert line.startswith(f"main_al.py: stopped by {signal.Signals(number).name}")
     assert "resume" in line and line.count("\n") == 1
-
-
-def wait_for_line(process: ForkedCommand, pattern: str) -> re.Match[str]:
-    """The first line of standard output that matches."""
-    wait_for(lambda: re.search(pattern, process.stdout), process)
-    (match, *_) = re.finditer(pattern, process.stdout)
-    return match
 
 
 def test_a_run_is_stopped_by_each_signal_and_resumes(tmp_path):
@@ -75,14 +77,13 @@ def test_a_run_is_stopped_by_each_signal_and_resumes(tmp_path):
     words = (*LONG, "--checkpoint-epochs", 0, "--run-dir", folder)
     resumed_at = []
     for number in EXIT_STATUS:
-        process = ForkedCommand(MAIN, *words, prepare=report_often)
-        if (folder / "checkpoint.pt").exists():
-            match = wait_for_line(process, r"resuming at cycle (\d+), epoch (\d+)")
-            resumed_at.append((int(match[1]), int(match[2])))
-        # The line comes before the epoch's snapshot: the second says that the first epoch has one.
-        epoch = int(wait_for_line(process, r"train, epoch (\d+) of 60, loss")[1])
-        wait_for_line(process, rf"train, epoch (?!{epoch} )\d+ of 60, loss")
+        is_resumed = (folder / "checkpoint.pt").exists()
+        process = ForkedCommand(MAIN, *words, prepare=suspend_after_three_snapshots)
+        wait_for(lambda process=process: is_suspended(process.pid), process)
         stop(process, number)
+        if is_resumed:
+            match = re.search(r"resuming at cycle (\d+), epoch (\d+)", process.stdout)
+            resumed_at.append((int(match[1]), int(match[2])))
     run_main(*words)
     assert (1, 0) < resumed_at[0] < resumed_at[1]
     assert_same_run(folder, tmp_path / "uninterrupted")
@@ -106,25 +107,32 @@ def test_a_signal_during_the_imports(number, tmp_path):
 
 def test_a_signal_while_pretraining(tmp_path, capsys):
     words = (*LONG[:4], "--epochs", 1, *PRETRAINING, "--checkpoint-epochs", 3, "--out", tmp_path)
-    process = ForkedCommand(MAIN, *words)
-    wait_for(lambda: files_below(tmp_path / "pretrained", "checkpoint.pt"), process)
+    process = ForkedCommand(MAIN, *words, prepare=suspend_before_second_checkpoint)
+    wait_for(lambda: is_suspended(process.pid), process)
+    assert files_below(tmp_path / "pretrained", "checkpoint.pt")
     stop(process, signal.SIGTERM)
     run_main(*words)
     (first_epoch,) = re.findall(r"pre-training .*from epoch (\d+)", capsys.readouterr().out)
     assert int(first_epoch) > 1
 
 
+def suspend_before_second_checkpoint() -> None:
+    kill_before("os.rename", "checkpoint.pt", 2, signal.SIGSTOP)
+
+
 def ignore_hangup() -> None:
     """As nohup does."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    suspend_before_second_checkpoint()
 
 
 def test_ignored_signals_stay_ignored(tmp_path):
     """nohup: the terminal may be closed."""
-    words = (*LONG, "--epochs", 30, "--run-dir", tmp_path / "run")
+    words = (*LONG, "--epochs", 3, "--run-dir", tmp_path / "run")
     process = ForkedCommand(MAIN, *words, prepare=ignore_hangup)
-    wait_for((tmp_path / "run" / "checkpoint.pt").exists, process)
+    wait_for(lambda: is_suspended(process.pid), process)
     process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGCONT)
     assert process.wait() == 0
 
 
