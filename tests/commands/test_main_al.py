@@ -215,6 +215,8 @@ def test_a_killed_run_resumes_with_the_same_bytes(tmp_path, capsys, kind):
     """Killed within the second cycle; with LP between two propagations."""
     options, number, epoch = KILLED[kind]
     words = ["--al-budget", 20, "--al-nb-cycles", 3, "--device", "cpu", *options.split()]
+    words += ["--dataset", "arrays", "--data-root", write_array_file(tmp_path / "few.npz")]
+    words += ["--arch", "small_cnn"]
     kill_and_resume(tmp_path, capsys, words, number, (1, epoch))
 
 
@@ -256,8 +258,10 @@ def test_more_cycles_of_a_finished_run(tmp_path, capsys, training):
 
 
 def test_a_run_killed_while_pretraining_resumes(tmp_path, capsys):
-    words = [*SHORT, "--add-unsupervised-pretraining", "--pretraining-epochs", 6]
+    words = [*SHORT, "--add-unsupervised-pretraining", "--pretraining-epochs", 3]
     words += ["--checkpoint-epochs", 1, "--device", "cpu"]
+    words += ["--dataset", "arrays", "--data-root", write_array_file(tmp_path / "few.npz")]
+    words += ["--arch", "small_cnn"]
     tables = []
     for name in ("whole", "killed"):
         folder = tmp_path / name
