@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # one pip at a time
-.PHONY: help run study tables rivals test types lint format docs tools findings stress fuzz slurm mutants bench growth gpu clean
+.PHONY: help run study tables rivals test browser coverage types lint format docs tools findings stress fuzz slurm mutants bench growth gpu clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,9 +70,27 @@ rivals: $(VENV)/.group-study $(VENV)/.group-encoders  ## docs/rivals.md: choices
 		--data digits,mnist5k$(if $(FASHION),$(comma)fashion5k --fashion "$(FASHION)")
 	$(PY) scripts/studies/rivals_page.py $(RIVALS)
 
-# One thread per process, so that the processes do not wait for each other.
-test: $(VENV)/.group-tests lint types  ## lint, types, then every test
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
+APT := --quiet -o Acquire::Retries=0 -o Acquire::http::Timeout=20
+# One thread per process, so that the processes do not wait for each other.  Compiled modules are kept
+# even where the environment forbids it: the tests start a hundred processes that import the program.
+TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1
+COVERAGE := $(TEST_ENVIRONMENT) COVERAGE_ROOT="$(CURDIR)" COVERAGE_FILE="$(CURDIR)/bench/.coverage" \
+	$(PY) -m coverage
+test: $(VENV)/.group-tests lint types browser  ## lint, types, then every test
+	$(TEST_ENVIRONMENT) $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+coverage: $(VENV)/.group-coverage  ## share of lines and branches that the tests execute; a quarter of an hour
+	@mkdir -p bench
+	rm -f bench/.coverage*
+	$(COVERAGE) run -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(COVERAGE) combine --quiet bench
+	$(COVERAGE) report
+
+# Without root, apt or a network the tests run all the same, and say at the end what was not tested.
+browser:  ## install chromium for the tests of pages, as root on Debian
+	@command -v chromedriver >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || \
+		{ apt-get $(APT) update && apt-get $(APT) install --yes --no-install-recommends \
+		chromium chromium-driver; } || echo "chromium could not be installed" >&2
 
 types: $(VENV)/.group-tests  ## check the types with mypy
 	$(PY) -m mypy
