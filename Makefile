@@ -71,15 +71,15 @@ rivals: $(VENV)/.group-study $(VENV)/.group-encoders  ## docs/rivals.md: choices
 	$(PY) scripts/studies/rivals_page.py $(RIVALS)
 
 APT := --quiet -o Acquire::Retries=0 -o Acquire::http::Timeout=20
-# One thread per process, so that the processes do not wait for each other.  Compiled modules are kept
-# even where the environment forbids it: the tests start a hundred processes that import the program.
+# One thread per process, so that the processes do not wait for each other.  Compiled modules are
+# kept even where the environment forbids it: the tests start many processes that import them.
 TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1
 COVERAGE := $(TEST_ENVIRONMENT) COVERAGE_ROOT="$(CURDIR)" COVERAGE_FILE="$(CURDIR)/bench/.coverage" \
 	$(PY) -m coverage
 test: $(VENV)/.group-tests lint types browser  ## lint, types, then every test
 	$(TEST_ENVIRONMENT) $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-coverage: $(VENV)/.group-coverage  ## share of lines and branches that the tests execute; a quarter of an hour
+coverage: $(VENV)/.group-coverage  ## lines and branches that the tests execute
 	@mkdir -p bench
 	rm -f bench/.coverage*
 	$(COVERAGE) run -m pytest -n auto --maxprocesses 4 --dist worksteal
