@@ -98,6 +98,7 @@ def test_a_worker_with_another_folder_of_that_name_and_a_killed_scheduler(tmp_pa
         assert done.returncode == 1 and "no Dask worker can execute the runs (" in last_line
 
         cluster.add_worker()
+        cluster.wait_for_workers()  # or the sweep gives up before there is a good one
         done = ForkedCommand(*argv)
         done.wait()
         assert done.returncode == 0 and "1 runs: 1 finished" in done.stderr, done.stderr
