@@ -17,6 +17,7 @@ from models.layers.dropout import HalfDropout
 from tests.benchmarks import (
     custom_data,
     growth,
+    neighbors,
     peer,
     reference_implementations,
     run,
@@ -69,6 +70,23 @@ def test_growth(tmp_path, capsys, monkeypatch):
     assert growth.main(argv) == 0
     assert "round: seconds grow as N^" in capsys.readouterr().out
     assert len(read_csv(tmp_path / "g.csv")) == 4
+
+
+@pytest.mark.parametrize("equal", [False, True])
+def test_searches_for_neighbours(tmp_path, capsys, monkeypatch, equal):
+    """Ours and faiss's reach the recall; a library that is not installed is left out."""
+    context = SimpleNamespace(Queue=queue.Queue, Process=threading.Thread)
+    monkeypatch.setattr(neighbors.multiprocessing, "get_context", lambda method: context)
+    missing = neighbors.SEARCHES["usearch"]._replace(package="no_such_library")
+    monkeypatch.setitem(neighbors.SEARCHES, "usearch", missing)
+    argv = ["ours", "faiss-ivf", "faiss-hnsw", "usearch", "--images", "3000", "--recall", "0.9"]
+    argv += ["--csv", str(tmp_path / "n.csv"), *(["--equal"] if equal else [])]
+    assert neighbors.main(argv) == 0
+    rows = {row["search"]: row for row in read_csv(tmp_path / "n.csv")}
+    assert list(rows) == ["ours", "faiss-ivf", "faiss-hnsw"]
+    for name in ("ours", "faiss-ivf"):  # equal rows can make the graph of faiss-hnsw fall apart
+        assert float(rows[name]["recall"]) > 0.87 and float(rows[name]["seconds"]) > 0
+    assert "usearch is left out: not installed" in capsys.readouterr().out
 
 
 def test_growth_exponent():

@@ -76,7 +76,10 @@ def test_approximate_graph_has_no_loops(monkeypatch):
     """Where cells contain fewer than k images, missing neighbours become no edge of any kernel."""
     near, far = np.eye(40)[:1] + 1e-3 * clustered(3000, 40), clustered(60, 40, seed=1)
     x = np.concatenate([near, far]).astype(np.float32)
-    monkeypatch.setattr("utils.graph.nearest_neighbors.MAX_PROBES", 1)
+    monkeypatch.setattr("utils.graph.search_plan.MAX_COST", 1)
+    monkeypatch.setattr("utils.graph.search_plan.MIN_CELLS", 1)
+    monkeypatch.setattr("utils.graph.cells.CELL_ROWS", 32)
+    monkeypatch.setattr("utils.graph.cells.MAX_CELL_ROWS", 128)
     neighbors = nearest_neighbors.search_neighbors(l2_normalize(x), 51, "approx")[1]
     assert (neighbors[:, 1:] == np.arange(len(x))[:, None]).any()  # some are missing
     for kernel in ("cosine", "gaussian"):

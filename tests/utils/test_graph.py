@@ -403,41 +403,39 @@ def test_recall_is_the_share_of_exact_neighbours():
     x *= np.linspace(1, 9, 150, dtype=np.float32)[:, None]
     exact = np.argsort(-x @ x.T, axis=1, kind="stable")[:, :4]
     assert estimate_recall(x, exact) == 1
-    for row in (0, -1):
+    for row in (0, 149):
         incomplete = exact.copy()
-        incomplete[row, 2:] = -1
+        incomplete[row, 2:] = row  # as where too few were found
         assert estimate_recall(x, incomplete) == pytest.approx(1 - 0.5 / 150, abs=1e-6)
 
 
-@pytest.mark.parametrize("images, cells", [(8, 1), (1000, 33), (4000, 83)])
-def test_cells_grow_more_slowly_than_images(images, cells):
-    index = neighbors_module.build_ivf_index(clustered(images).astype(np.float32))
-    assert (index.nlist, index.nprobe, index.ntotal) == (cells, min(cells, 32), images)
-
-
 def test_auto_is_exact_up_to_a_limit(monkeypatch):
-    """With one searched cell the approximate search differs; batches do not change it."""
-    monkeypatch.setattr(neighbors_module, "MAX_PROBES", 1)
-    x = clustered(1000, 16, 40).astype(np.float32)
+    """With a low recall the approximate search differs."""
+    monkeypatch.setattr(neighbors_module, "TARGET_RECALL", 0.1)
+    x = clustered(5000, 16, 40).astype(np.float32)
     exact, approximate = (search_neighbors(x, 20, search)[1] for search in ("exact", "approx"))
     assert (exact != approximate).any()
-    for limit, expected in ((1000, exact), (999, approximate)):
+    for limit, expected in ((5000, exact), (4999, approximate)):
         monkeypatch.setattr(neighbors_module, "MAX_EXACT_IMAGES", limit)
         np.testing.assert_array_equal(search_neighbors(x, 20, "auto")[1], expected)
-    monkeypatch.setattr(neighbors_module, "SEARCH_BATCH_SIZE", 300)
-    np.testing.assert_array_equal(search_neighbors(x, 20, "approx")[1], approximate)
 
 
 def test_cells_with_too_few_images(monkeypatch):
-    """With one searched cell an image may find fewer than k: the rest are edges of weight 0."""
-    monkeypatch.setattr(neighbors_module, "MAX_PROBES", 1)
-    x = clustered(200, 8, 20).astype(np.float32)
+    """Where only one cell is searched and has fewer than k images, the rest are edges of weight
+    0."""
+    monkeypatch.setattr("utils.graph.search_plan.MAX_COST", 1)
+    monkeypatch.setattr("utils.graph.search_plan.MIN_CELLS", 1)
+    monkeypatch.setattr("utils.graph.cells.CELL_ROWS", 32)
+    monkeypatch.setattr("utils.graph.cells.MAX_CELL_ROWS", 128)
+    x = clustered(3000, 8, 20).astype(np.float32)
     similarities, neighbors = search_neighbors(x, 51, "approx")
-    is_self = neighbors == np.arange(200)[:, None]
-    assert is_self[:, 0].all() and (is_self.sum(axis=1) > 1).any()  # fills up with itself
-    assert (similarities[:, 1:][is_self[:, 1:]] == 0).all()
-    products = np.take_along_axis(x @ x.T, neighbors, axis=1)
-    np.testing.assert_allclose(similarities[~is_self], products[~is_self], atol=1e-6)
+    own_rows = np.arange(len(x))[:, None]
+    is_missing = (neighbors[:, 1:] == own_rows) & (similarities[:, 1:] == 0)
+    assert 0 < is_missing.any(axis=1).mean() < 1 and neighbors.min() >= 0
+    products = np.einsum("nd,nkd->nk", x, x[neighbors])
+    np.testing.assert_allclose(
+        similarities[:, 1:][~is_missing], products[:, 1:][~is_missing], atol=1e-6
+    )
     W = affinity(x, k=50, search="approx")
     assert (W.diagonal() == 0).all() and np.isfinite(W.data).all() and (W.data > 0).all()
     assert W.nnz < affinity(x, k=50).nnz

@@ -1,25 +1,26 @@
 """Nearest-neighbour search: exact, or approximate where exact takes too long.
 
-Exact search computes all inner products, in N² d operations.  faiss's inverted file (Sivic &
-Zisserman, ICCV 2003; Douze et al., "The Faiss library", 2024) sorts images into k-means cells and
-compares each only with those of nearby cells.
+Exact search computes all inner products, in N² d operations.  Approximate search sorts images into
+k-means cells and compares each only with those of nearby cells, as an inverted file does (Sivic &
+Zisserman, ICCV 2003; Douze et al., "The Faiss library", 2024), but cell by cell instead of image
+by image (utils.graph.cell_neighbors).
 """
 
 import logging
 import math
-from typing import Any
 
 import numpy as np
 
 from utils.graph import symmetric_neighbors
+from utils.graph.cell_neighbors import ROUNDING, search_cells
+from utils.graph.cells import surplus_copies
 from utils.torch_faiss import faiss, torch
 
 log = logging.getLogger("al.graph")
 
 SEARCH_MODES = ("auto", "exact", "approx")
 MAX_EXACT_IMAGES = 100_000  # of an exact search by "auto"
-MAX_PROBES = 32  # cells that are searched for an image's neighbours
-SEARCH_BATCH_SIZE = 65_536  # images per call of faiss
+TARGET_RECALL = 0.985  # of an approximate search, unless it takes too long
 # Inner products in memory at once, 128 MiB on a CPU and 1 GiB on a GPU, and images per product.  On
 # a CPU more do not fit into the cache; a GPU takes 0.6 of the time with more.
 MAX_PRODUCTS = {"cpu": 2**25, "cuda": 2**28}
@@ -41,41 +42,45 @@ def search_neighbors(x: np.ndarray, k: int, search: str) -> tuple[np.ndarray, np
     if search == "exact" or (search == "auto" and len(x) <= MAX_EXACT_IMAGES):
         exact = exact_neighbors(torch.from_numpy(x), k)
         return exact[0].numpy(), exact[1].numpy()
-    index = build_ivf_index(x)
-    similarities = np.empty((len(x), k), dtype=np.float32)
-    indices = np.empty((len(x), k), dtype=np.int64)
-    # In the order of cells, so that they are in the cache for the next image: twice as fast.
-    _, cells = index.quantizer.search(x, 1)
-    order = np.argsort(cells[:, 0], kind="stable")
-    for start in range(0, len(x), SEARCH_BATCH_SIZE):
-        batch = order[start : start + SEARCH_BATCH_SIZE]
-        similarities[batch], indices[batch] = index.search(x[batch], k)
+    similarities, indices = approximate_neighbors(x, k, TARGET_RECALL)
     log.info("approximate neighbours: recall %.4f at %d", estimate_recall(x, indices), k)
-    missing = indices < 0  # the searched cells contain fewer than k images
-    similarities[missing] = 0
-    indices[missing] = np.nonzero(missing)[0]
     return similarities, indices
 
 
-def build_ivf_index(x: np.ndarray) -> Any:
-    """A faiss.IndexIVFFlat of x (N, d) with N^⅔ / 3 cells: both the number of cells and the images
-    per cell grow with N."""
-    cells = max(int(len(x) ** (2 / 3) / 3), 1)
-    factory = f"IVF{cells},Flat"
-    index: Any = faiss.index_factory(x.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter, index.cp.max_points_per_centroid = 8, 40
-    index.cp.min_points_per_centroid = 1
-    index.train(x)
-    index.add(x)
-    index.nprobe = min(MAX_PROBES, cells)
-    return index
+def approximate_neighbors(x: np.ndarray, k: int, target: float) -> tuple[np.ndarray, np.ndarray]:
+    """As `search_neighbors`, with about the recall `target`, or less where that takes too long.
+
+    Of equal rows, only k can be neighbours of others: more would leave no place for other rows
+    among the cells that are searched.  The rest have the neighbours of the first one."""
+    surplus, first = surplus_copies(x, k)
+    kept = np.delete(np.arange(len(x)), surplus)  # (M,)
+    features = torch.from_numpy(x[kept] if len(surplus) else x)
+    with symmetric_neighbors.map_single_threaded() as apply:
+        found = search_cells(features, k, apply, target)
+    products, places = (each.numpy() for each in found or exact_neighbors(features, k))
+    rows, columns = np.nonzero(np.isneginf(products))  # of missing neighbours
+    products[rows, columns], places[rows, columns] = 0, rows
+    if not len(surplus):
+        return products, places
+    similarities = np.empty((len(x), k), dtype=np.float32)
+    indices = np.empty((len(x), k), dtype=np.int64)
+    similarities[kept], indices[kept] = products, kept[places]
+    similarities[surplus], indices[surplus] = similarities[first], indices[first]
+    return similarities, indices
 
 
 def estimate_recall(x: np.ndarray, indices: np.ndarray) -> float:
-    """Share of the exact neighbours among `indices` (N, k), on RECALL_SAMPLE_SIZE images."""
+    """Share of the k nearest among `indices` (N, k), on RECALL_SAMPLE_SIZE images.
+
+    An image that is as near as the k-th counts, so that it does not matter which of several equal
+    ones was found."""
+    k = indices.shape[1]
     sample = np.linspace(0, len(x) - 1, min(RECALL_SAMPLE_SIZE, len(x))).astype(np.int64)
-    _, exact = faiss.knn(x[sample], x, indices.shape[1], metric=faiss.METRIC_INNER_PRODUCT)
-    recalls = [np.isin(a, b).mean() for a, b in zip(exact, indices[sample], strict=True)]
+    exact, _ = faiss.knn(x[sample], x, k, metric=faiss.METRIC_INNER_PRODUCT)
+    recalls = []
+    for row, kth, found in zip(sample, exact[:, -1], indices[sample], strict=True):
+        products = x[np.unique(found)] @ x[row]
+        recalls.append((products >= kth - ROUNDING * x[row] @ x[row]).sum() / k)
     return float(np.mean(recalls))
 
 

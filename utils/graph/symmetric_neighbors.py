@@ -77,8 +77,8 @@ def round_robin_pairs(count: int) -> Iterator[list[tuple[int, int]]]:
 
 
 @contextmanager
-def map_single_threaded() -> Iterator[Callable[[Callable[[Any], None], Iterable[Any]], None]]:
-    """A function apply(function, values) that calls `function` on each value and waits for all.
+def map_single_threaded() -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]]:
+    """A function apply(function, values) -> the results of `function` on each value.
 
     It uses as many threads as torch does outside of this block; within each, torch uses one."""
     threads = torch.get_num_threads()
@@ -86,8 +86,8 @@ def map_single_threaded() -> Iterator[Callable[[Callable[[Any], None], Iterable[
     try:
         with ThreadPoolExecutor(threads) as executor:
 
-            def apply(function: Callable[[Any], None], values: Iterable[Any]) -> None:
-                list(executor.map(function, values))
+            def apply(function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
+                return list(executor.map(function, values))
 
             yield apply
     finally:
