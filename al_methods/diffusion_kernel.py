@@ -26,8 +26,6 @@ MIN_ROUNDS, MAX_ROUNDS = 2, 4
 MAX_ROW_ERROR = 0.03  # of a row sum of K, relative
 MIN_ROW_ENTRIES = 30  # of W, on average; with fewer, walks of two steps are not smooth
 COLUMN_TOLERANCE = 1e-2  # residual of a landmark's column
-# Directions of R_LL that are smaller, relative to the largest, are errors of the columns.
-RANK_TOLERANCE = 1e-3
 
 
 class KernelProduct(Protocol):
@@ -111,7 +109,8 @@ def factorize(columns: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
     """F of the module's docstring from R_:L: (N, l) -> (N, r) with r <= l."""
     own = columns[landmarks].double()
     squares, directions = torch.linalg.eigh((own + own.T) / 2)
-    kept = squares > RANK_TOLERANCE * squares[-1].clamp(min=0)
+    # Errors of the columns: COLUMN_TOLERANCE each, of which R_LL has a part of l / N rows.
+    kept = squares > 2 * COLUMN_TOLERANCE * (len(landmarks) / len(columns)) ** 0.5
     weights = directions[:, kept] / squares[kept].sqrt()
     return columns @ weights.to(columns.dtype)
 
