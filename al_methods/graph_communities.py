@@ -28,8 +28,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from al_methods.diffusion_kernel import KernelProduct
 from utils.arrays import as_numpy
-from utils.diffusion import DiffusionSolver
 from utils.sparse_products import sparse_product
 
 SEEDS_PER_PICK = 2
@@ -50,20 +50,28 @@ def number_of_seeds(budget: int, images: int) -> int:
 
 
 def choose_central_images(
-    W: torch.Tensor, system: DiffusionSolver, scale: torch.Tensor, seeds: list[int], budget: int
+    W: torch.Tensor,
+    system: KernelProduct,
+    scale: torch.Tensor,
+    seeds: list[int],
+    budget: int,
+    sizes: torch.Tensor,
 ) -> CommunityPicks:
     """The picks of the module's docstring.
 
-    W: torch CSR (N, N); scale: (N,), 1 / √K_jj; seeds: picks of the greedy cover, in order, at
-    least `budget`."""
-    degrees = as_numpy(sparse_product(W, torch.ones(len(W), 1, device=W.device)), np.float64)[:, 0]
-    clusters = _clusters_around(W, system, seeds)
-    merged = merge_clusters(*_edge_shares(W, degrees, clusters, len(seeds)), budget)
-    central = _central_images(system, scale, np.append(merged, -1)[clusters], budget)
+    W: torch CSR (N, N); system: of W; scale: (N,), 1 / √K_jj; seeds: picks of the greedy cover, in
+    order, at least `budget`; sizes: (N,), 1, or how many images each node of a coarse graph
+    (al_methods.coarse_graph) stands for."""
+    root = sizes.sqrt()
+    degrees = as_numpy(root[:, None] * sparse_product(W, root[:, None]), np.float64)[:, 0]
+    clusters = _clusters_around(system, seeds, root)
+    merged = merge_clusters(*_edge_shares(W, degrees, clusters, len(seeds), root), budget)
+    groups = np.append(merged, -1)[clusters]
+    central = _central_images(system, scale, groups, budget, sizes)
     best, largest = CommunityPicks([], 0), -np.inf
     for picks in (seeds[:budget], central):
-        own_clusters = _clusters_around(W, system, picks)
-        within, ends = _edge_shares(W, degrees, own_clusters, budget)
+        own_clusters = _clusters_around(system, picks, root)
+        within, ends = _edge_shares(W, degrees, own_clusters, budget, root)
         modularity = np.trace(within) - np.square(ends).sum()
         if modularity > largest:
             groups = merge_clusters(within, ends, 1, while_rising=True)
@@ -95,12 +103,12 @@ def merge_clusters(
     return np.unique(joined, return_inverse=True)[1]
 
 
-def _clusters_around(W: torch.Tensor, system: DiffusionSolver, seeds: list[int]) -> np.ndarray:
+def _clusters_around(system: KernelProduct, seeds: list[int], root: torch.Tensor) -> np.ndarray:
     """The seed whose label reaches each image most strongly, -1 where none does: (N,) int64, the
-    number of the seed.  A seed is in its own cluster."""
-    sides = np.zeros((len(W), len(seeds)), np.float32)
-    sides[seeds, np.arange(len(seeds))] = 1
-    columns = torch.as_tensor(system.solve(torch.as_tensor(sides, device=W.device))).clamp(min=0)
+    number of the seed.  A seed is in its own cluster.  root: (N,), of the sizes."""
+    sides = torch.zeros(len(root), len(seeds), device=root.device)
+    sides[seeds, torch.arange(len(seeds), device=root.device)] = 1 / root[seeds]
+    columns = torch.as_tensor(system.solve(sides)).clamp(min=0)
     nearest = torch.where(columns.any(dim=1), columns.argmax(dim=1), -1)
     clusters = as_numpy(nearest, np.int64).copy()
     clusters[seeds] = np.arange(len(seeds))
@@ -116,20 +124,28 @@ def _indicators(device: torch.device, clusters: np.ndarray, count: int) -> torch
 
 
 def _edge_shares(
-    W: torch.Tensor, degrees: np.ndarray, clusters: np.ndarray, count: int
+    W: torch.Tensor, degrees: np.ndarray, clusters: np.ndarray, count: int, root: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The share of edge weight between the clusters (count, count), and of edge ends (count,)."""
+    """The share of edge weight between the clusters (count, count), and of edge ends (count,).
+
+    root: (N,), of the sizes."""
     members = _indicators(W.device, clusters, count)
-    between = as_numpy(members.T @ sparse_product(W, members), np.float64)
+    scaled = root[:, None] * members
+    between = as_numpy(scaled.T @ sparse_product(W, scaled), np.float64)
     ends = as_numpy(members, np.float64).T @ degrees
     total = max(degrees.sum(), np.finfo(float).tiny)
     return between / total, ends / total
 
 
 def _central_images(
-    system: DiffusionSolver, scale: torch.Tensor, clusters: np.ndarray, count: int
+    system: KernelProduct,
+    scale: torch.Tensor,
+    clusters: np.ndarray,
+    count: int,
+    sizes: torch.Tensor,
 ) -> list[int]:
     """The image of each cluster that covers it best.  clusters: (N,), -1 in none."""
     members = _indicators(scale.device, clusters, count)
-    covered = torch.as_tensor(system.solve(members * scale[:, None])) * scale[:, None]
+    sides = members * (sizes * scale)[:, None]
+    covered = torch.as_tensor(system.solve(sides)) * scale[:, None]
     return covered.masked_fill(members == 0, -torch.inf).argmax(dim=0).tolist()

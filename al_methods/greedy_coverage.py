@@ -35,11 +35,13 @@ def maximize_coverage(
     budget: int,
     weights: torch.Tensor | None = None,
     rng: np.random.Generator | None = None,
+    max_values: int | None = None,
 ) -> tuple[list[int], torch.Tensor]:
     """Pick `budget` candidates, each time the one that raises the coverage most.
 
     cover: (N,) float32, of the images that are in S already; candidates: (M,) int64, ascending;
-    weights: (N,); rng: orders the candidates once none adds anything -> picks, in order, and the
+    weights: (N,); rng: orders the candidates once none adds anything; max_values: kernel values
+    for the first gains held at a time, default MAX_KERNEL_VALUES -> picks, in order, and the
     cover (N,) with them.  Other gains that are equal up to rounding go to the lower index."""
     everything = torch.arange(len(cover), device=cover.device)
     weights = torch.ones_like(cover) if weights is None else weights
@@ -50,7 +52,7 @@ def maximize_coverage(
     gains = cover.new_empty(len(candidates), dtype=torch.float64)  # for the cover `base`
     # Filling one tensor: separate small results would settle in the memory of the large kernel
     # blocks, so that these no longer fit; with two threads, 50,000 images then took 10 GB.
-    part_size = max(MAX_KERNEL_VALUES // len(cover), 1)
+    part_size = max((max_values or MAX_KERNEL_VALUES) // len(cover), 1)
     for part in torch.arange(len(gains), device=cover.device).split(part_size):
         gains[part] = gains_of(part).double()
     bounds, base = gains.clone(), cover

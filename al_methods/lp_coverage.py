@@ -19,7 +19,12 @@ then that of the view with the largest weight alone: pixels refine what labels h
 made one of 20 choices on digits miss a class, where the pre-trained features missed none.
 
 K is positive definite without a negative entry, so the kernel is within [0, 1].  Up to
-MAX_DENSE_IMAGES images, K is inverted and the picks are those of the greedy algorithm.  Beyond,
+MAX_DENSE_IMAGES images, I − αW is inverted and the picks are those of the greedy algorithm.  Up to
+MAX_KERNEL_IMAGES, K is approximated from a few of its columns (al_methods.diffusion_kernel); where
+these do not suffice, I − αW is inverted as well.  From MIN_IMAGES_TO_COARSEN on, groups of
+neighbouring images are picked in the same way (al_methods.coarse_graph), and of each picked group
+the unlabeled image from which short walks cover most.  In between, and for picks that are many
+next to the groups,
 
 * K_jj is estimated as 1 + α² Σ_i W_ij² + what longer walks add.  The last term is fitted, on a few
   images whose columns are solved, as a combination of the second term and of its average over the
@@ -32,16 +37,23 @@ MAX_DENSE_IMAGES images, K is inverted and the picks are those of the greedy alg
 """
 
 import logging
-from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from al_methods.coarse_graph import coarsen
+from al_methods.diffusion_kernel import KernelProduct, approximate_kernel
 from al_methods.graph_communities import choose_central_images, number_of_seeds
 from al_methods.greedy_coverage import coverage_gains, first_argmax, maximize_coverage
 from al_methods.spec import Method
 from utils.arrays import as_numpy
-from utils.diffusion import MAX_BLOCK_COLUMNS, DiffusionSolver, as_torch_csr, make_torch_csr
+from utils.diffusion import (
+    MAX_BLOCK_COLUMNS,
+    DiffusionSolver,
+    Graph,
+    as_torch_csr,
+    make_torch_csr,
+)
 from utils.graph import affinity
 from utils.graph.graph_options import (
     GraphOptions,
@@ -54,7 +66,10 @@ from utils.sparse_products import sparse_product
 
 log = logging.getLogger("al.lp_coverage")
 
-MAX_DENSE_IMAGES = 4096  # up to this number of images, K is a dense matrix
+MAX_DENSE_IMAGES = 2048  # an inverse takes no longer than an approximation
+MAX_KERNEL_IMAGES = 8192  # K has a quarter of a gigabyte
+MAX_CACHED_VALUES = 2**18  # of the kernel that are copied at a time, 1 MiB
+MIN_IMAGES_TO_COARSEN = 100_000  # from here on the columns of single images take minutes
 MAX_SOLVED_ENTRIES = 125_000_000  # half a gigabyte: 2,500 columns of 50,000 images
 MAX_ROUND_COLUMNS = 4 * MAX_BLOCK_COLUMNS  # columns solved per round
 NUM_PROBE_IMAGES = 64  # images whose exact K_jj the estimate is fitted to
@@ -83,37 +98,90 @@ def pick(
         best = int(np.argmax(inputs["weights"]))
         inputs = {"features": inputs["features"][best : best + 1]}
     W = affinity(**inputs, **affinity_settings(graph))
-    system = DiffusionSolver(W, graph.lp_alpha)
-    W = W if isinstance(W, torch.Tensor) else as_torch_csr(W)
-    labeled = torch.as_tensor(np.flatnonzero(labels >= 0), device=W.device)
-    is_dense = len(labels) <= MAX_DENSE_IMAGES
-    choose: Callable[..., Selection] = _select_dense if is_dense else _select_by_columns
-    weights = torch.as_tensor(margin_weights(system, labels), device=W.device)
-    count = budget if len(labeled) else number_of_seeds(budget, len(labels))
-    picks, cover, scale = choose(W, system, labeled, count, weights)
-    if count > budget:
-        picks, groups = choose_central_images(W, system, scale, picks, budget)
-        cover = torch.zeros_like(scale)
-        for part in torch.tensor(picks, device=W.device).split(MAX_BLOCK_COLUMNS):
-            cover = torch.maximum(cover, _kernel_rows(system, part, scale).amax(dim=0))
-        log.info("lp_coverage: by the graph, the %d picks are from %d groups", budget, groups)
+    n, labeled = len(labels), np.flatnonzero(labels >= 0)
+    seeds = budget if len(labeled) else number_of_seeds(budget, n)
+    few = 2 * (seeds + len(labeled)) <= MAX_KERNEL_IMAGES
+    if n >= MIN_IMAGES_TO_COARSEN and few:
+        picks, covered = _pick_by_groups(W, labels, budget, seeds, graph.lp_alpha)
+    else:
+        picks, covered = _pick_images(W, labels, budget, seeds, graph.lp_alpha)
     log.info(
         "lp_coverage: %d labels and %d picks cover %.4f of %d images",
-        *(len(labeled), budget, float(cover.double().mean()), len(labels)),
+        *(len(labeled), budget, covered, n),
     )
     return np.array(picks, dtype=np.int64)
 
 
-def margin_weights(system: DiffusionSolver, labels: np.ndarray) -> np.ndarray:
-    """The weights w_j of the module's docstring: (N,) float32.
+def _pick_images(
+    W: Graph, labels: np.ndarray, budget: int, seeds: int, alpha: float
+) -> tuple[list[int], float]:
+    """The picks, and the mean of the cover.  seeds: picks of the greedy cover."""
+    system = DiffusionSolver(W, alpha)
+    W = W if isinstance(W, torch.Tensor) else as_torch_csr(W)
+    labeled = torch.as_tensor(np.flatnonzero(labels >= 0), device=W.device)
+    weights = torch.as_tensor(margin_weights(system, labels), device=W.device)
+    product: KernelProduct = system
+    if len(labels) <= MAX_KERNEL_IMAGES:
+        kernel, scale, product = normalized_kernel(W, system)
+        picks, cover = _select_from_kernel(kernel, labeled, seeds, weights)
+    else:
+        picks, cover, scale = _select_by_columns(W, system, labeled, seeds, weights)
+    if seeds > budget:
+        sizes = torch.ones_like(scale)
+        picks, groups = choose_central_images(W, product, scale, picks, budget, sizes)
+        cover = torch.zeros_like(scale)
+        for part in torch.tensor(picks, device=W.device).split(MAX_BLOCK_COLUMNS):
+            cover = torch.maximum(cover, _kernel_rows(product, part, scale).amax(dim=0))
+        _log_groups(budget, groups)
+    return picks, float(cover.double().mean())
 
-    labels: (N,), -1 where unknown.  The margin is 0 where no label reaches."""
+
+def _pick_by_groups(
+    W: Graph, labels: np.ndarray, budget: int, seeds: int, alpha: float
+) -> tuple[list[int], float]:
+    """As `_pick_images`, from the groups of a coarse graph."""
+    coarse = coarsen(W, alpha, MAX_KERNEL_IMAGES)
+    system, sizes = DiffusionSolver(coarse.W, alpha), coarse.sizes
+    labeled = torch.as_tensor(np.unique(coarse.group[labels >= 0]), device=sizes.device)
+    weights = sizes * torch.as_tensor(
+        margin_weights(system, labels, coarse.group), device=sizes.device
+    )
+    kernel, group_scale, product = normalized_kernel(coarse.W, system)
+    scale = coarse.image_scale(group_scale, alpha) / sizes.sqrt()
+    ratio = scale / group_scale
+    kernel.mul_(ratio).mul_(ratio[:, None]).clamp_(0, 1)
+    chosen, cover = _select_from_kernel(kernel, labeled, seeds, weights)
+    if seeds > budget:
+        chosen, groups = choose_central_images(coarse.W, product, scale, chosen, budget, sizes)
+        cover = kernel[chosen].amax(dim=0)
+        _log_groups(budget, groups)
+    unlabeled = np.flatnonzero(labels < 0)
+    order = unlabeled[np.lexsort((-coarse.reach[unlabeled], coarse.group[unlabeled]))]
+    first = np.searchsorted(coarse.group[order], chosen)
+    return order[first].tolist(), float((cover @ sizes) / len(labels))
+
+
+def _log_groups(budget: int, groups: int) -> None:
+    log.info("lp_coverage: by the graph, the %d picks are from %d groups", budget, groups)
+
+
+def margin_weights(
+    system: DiffusionSolver, labels: np.ndarray, group: np.ndarray | None = None
+) -> np.ndarray:
+    """The weights w_j of the module's docstring: (M,) float32.
+
+    labels: (N,), -1 where unknown; group: (N,), the row of the system for each image, default the
+    image itself.  The margin is 0 where no label reaches."""
     labeled = np.flatnonzero(labels >= 0)
-    classes, column, sizes = np.unique(labels[labeled], return_inverse=True, return_counts=True)
+    classes, column, counts = np.unique(labels[labeled], return_inverse=True, return_counts=True)
     if len(classes) < 2:
-        return np.ones(len(labels), np.float32)
-    sides = np.zeros((len(labels), len(classes)), np.float32)
-    sides[labeled, column] = 1 / sizes[column]
+        return np.ones(system.shape[0], np.float32)
+    sides = np.zeros((system.shape[0], len(classes)), np.float32)
+    if group is None:
+        sides[labeled, column] = 1 / counts[column]
+    else:
+        shares = 1 / (counts[column] * np.sqrt(np.bincount(group))[group[labeled]])
+        np.add.at(sides, (group[labeled], column), shares)
     values, _ = system.solve_rows(sides)  # the scales of rows do not matter
     shares = np.maximum(as_numpy(values), 0)
     mass = shares.sum(axis=1, keepdims=True)
@@ -122,30 +190,45 @@ def margin_weights(system: DiffusionSolver, labels: np.ndarray) -> np.ndarray:
     return UNIFORM_SHARE + (1 - UNIFORM_SHARE) * (1 - (largest - second))
 
 
-def _select_dense(
-    W: torch.Tensor,
-    system: DiffusionSolver,
-    labeled: torch.Tensor,
-    budget: int,
-    weights: torch.Tensor,
-) -> Selection:
-    """The greedy picks, from the whole kernel.
+def normalized_kernel(
+    W: torch.Tensor, system: DiffusionSolver
+) -> tuple[torch.Tensor, torch.Tensor, KernelProduct]:
+    """The normalised kernel (N, N), 1 / √K_jj (N,), and what multiplies with K.
 
-    W: torch CSR (N, N); labeled: indices of the labeled images; weights: (N,)."""
-    kernel = torch.eye(len(W), device=W.device).sub_(W.to_dense(), alpha=system.alpha)
-    kernel = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
-    scale = kernel.diagonal().rsqrt()
-    kernel.mul_(scale).mul_(scale[:, None]).clamp_(0, 1).fill_diagonal_(1)
-    cover = kernel[labeled].amax(dim=0) if len(labeled) else torch.zeros_like(scale)
-    unlabeled = torch.ones_like(cover, dtype=torch.bool)
+    W: torch CSR (N, N)."""
+    approximation = approximate_kernel(W, system) if len(W) > MAX_DENSE_IMAGES else None
+    if approximation is not None:
+        scale = approximation.diagonal().rsqrt()
+        kernel = approximation.scaled(scale)
+    else:
+        kernel = torch.eye(len(W), device=W.device).sub_(W.to_dense(), alpha=system.alpha)
+        kernel = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
+        scale = kernel.diagonal().rsqrt()
+        kernel.mul_(scale).mul_(scale[:, None]).clamp_(0, 1)
+    return kernel.fill_diagonal_(1), scale, system if approximation is None else approximation
+
+
+def _select_from_kernel(
+    kernel: torch.Tensor, labeled: torch.Tensor, budget: int, weights: torch.Tensor
+) -> tuple[list[int], torch.Tensor]:
+    """The greedy picks, in order, and the cover (N,).
+
+    kernel: (N, N); labeled: indices of the labeled images; weights: (N,)."""
+    n = len(kernel)
+    cover = kernel[labeled].amax(dim=0) if len(labeled) else kernel.new_zeros(n)
+    unlabeled = torch.ones(n, dtype=torch.bool, device=kernel.device)
     unlabeled[labeled] = False
-    everything = torch.arange(len(W), device=W.device)
 
     def entries(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        return kernel[rows] if len(columns) == len(everything) else kernel[rows[:, None], columns]
+        if len(columns) == n:
+            return kernel[rows]
+        some = kernel[columns]  # whole rows are copied faster than single entries
+        return some.T if len(rows) == n else some[:, rows].T
 
-    candidates = everything[unlabeled]
-    return *maximize_coverage(entries, cover, candidates, budget, weights), scale
+    candidates = unlabeled.nonzero()[:, 0]
+    return maximize_coverage(
+        entries, cover, candidates, budget, weights, max_values=MAX_CACHED_VALUES
+    )
 
 
 def _select_by_columns(
@@ -155,7 +238,9 @@ def _select_by_columns(
     budget: int,
     weights: torch.Tensor,
 ) -> Selection:
-    """As `_select_dense`, from the columns of promising images alone."""
+    """The picks and cover of `_select_from_kernel`, from the columns of promising images alone.
+
+    W: torch CSR (N, N); system: of W."""
     n = len(W)
     total_columns = max(MAX_SOLVED_ENTRIES // n, budget + budget // 4)
     blocks_per_pick = total_columns // budget // MAX_BLOCK_COLUMNS
@@ -185,9 +270,7 @@ def _select_by_columns(
     return picks, cover, scale
 
 
-def _kernel_rows(
-    system: DiffusionSolver, images: torch.Tensor, scale: torch.Tensor
-) -> torch.Tensor:
+def _kernel_rows(system: KernelProduct, images: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """The images' rows of the normalised kernel: (c, N).  scale: (N,), 1 / √K_jj."""
     rows, diagonal = _diffusion_columns(system, images)
     rows = rows.mul_(scale).mul_(diagonal.rsqrt()[:, None]).clamp_(max=1)
@@ -196,7 +279,7 @@ def _kernel_rows(
 
 
 def _diffusion_columns(
-    system: DiffusionSolver, images: torch.Tensor
+    system: KernelProduct, images: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The images' columns of K, as rows (c, N), and their entries K_ii (c,)."""
     index = torch.arange(len(images), device=images.device)

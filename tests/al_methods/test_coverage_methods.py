@@ -72,7 +72,8 @@ def reference_weights(x, labels, k, gamma, alpha):
     weights = []
     for row in K:
         shares = sorted(np.mean([row[i] for i in np.flatnonzero(labels == c)]) for c in classes)
-        weights.append(0.25 + 0.75 * (1 - (shares[-1] - shares[-2]) / sum(shares)))
+        margin = (shares[-1] - shares[-2]) / sum(shares) if any(shares) else 0
+        weights.append(0.25 + 0.75 * (1 - margin))
     return np.array(weights)
 
 
@@ -95,7 +96,7 @@ def test_lp_coverage_is_greedy_facility_location(monkeypatch, how, known):
         monkeypatch.setattr(greedy_coverage, "CANDIDATE_BATCH", 1)
     kernel = diffusion_kernel(x, **LP)
     if how == "by columns":
-        monkeypatch.setattr(lp_coverage, "MAX_DENSE_IMAGES", 10)
+        monkeypatch.setattr(lp_coverage, "MAX_KERNEL_IMAGES", 10)
     labels = some_labels(150, known)
     weights = reference_weights(x, labels, **LP)
     picks = select("lp_coverage", features=x, labels=labels, budget=40, rng=None, **LP)
@@ -122,7 +123,7 @@ def test_lp_coverage_from_few_columns(monkeypatch):
     """Solving a quarter of the columns reaches 98 % of the coverage of the dense algorithm."""
     monkeypatch.setattr(graph_communities, "MAX_SEEDS", 0)  # no merging
     x, solved = make_clusters(600, groups=30), []
-    monkeypatch.setattr(lp_coverage, "MAX_DENSE_IMAGES", 10)
+    monkeypatch.setattr(lp_coverage, "MAX_KERNEL_IMAGES", 10)
     monkeypatch.setattr(lp_coverage, "MAX_SOLVED_ENTRIES", 600 * 100)
     monkeypatch.setattr(lp_coverage, "NUM_PROBE_IMAGES", 20)
     columns = lp_coverage._diffusion_columns
@@ -153,7 +154,7 @@ def test_estimated_diagonal():
 @pytest.mark.parametrize("dense", [True, False])
 def test_lp_coverage_on_disconnected_components(monkeypatch, dense):
     """Two groups of duplicates and a single image: one pick of each first, the largest first."""
-    monkeypatch.setattr(lp_coverage, "MAX_DENSE_IMAGES", 100 if dense else 2)
+    monkeypatch.setattr(lp_coverage, "MAX_KERNEL_IMAGES", 100 if dense else 2)
     x = np.eye(3, dtype=np.float32)[[0] * 4 + [1] * 6 + [2]]
     arrays = {"features": x, "labels": np.full(11, -1), "rng": None}
     picks = select("lp_coverage", **arrays, budget=11, k=3)

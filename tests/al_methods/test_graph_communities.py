@@ -74,7 +74,7 @@ def test_picks_are_the_central_images_of_the_clusters_of_larger_modularity(monke
         monkeypatch.setattr(
             lp_coverage, "_estimate_scale", lambda W, system: torch.tensor(scale, dtype=torch.float)
         )
-        monkeypatch.setattr(lp_coverage, "MAX_DENSE_IMAGES", 10)
+        monkeypatch.setattr(lp_coverage, "MAX_KERNEL_IMAGES", 10)
     x, _ = groups([50, 40, 12, 30])
     W = affinity(x, 5).toarray().astype(float)
     K = np.linalg.inv(np.eye(len(x)) - 0.95 * W)
@@ -135,7 +135,8 @@ def test_a_seed_beside_a_hub_keeps_a_cluster():
     star = np.zeros((11, 11), np.float32)
     star[0, 1:] = star[1:, 0] = 1 / np.sqrt(10)
     W = as_torch_csr(scipy.sparse.csr_matrix(star))
-    clusters = graph_communities._clusters_around(W, DiffusionSolver(W, 0.99), [0, 3, 7])
+    system = DiffusionSolver(W, 0.99)
+    clusters = graph_communities._clusters_around(system, [0, 3, 7], torch.ones(11))
     assert clusters.tolist() == [0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]
 
 

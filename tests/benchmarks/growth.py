@@ -2,9 +2,10 @@
 
 python -m tests.benchmarks.growth [--sizes N ...] [--csv F]
 
-Measures one round of propagation (features to pseudo-labels, 10 classes, --knn auto) and core-set
-(1,000 picks, 1,000 labeled images) on 128 features.  Each size has its own process, so that its
-peak memory is its own.
+Measures one round of propagation (features to pseudo-labels, 10 classes, --knn auto), core-set
+(1,000 picks, 1,000 labeled images) and lp_coverage (100 picks, 1,000 labeled images; the graph's
+time is in the note) on 128 features.  Each size has its own process, so that its peak memory is its
+own.
 """
 
 import multiprocessing
@@ -18,29 +19,38 @@ import numpy as np
 
 from tests.benchmarks.harness import write_csv
 from utils.options.cli import OneLineErrorParser
-from utils.options.converters import make_number_type
+from utils.options.converters import make_number_type, one_of
+
+TASKS = ("round", "core-set", "lp_coverage")
 
 
 def measure_task(task: str, n: int, queue: Any) -> None:
     """Put (seconds, MiB before, peak MiB, note) into the queue.  Runs in its own process."""
     import torch
 
-    from al_methods import coreset
+    from al_methods import coreset, lp_coverage
     from semisup.label_propagation import propagate
     from tests.benchmarks.synthetic_features import features_and_classes, hide_labels
+    from utils.graph import affinity
+    from utils.graph.graph_options import GraphOptions, GraphViewOptions, affinity_settings
     from utils.graph.nearest_neighbors import log
 
     log.setLevel("INFO")
     x, truth = features_and_classes(n)
     labels = hide_labels(truth, 1000)
     before = peak_mib()
+    features, graph, note = torch.from_numpy(x), GraphOptions(), ""
     begin = time.perf_counter()
-    note = ""
     if task == "round":
         pseudo_labels = propagate(x, labels, 10, search="auto").labels
         note = f"{100 * (pseudo_labels == truth)[labels < 0].mean():.2f} % correct"
+    elif task == "core-set":
+        coreset.pick(features=features, labels=labels, budget=1000)
     else:
-        coreset.pick(features=torch.from_numpy(x), labels=labels, budget=1000)
+        affinity(features, **affinity_settings(graph))  # kept for the tensor
+        note = f"graph {time.perf_counter() - begin:.2f} s"
+        begin, inputs = time.perf_counter(), {"features": features, "labels": labels}
+        lp_coverage.pick(**inputs, budget=100, views=GraphViewOptions(), graph=graph)
     queue.put((time.perf_counter() - begin, before, peak_mib(), note))
 
 
@@ -60,11 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sizes", nargs="+", type=size, default=[10**4, 10**5, 10**6], help="numbers of images"
     )
+    parser.add_argument(
+        "--tasks", nargs="+", type=one_of(list(TASKS)), default=TASKS, help=", ".join(TASKS)
+    )
     parser.add_argument("--csv", default=None, help="write the table to this file")
     args = parser.parse_args(argv)
     context = multiprocessing.get_context("spawn")
     rows: list[dict[str, Any]] = []
-    for task in ("round", "core-set"):
+    for task in args.tasks:
         for n in args.sizes:
             queue = context.Queue()
             process = context.Process(target=measure_task, args=(task, n, queue))

@@ -90,6 +90,32 @@ def jlp(
     return picks
 
 
+def diffuse(W: scipy.sparse.csr_matrix, Y: np.ndarray, rtol: float) -> np.ndarray:
+    """Z (N, C), with one call of scipy's cg per column of Y (N, C)."""
+    system = scipy.sparse.eye(len(Y)) - 0.99 * W
+    return np.stack([scipy.sparse.linalg.cg(system, y, rtol=rtol)[0] for y in Y.T], axis=1)
+
+
+def diffusion_kernel(W: scipy.sparse.csr_matrix) -> np.ndarray:
+    """(I − 0.99 W)⁻¹ with ones in the diagonal, (N, N) float32: the normalised kernel."""
+    inverse = np.linalg.inv(np.eye(W.shape[0], dtype=np.float32) - np.float32(0.99) * W.toarray())
+    scale = 1 / np.sqrt(inverse.diagonal())
+    return inverse * scale * scale[:, None]
+
+
+def lp_coverage(W: scipy.sparse.csr_matrix, labeled: int, budget: int) -> list[int]:
+    """Greedy picks from the whole kernel, every image evaluated before each.
+
+    labeled: the only image with a label."""
+    kernel = diffusion_kernel(W)
+    cover, picks = kernel[labeled], []
+    for _ in range(budget):
+        gains = np.maximum(kernel - cover, 0).sum(axis=1)
+        picks.append(int(gains.argmax()))
+        cover = np.maximum(cover, kernel[picks[-1]])
+    return picks
+
+
 def input_pipeline(mean: list[float], std: list[float]) -> Callable[[Image.Image], torch.Tensor]:
     """torchvision's transforms of a PIL image, as in usual training scripts."""
     return transforms.Compose(

@@ -18,18 +18,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from al_methods import coreset, jlp
+from al_methods import coreset, jlp, lp_coverage
 from data.augment import ImageStore
 from semisup.label_propagation import Propagation, propagate
 from tests.benchmarks import reference_implementations
 from tests.benchmarks.harness import compare, processor_name, write_csv
 from tests.benchmarks.peer import bench_peer
 from tests.benchmarks.single_process import bench_alone
-from tests.benchmarks.synthetic_features import features_and_classes, hide_labels
+from tests.benchmarks.synthetic_features import (
+    features_and_classes,
+    hide_labels,
+    separate_clusters,
+)
 from tests.benchmarks.time_to_result import bench_time_to_result
 from tests.benchmarks.training import bench_training
+from utils.diffusion import diffuse
 from utils.graph import affinity_graph
-from utils.graph.graph_options import GraphOptions
+from utils.graph.graph_options import GraphOptions, GraphViewOptions
 from utils.options.cli import OneLineErrorParser
 from utils.options.converters import one_of, positive_integer
 from utils.torch_faiss import faiss
@@ -151,6 +156,57 @@ def propagation_rows(n: int, classes: int, target: str) -> list[Row]:
         ]
 
 
+def bench_diffusion(n: int) -> list[Row]:
+    """The graph is given; its preparation is part of each solve."""
+    rows = []
+    for name, make in (("separate clusters", separate_clusters), ("classes", features_and_classes)):
+        x, truth = make(n)
+        W, labels = affinity_graph.affinity(x), hide_labels(truth, n // 50)
+        one_hot = (labels[:, None] == np.arange(10)).astype(np.float32)
+        Y = one_hot / np.maximum(one_hot.sum(axis=0), 1)
+        rows.append(
+            compare(
+                f"diffusion, {name}, 10 columns, reference solved to 1e-6",
+                partial(diffuse, W, Y),
+                partial(reference_implementations.diffuse, W, Y, 1e-6),
+                check=lambda ours, theirs: f"within {np.abs(ours - theirs).max():.1e}",
+                target="4",
+                runs=5,
+            )
+        )
+    return rows
+
+
+def bench_lp_coverage(n: int) -> list[Row]:
+    """n: 4,000 at most, of which the reference inverts a matrix."""
+    n, budget = min(n, 4000), 40
+    x, _ = features_and_classes(n)
+    features, labels = torch.from_numpy(x), np.full(n, -1)
+    labels[0] = 0  # one label: the greedy cover itself, which no communities replace
+    W = affinity_graph.affinity(features)
+
+    def share_of_coverage(ours: np.ndarray, reference: list[int]) -> str:
+        kernel = reference_implementations.diffusion_kernel(W)
+        covered, expected = (kernel[[0, *p]].max(axis=0).sum() for p in (ours, reference))
+        return f"{100 * covered / expected:.2f} % of the coverage"
+
+    def ours() -> np.ndarray:
+        inputs: dict[str, Any] = {"features": features, "labels": labels}
+        return lp_coverage.pick(
+            **inputs, budget=budget, views=GraphViewOptions(), graph=GraphOptions()
+        )
+
+    return [
+        compare(
+            f"lp_coverage after the graph, {budget} of {n}",
+            ours,
+            lambda: reference_implementations.lp_coverage(W, 0, budget),
+            check=share_of_coverage,
+            target="4",
+        )
+    ]
+
+
 def search_flat_index(x: np.ndarray, k: int, search: str) -> Neighbors:
     """faiss's exact search."""
     index = faiss.IndexFlatIP(x.shape[1])
@@ -232,6 +288,8 @@ BENCHMARKS: dict[str, Callable[[int], Iterable[Row]]] = {
     "coreset": bench_coreset,
     "jlp": bench_jlp,
     "propagation": bench_propagation,
+    "diffusion": bench_diffusion,
+    "lp_coverage": bench_lp_coverage,
     "knn": bench_knn,
     "input": bench_input,
     "training": bench_training,

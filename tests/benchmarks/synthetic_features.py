@@ -21,6 +21,15 @@ def features_and_classes(
     return l2_normalize(np.maximum(features, 0).astype(np.float32)), truth
 
 
+def separate_clusters(n: int, d: int = 128, clusters: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """(n, d) float32 of unit length in clusters that no edge of a graph joins, and ten classes
+    (n,) int64 of whole clusters."""
+    rng = np.random.default_rng(0)
+    cluster = rng.integers(clusters, size=n)
+    features = rng.normal(size=(clusters, d))[cluster] + 0.3 * rng.normal(size=(n, d))
+    return l2_normalize(features.astype(np.float32)), cluster % 10
+
+
 def hide_labels(truth: np.ndarray, num_known: int, seed: int = 1) -> np.ndarray:
     """(N,) int64 with `num_known` labels, and -1 elsewhere."""
     labels = np.full(len(truth), -1)

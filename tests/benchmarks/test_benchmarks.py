@@ -35,10 +35,10 @@ def read_csv(path):
 
 
 def test_results_agree_with_the_reference(tmp_path):
-    benchmarks = ["coreset", "jlp", "propagation", "knn"]
+    benchmarks = ["coreset", "jlp", "propagation", "diffusion", "lp_coverage", "knn"]
     assert run.main([*benchmarks, "--images", "1500", "--csv", str(tmp_path / "b.csv")]) == 0
     table = {row["row"]: row for row in read_csv(tmp_path / "b.csv")}
-    assert len(table) == 1 + 2 + 4 + 4
+    assert len(table) == 1 + 2 + 4 + 2 + 1 + 4
     for name, row in table.items():
         assert float(row["ours_s"]) > 0 and float(row["ratio"]) > 0
         if "picks" in row["agreement"] and "20 iterations" not in name:
@@ -46,6 +46,8 @@ def test_results_agree_with_the_reference(tmp_path):
     assert table["core-set"]["agreement"] == "100.0 % of the picks"
     solved = table["propagation after the kNN, 10 classes, reference solved to 1e-6"]
     assert solved["agreement"] == "labels 100.00 %, weights within 0.000"
+    coverage = table["lp_coverage after the graph, 40 of 1500"]["agreement"]
+    assert float(coverage.split()[0]) >= 99.9
     knn = table["exact kNN, reference: faiss's flat index"]
     assert float(knn["agreement"].split()[0]) > 99.9
     exact_round = table["round with exact kNN, reference: on faiss's flat index"]
@@ -69,7 +71,7 @@ def test_growth(tmp_path, capsys, monkeypatch):
     argv = ["--sizes", "2000", "4000", "--csv", str(tmp_path / "g.csv")]
     assert growth.main(argv) == 0
     assert "round: seconds grow as N^" in capsys.readouterr().out
-    assert len(read_csv(tmp_path / "g.csv")) == 4
+    assert len(read_csv(tmp_path / "g.csv")) == 6
 
 
 @pytest.mark.parametrize("equal", [False, True])

@@ -314,6 +314,36 @@ def test_reordering_rows_changes_nothing(monkeypatch):
     np.testing.assert_allclose(diffuse(W, Y[:, 0]), plain[:, 0], atol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_components_of_reordered_rows(monkeypatch, seed):
+    """The same as scipy finds, for chains, cliques, single rows and random graphs in any order."""
+    rng = np.random.default_rng(seed)
+    parts = [np.zeros((1, 1)), 1 - np.eye(7), np.zeros((1, 1)), np.eye(20, k=1) + np.eye(20, k=-1)]
+    random = np.triu(rng.random((60, 60)) < 0.02, 1)
+    mixed = scipy.sparse.block_diag([*parts, random + random.T, np.zeros((3, 3))]).toarray()
+    shuffled = rng.permutation(len(mixed))
+    W = scipy.sparse.csr_matrix(mixed[shuffled][:, shuffled].astype(np.float32))
+    W.eliminate_zeros()
+    monkeypatch.setattr(diffusion, "MIN_IMAGES_TO_REORDER", 0)
+    system = diffusion.DiffusionSolver(W)
+    assert system.row_order is not None
+    found = system.component_of_image.numpy()
+    count, expected = scipy.sparse.csgraph.connected_components(W, directed=False)
+    assert len(np.unique(np.stack([found, expected]), axis=1).T) == count == found.max() + 1
+
+
+def test_reordering_leaves_the_graph_as_it_is(monkeypatch):
+    W = affinity(clustered(), k=10)
+    before = W.copy()
+    monkeypatch.setattr(diffusion, "MIN_IMAGES_TO_REORDER", 0)
+    system = diffusion.DiffusionSolver(W)
+    system.solve(np.ones(300))
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(W, name), getattr(before, name))
+        assert not np.shares_memory(system.W.values().numpy(), getattr(W, name))
+    assert (system.scipy_graph != W).nnz == 0
+
+
 def test_the_graph_on_a_device_is_the_same_graph():
     """The code for GPUs, run on the CPU."""
     x = clustered().astype(np.float32)
