@@ -23,9 +23,8 @@ from data.augment import ImageStore
 from data.pixel_features import extract_in_batches, make_pixel_extractor
 from models.layers.norm import BatchNorm1d
 from models.network import Network
-from unsup import simclr as plain_simclr
 from unsup.shared_options import PretrainingLoopOptions
-from unsup.simclr import PROJECTION_DIM, PartnerChoice, SimclrOptions
+from unsup.simclr import PROJECTION_DIM, PartnerChoice, SimclrOptions, pretrain_on_pairs
 from unsup.spec import Pretrainer
 from utils.arrays import l2_normalize
 from utils.graph import knn
@@ -42,8 +41,8 @@ def pretrain(
     simclr: SimclrOptions,
     **settings: Any,
 ) -> list[dict[str, Any]]:
-    """As unsup.simclr.pretrain, with neighbours as positives and another projection."""
-    return plain_simclr.pretrain(
+    """As unsup.simclr.pretrain_on_pairs, with neighbours as positives and another projection."""
+    return pretrain_on_pairs(
         model,
         images,
         loop=loop,

@@ -100,22 +100,43 @@ def pretrain(
     model: Network,
     images: ImageStore,
     *,
+    loop: PretrainingLoopOptions,
+    simclr: SimclrOptions,
+    **settings: Any,
+) -> list[dict[str, Any]]:
+    """Train `model.backbone` in place on the paper's pairs, two views of each image.  Arguments and
+    result as in `pretrain_on_pairs`."""
+    return pretrain_on_pairs(
+        model,
+        images,
+        loop=loop,
+        simclr=simclr,
+        make_projection=two_layers,
+        choose_partners=same_images,
+        **settings,
+    )
+
+
+def pretrain_on_pairs(
+    model: Network,
+    images: ImageStore,
+    *,
     seed: int,
     num_classes: int = 0,
     loop: PretrainingLoopOptions,
     simclr: SimclrOptions,
+    make_projection: Callable[[int], nn.Module],
+    choose_partners: PartnerChoice,
     resume: dict[str, Any] | None = None,
     after_epoch: Callable[[int, dict[str, Any]], None] = lambda done, state: None,
     amp: bool = False,
-    make_projection: Callable[[int], nn.Module] = two_layers,
-    choose_partners: PartnerChoice = same_images,
 ) -> list[dict[str, Any]]:
     """Train `model.backbone` in place; returns one row per epoch, with epoch and loss.
 
-    num_classes: ignored.  resume: a state that `after_epoch` received; after_epoch: called with the
-    number of finished epochs and the state.  make_projection: number of features -> projection.
+    num_classes: ignored.  make_projection: number of features -> projection.
     choose_partners: which images the second views of a batch show.
-    Raises NotFinite where the training diverges."""
+    resume: a state that `after_epoch` received; after_epoch: called with the number of finished
+    epochs and the state.  Raises NotFinite where the training diverges."""
     epochs, lr = loop.pretraining_epochs, loop.pretraining_lr
     torch.manual_seed(derive_seed(seed, "projection"))
     projection = make_projection(model.feature_dim)
