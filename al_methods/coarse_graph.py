@@ -17,6 +17,7 @@ import torch
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from utils.diffusion import Graph, as_scipy_csr, as_torch_csr, make_torch_csr
+from utils.sparse_products import sparse_product
 
 CHUNK_ROWS = 2**16  # rows of W looked at together
 NUM_WALK_STEPS = 4  # of the walks by which an image is central in its group
@@ -39,7 +40,7 @@ class CoarseGraph(NamedTuple):
         Walks of up to two steps are those of the images, longer ones those of the groups."""
         W = self.W
         squares = make_torch_csr(W.crow_indices(), W.col_indices(), W.values().square(), W.shape)
-        short = 1 + alpha**2 * (squares @ torch.ones_like(self.sizes))
+        short = 1 + alpha**2 * sparse_product(squares, torch.ones_like(self.sizes))
         longer = (group_scale**-2 - short).clamp_(min=0) / self.sizes
         return (1 + self.returns + longer).rsqrt_()
 

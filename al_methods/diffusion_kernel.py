@@ -54,7 +54,7 @@ class LowRankKernel:
         diagonal = 1 + self.factor.square().sum(dim=1)
         return diagonal.index_add_(0, index[own], self.alpha * self.W.values()[own])
 
-    def scaled(self, scale: torch.Tensor) -> torch.Tensor:
+    def normalize(self, scale: torch.Tensor) -> torch.Tensor:
         """K_ij scale_i scale_j, limited to [0, 1]: (N, N).  scale: (N,)."""
         factor = self.factor * scale[:, None]
         kernel = factor @ factor.T

@@ -122,7 +122,7 @@ def _pick_images(
     weights = torch.as_tensor(margin_weights(system, labels), device=W.device)
     product: KernelProduct = system
     if len(labels) <= MAX_KERNEL_IMAGES:
-        kernel, scale, product = normalized_kernel(W, system)
+        kernel, scale, product = normalize_kernel(W, system)
         picks, cover = _select_from_kernel(kernel, labeled, seeds, weights)
     else:
         picks, cover, scale = _select_by_columns(W, system, labeled, seeds, weights)
@@ -146,7 +146,7 @@ def _pick_by_groups(
     weights = sizes * torch.as_tensor(
         margin_weights(system, labels, coarse.group), device=sizes.device
     )
-    kernel, group_scale, product = normalized_kernel(coarse.W, system)
+    kernel, group_scale, product = normalize_kernel(coarse.W, system)
     scale = coarse.image_scale(group_scale, alpha) / sizes.sqrt()
     ratio = scale / group_scale
     kernel.mul_(ratio).mul_(ratio[:, None]).clamp_(0, 1)
@@ -190,7 +190,7 @@ def margin_weights(
     return UNIFORM_SHARE + (1 - UNIFORM_SHARE) * (1 - (largest - second))
 
 
-def normalized_kernel(
+def normalize_kernel(
     W: torch.Tensor, system: DiffusionSolver
 ) -> tuple[torch.Tensor, torch.Tensor, KernelProduct]:
     """The normalised kernel (N, N), 1 / √K_jj (N,), and what multiplies with K.
@@ -199,7 +199,7 @@ def normalized_kernel(
     approximation = approximate_kernel(W, system) if len(W) > MAX_DENSE_IMAGES else None
     if approximation is not None:
         scale = approximation.diagonal().rsqrt()
-        kernel = approximation.scaled(scale)
+        kernel = approximation.normalize(scale)
     else:
         kernel = torch.eye(len(W), device=W.device).sub_(W.to_dense(), alpha=system.alpha)
         kernel = torch.cholesky_inverse(torch.linalg.cholesky(kernel))

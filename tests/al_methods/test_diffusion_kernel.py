@@ -78,11 +78,11 @@ def test_entries_and_products_of_the_approximation(kind):
     assert kernel is not None and kernel.factor.shape[1] < N
     scale = torch.from_numpy(1 / np.sqrt(K.diagonal())).float()
     expected = K / np.sqrt(np.outer(K.diagonal(), K.diagonal()))
-    error = np.abs(kernel.scaled(scale).numpy() - expected).sum(axis=1) / expected.sum(axis=1)
+    error = np.abs(kernel.normalize(scale).numpy() - expected).sum(axis=1) / expected.sum(axis=1)
     assert error.max() < 0.06
     np.testing.assert_allclose(kernel.diagonal().numpy(), K.diagonal(), rtol=0.06)
     sides = torch.rand(N, 3, generator=torch.Generator().manual_seed(0))
-    entries = kernel.scaled(torch.full((N,), 0.05)).double().numpy() / 0.05**2  # all below one
+    entries = kernel.normalize(torch.full((N,), 0.05)).double().numpy() / 0.05**2  # all below one
     np.testing.assert_allclose(kernel.solve(sides), entries @ sides.numpy(), rtol=0.02)
 
 
@@ -95,7 +95,7 @@ def test_more_parts_than_columns_are_inverted(monkeypatch):
     W = affinity(x, 5)
     system = DiffusionSolver(W, 0.99)
     assert approximate_kernel(as_torch_csr(W), system) is None
-    kernel, scale, product = lp_coverage.normalized_kernel(as_torch_csr(W), system)
+    kernel, scale, product = lp_coverage.normalize_kernel(as_torch_csr(W), system)
     assert product is system
     K = np.linalg.inv(np.eye(N) - 0.99 * W.toarray().astype(float))
     np.testing.assert_allclose(scale, 1 / np.sqrt(K.diagonal()), rtol=1e-4)
