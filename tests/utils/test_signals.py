@@ -91,12 +91,14 @@ def test_a_run_is_stopped_by_each_signal_and_resumes(tmp_path):
 
 @pytest.mark.parametrize("number", EXIT_STATUS)
 def test_a_signal_during_the_imports(number, tmp_path):
-    """A module that is imported after torch waits for the signal."""
+    """A module that is imported after torch waits for the signal.  It waits in short steps: Python
+    runs a handler between two instructions, and a signal that comes after the last instruction
+    before a long sleep would be handled only when the sleep is over."""
     modules, folder = tmp_path / "modules", tmp_path / "empty"
     modules.mkdir()
     folder.mkdir()
     is_importing = modules / "importing"
-    code = f"import time\nopen({str(is_importing)!r}, 'w')\ntime.sleep(600)\n"
+    code = f"import time\nopen({str(is_importing)!r}, 'w')\nwhile True:\n    time.sleep(0.05)\n"
     (modules / "faiss.py").write_text(code)
     process = start(*LONG, cwd=folder, env={**os.environ, "PYTHONPATH": str(modules)})
     wait_for(is_importing.exists, process)
