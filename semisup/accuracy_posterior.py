@@ -37,7 +37,6 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.special
-import scipy.stats
 
 DEGREES_OF_FREEDOM = 5.0  # ν
 COVERAGE = 0.95
@@ -112,10 +111,7 @@ def find_posterior(
 ) -> Posterior:
     """The posterior of p; see the module's docstring."""
     accuracy = scipy.special.expit(LOGIT_GRID)
-    log_density = scipy.stats.t.logpdf(
-        LOGIT_GRID, DEGREES_OF_FREEDOM, loc=prior.center, scale=prior.scale
-    )
-    log_density = log_density + _log_likelihood(accuracy, models, shift)
+    log_density = _log_density(prior) + _log_likelihood(accuracy, models, shift)
     mass = np.exp(log_density - log_density.max())
     return Posterior(accuracy, mass / mass.sum())
 
@@ -160,12 +156,20 @@ def _mixture_quantile(posterior: Posterior, unlabeled: int, share: float) -> int
     return above
 
 
+def _log_density(prior: AccuracyPrior) -> np.ndarray:
+    """Of Student's t distribution on the grid of logits, up to a constant: (G,).
+
+    Not by scipy.stats, whose import would take a sixth of the start of every command."""
+    scaled = (LOGIT_GRID - prior.center) / prior.scale
+    return -(DEGREES_OF_FREEDOM + 1) / 2 * np.log1p(scaled**2 / DEGREES_OF_FREEDOM)
+
+
 def _log_likelihood(
     accuracy: np.ndarray, models: Sequence[AuditedModel], shift: AccuracyShift
 ) -> np.ndarray:
     """Of the counts of all models, for each value of p: (G,) -> (G,)."""
     eta = np.clip(shift.center + shift.scale * SHIFT_NODES, -1, 1)
-    weights = scipy.stats.norm.logpdf(SHIFT_NODES)
+    weights = -(SHIFT_NODES**2) / 2  # of the normal distribution, up to a constant
     total = np.zeros((len(accuracy), len(eta))) + weights - scipy.special.logsumexp(weights)
     for model in models:
         # A share of at least 1 - δ is common to both, so that p - δη stays within [0, 1].

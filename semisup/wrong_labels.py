@@ -23,7 +23,6 @@ come from the cross-validation of a classifier.
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 import torch
 
 from semisup.leave_one_out import leave_one_out_scores
@@ -57,7 +56,7 @@ def compare_with_others(
     suspicion = np.full(len(images), -np.inf)
     can_compare = np.bincount(own, minlength=num_classes)[own] > 1
     ranks = [
-        scipy.stats.rankdata(margins[can_compare])
+        average_ranks(margins[can_compare])
         for margins in (diffusion_margins(z, own), kernel_margins(f, own))
     ]
     suspicion[can_compare] = np.sum(ranks, axis=0)
@@ -65,6 +64,12 @@ def compare_with_others(
     is_reached = others.max(axis=1, initial=0) > 0
     suggested = np.where(is_reached, others.argmax(axis=1), by_kernel.argmax(axis=1))
     return LabelComparison(images, suspicion, suggested)
+
+
+def average_ranks(values: np.ndarray) -> np.ndarray:
+    """1 for the smallest value, and so on; equal values share the mean of their ranks: (L,)."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[places]
 
 
 def diffusion_margins(z: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -106,8 +106,7 @@ def test_a_shift_moves_the_estimate():
     assert abs(found.accuracy - 0.8) < 0.005
 
 
-@pytest.mark.parametrize("batches", [0, 1, 4])
-@pytest.mark.parametrize("disagreement", [0.0, 0.2])
+@pytest.mark.parametrize("batches, disagreement", [(0, 0.2), (1, 0.0), (4, 0.2)])
 def test_coverage_on_simulated_data(batches, disagreement):
     """500 data sets from the prior, whose audits are of a model of its own accuracy.  Every image
     of an audit is there twice, so that the counts have twice the binomial variance.  A proportion

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from semisup.wrong_labels import (
     ALPHA,
     KERNEL_RIDGE,
     KERNEL_WIDTH,
+    average_ranks,
     compare_with_others,
     diffusion_margins,
     kernel_margins,
@@ -84,6 +86,12 @@ def test_the_suspicion_is_the_sum_of_the_ranks(groups):
     parts = (diffusion_margins(z, y), kernel_margins(f, y))
     ranks = sum(np.argsort(np.argsort(part)) + 1 for part in parts)
     np.testing.assert_array_equal(found.suspicion, ranks)
+
+
+def test_equal_values_share_the_mean_of_their_ranks():
+    for size in (0, 1, 50):
+        values = np.random.default_rng(size).integers(0, 9, size).astype(float)
+        assert average_ranks(values).tolist() == scipy.stats.rankdata(values).tolist()
 
 
 def test_a_label_alone_in_its_class_cannot_be_compared(groups):

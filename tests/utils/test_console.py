@@ -26,19 +26,31 @@ def run_in_shell(folder: Path, line: str, **variables: str) -> subprocess.Comple
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "$run --run-dir run | head -1",
-        "$run --run-dir run >&- 2>&-",
-        "$run --run-dir run > /dev/full 2>&1",
-    ],
-)
+def assert_is_complete(folder: Path) -> None:
+    """The folder is that of a whole run of two cycles."""
+    assert len(rows(folder / "results.csv")) == 2
+    assert (folder / "log.txt").read_text().count("top-1") == 2
+
+
+def print_to_a_full_disk() -> None:
+    """As with "> /dev/full 2>&1"."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, 1)
+    os.dup2(full, 2)
+
+
+def test_a_run_continues_on_a_full_disk(tmp_path):
+    data = write_array_file(tmp_path / "few.npz")
+    words = (*WORDS.split(), "--dataset", "arrays", "--data-root", data, "--run-dir", "run")
+    assert ForkedCommand(MAIN, *words, cwd=tmp_path, prepare=print_to_a_full_disk).wait() == 0
+    assert_is_complete(tmp_path / "run")
+
+
+@pytest.mark.parametrize("line", ["$run --run-dir run | head -1", "$run --run-dir run >&- 2>&-"])
 def test_a_run_continues_without_its_terminal(line, tmp_path):
     done = run_in_shell(tmp_path, line)
     assert done.returncode == 0 and done.stderr == ""
-    assert len(rows(tmp_path / "run" / "results.csv")) == 2
-    assert (tmp_path / "run" / "log.txt").read_text().count("top-1") == 2
+    assert_is_complete(tmp_path / "run")
 
 
 def test_characters_that_the_terminal_cannot_encode(tmp_path):
