@@ -1,4 +1,5 @@
-"""Which propagated labels to train on with --dataset features: --lp-mode full or prob.
+"""How to train on propagated labels with --dataset features: the network, which of the propagated
+labels it sees (--lp-mode), and how many images of a batch of 128 are labeled.
 
 python scripts/studies/feature_defaults.py DIR --photographs FOLDER
 python sweep.py DIR/sweep.yaml --out RUNS
@@ -9,8 +10,8 @@ The data are not reported anywhere else: the numeric KEEL tables with two classe
 features of MobileNetV3; FOLDER is that of that script.  Each is divided into 30 % test rows and at
 most 800 training rows.
 
---compare prints the mean test accuracy of both modes per data set, and the paired difference over
-the data sets with its 95 % interval and p.
+--compare prints the mean test accuracy of every way, and the paired difference to the first, the
+default, over the data sets with its 95 % interval and p; then those of all sets of images alone.
 """
 
 import argparse
@@ -34,18 +35,31 @@ from scripts.studies.tables_as_features import load_numeric_tables, make_divisio
 from utils.console import print_line
 
 MAX_TRAIN_ROWS = 800
-MODES = ("prob", "full")
+WAY_OPTIONS = ("arch", "lp_mode", "labeled_batch_size")
+WAYS = (
+    ("linear", "prob", 50),
+    ("linear", "full", 50),
+    ("linear", "prob", 10),
+    ("linear", "full", 10),
+    ("mlp", "prob", 50),
+    ("mlp", "full", 50),
+    ("mlp", "full", 10),
+)
 SWEEP_TEMPLATE = """\
 # One or five labels per class.
-options: {{dataset: features, arch: linear, epochs: 30, al_nb_cycles: 1, add_lp: true}}
+options: {{dataset: features, epochs: 30, al_nb_cycles: 1, add_lp: true}}
 product:
   initial:
     - {{initial: balanced, al_method: random}}
     - {{initial: lp_coverage, al_method: lp_coverage}}
-  lp_mode: [{modes}]
+  way:
+{ways}
   data:
 {data}
 """
+
+PAIR = ("exp_name", "initial", "al_budget", "split")
+IMAGE_SETS = ("windows_of_64_pixels", "windows_of_128_pixels", "face_or_not")
 
 # Name, rows (N, d), classes (N,).
 Table = tuple[str, np.ndarray, np.ndarray]
@@ -78,31 +92,34 @@ def write_data(folder: Path, photographs: Path) -> None:
             options: dict[str, Any] = {"data_root": str(path.absolute()), "exp_name": name}
             options["al_budget"] = per_class * (int(y.max()) + 1)
             lines.append(f"    - {json.dumps(options)}")
-    text = SWEEP_TEMPLATE.format(modes=", ".join(MODES), data="\n".join(lines))
+    ways = [f"    - {json.dumps(dict(zip(WAY_OPTIONS, way, strict=True)))}" for way in WAYS]
+    text = SWEEP_TEMPLATE.format(ways="\n".join(ways), data="\n".join(lines))
     (folder / "sweep.yaml").write_text(text)
 
 
 def print_comparison(folder: Path) -> None:
     runs, _ = read_runs_below(folder)
-    names = ["exp_name", "initial", "al_budget"]
     rows = [
-        (*(run.config[name] for name in names[:3]), run.split, cycle, run.config["lp_mode"], top1)
+        (*(run.config[name] for name in PAIR), way_of(run.config), run.results["top1"].iloc[-1])
         for run in runs
-        for cycle, top1 in enumerate(run.results["top1"])
     ]
-    names += ["split", "cycle", "mode"]
-    table = pd.DataFrame(rows, columns=[*names, "top1"]).set_index(names)["top1"]
-    table = table.unstack("mode").dropna()
-    for initial, part in [("all", table), *table.groupby(level="initial")]:
+    table = pd.DataFrame(rows, columns=[*PAIR, "way", "top1"]).set_index([*PAIR, "way"])["top1"]
+    table = table.unstack("way").dropna()
+    is_image = table.index.get_level_values("exp_name").isin(IMAGE_SETS)
+    for title, part in (("all", table), ("images", table[is_image])):
         means = part.groupby(level="exp_name").mean()
-        interval, p = difference_interval((means["full"] - means["prob"]).to_numpy())
-        print_line(f"\n{initial}: {len(part)} pairs; full minus prob {interval}, p {p}")
-        if initial == "all":
-            for line in header("data", *MODES, "full minus prob"):
-                print_line(line)
-            for data, values in means.iterrows():
-                numbers = (*values[list(MODES)], values["full"] - values["prob"])
-                print_line(row_of(data, *(f"{number:.1f}" for number in numbers)))
+        print_line(f"\n{title}: {len(part)} pairs on {len(means)} data sets")
+        for line in header("network, mode, labeled per batch", "top-1", "difference", "worst", "p"):
+            print_line(line)
+        for way in WAYS:
+            differences = (means[way] - means[WAYS[0]]).to_numpy()
+            interval, p = difference_interval(differences) if way != WAYS[0] else ("", "")
+            numbers = (f"{means[way].mean():.1f}", interval, f"{differences.min():.1f}", p)
+            print_line(row_of(", ".join(map(str, way)), *numbers))
+
+
+def way_of(config: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(config[name] for name in WAY_OPTIONS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
