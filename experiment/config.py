@@ -16,7 +16,7 @@ from data.duplicates import DuplicateOptions
 from experiment.environment import DeviceOptions
 from experiment.run_folder_path import RunFolderOptions
 from experiment.stopping import StoppingOptions
-from labeling.audit import AuditOptions
+from labeling.audit import AuditOptions, stores_predictions
 from labeling.oracle import OracleOptions
 from labeling.second_looks import SecondLookOptions
 from models import (
@@ -85,9 +85,30 @@ def component_needs(options: OptionValues, component: Component) -> tuple[str, .
     return resolve_needs(needs, kwargs_for(options, needs) if callable(needs) else {})
 
 
+def has_static_graph(options: OptionValues) -> bool:
+    """Whether the run propagates labels on a graph that is the same in all cycles: of features that
+    training does not change."""
+    algorithm = semisup.ALGORITHMS[semisup.algorithm_name(options)]
+    if algorithm.leave_one_out is None:
+        return False
+    has_own_features = models.ARCHS[options.arch].feature_dim is not None
+    return not (has_own_features and "features" in component_needs(options, algorithm))
+
+
+def _check_stop_rule(options: OptionValues) -> None:
+    rule = options.of(StoppingOptions).stop_when
+    if rule and not (has_static_graph(options) or stores_predictions(options)):
+        raise UserError(
+            f"--stop-when {rule} needs an estimate of the accuracy: add --audit N, or propagate "
+            "labels on features that training does not change (--add-lp with --arch linear, or "
+            "with --lp-views pretrained_features or pixels)"
+        )
+
+
 def _check_components(options: OptionValues) -> None:
     """Raises UserError if the selected components do not fit together."""
     _check_encoder(options)
+    _check_stop_rule(options)
     has_features = data.DATASETS[options.dataset].has_feature_vectors or bool(options.encoder)
     require_input_kind(options, has_features)
     if has_features:

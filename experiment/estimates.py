@@ -7,11 +7,13 @@ image:
   all cycles;
 * else of the networks of earlier cycles, for images that were labeled later (State.predictions).
 
-Those for audited images (labeling.audit) enter the estimate as a random sample; those for all
-labeled images, and confidences, only through the prior (semisup.accuracy_prior).
+Those for audited images (labeling.audit) enter the estimate as a random sample.  Those for all
+labeled images, and the confidences of the diffusion, enter only through the prior
+(semisup.accuracy_prior), and only with a graph that is the same in all cycles: without one there is
+no estimate without an audit.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -22,7 +24,7 @@ from data.active_pool import ActivePool
 from data.budget import BudgetOptions
 from data.pool import Pool
 from data.state import State
-from experiment.config import component_needs
+from experiment.config import component_needs, has_static_graph
 from experiment.result_tables import (
     ESTIMATE_COLUMNS,
     ESTIMATES_COLUMNS,
@@ -43,10 +45,10 @@ from semisup.accuracy_posterior import (
 from semisup.accuracy_prior import (
     ERROR_REDUCTIONS,
     NETWORK,
-    NETWORK_ALONE,
     PROPAGATION,
     SHIFT,
     SHIFT_EARLIER,
+    WITHOUT_GRAPH,
     accuracy_prior,
     confidence_at_temperature,
 )
@@ -61,25 +63,24 @@ MAX_LEFT_OUT = 512  # labeled images that are left out; one column is solved for
 class Propagated(NamedTuple):
     """What the labels say by the diffusion, and by the solver of the run.
 
-    left_out: the images (M,) that `diffusion.left_out` is about.
-    is_static: whether the graph is the same in all cycles."""
+    left_out: the images (M,) that `diffusion.left_out` is about."""
 
     diffusion: LeaveOneOut
     labels: np.ndarray
     left_out: np.ndarray
-    is_static: bool
 
 
 class Evidence(NamedTuple):
     """What an estimate is made from.
 
-    confidence: mean over the unlabeled images; left_out: as `_count_left_out_right`, or None."""
+    confidence: mean over the unlabeled images; left_out: as `_count_left_out_right`; both None
+    without a graph that is the same in all cycles."""
 
     prior: AccuracyPrior
     models: Sequence[AuditedModel]
     shift: AccuracyShift
-    confidence: float
-    left_out: tuple[int, int] | None
+    confidence: float | None = None
+    left_out: tuple[int, int] | None = None
 
 
 def make_estimates(
@@ -87,48 +88,48 @@ def make_estimates(
     state: State,
     active: ActivePool,
     outputs: NetworkOutputs,
-    static_outputs: Collection[str],
     num_classes: int,
 ) -> list[dict[str, Any]]:
     """The rows of estimates.csv of the current cycle; none if no image is left to be labeled.
 
+    Without a graph that is the same in all cycles there are none before an audit has answers.
+
     active: the images that training takes into account; the estimate is about those of them.
-    outputs: of the trained network; static_outputs: names of those that are the same in all cycles
-    (experiment.static_features)."""
+    outputs: of the trained network."""
     audits = [
         Audit(audit.cycle, active.find_rows(audit.audited), active.find_rows(audit.chosen_since))
         for audit in list_audits(options, state)
     ]
+    is_static = has_static_graph(options)
+    if not is_static and not any(audit.cycle for audit in audits):
+        return []
     predictions = active.select(dict(enumerate(state.predictions)))
     state = replace(state, pool=active.pool, predictions=tuple(predictions.values()))
     unlabeled = state.pool.labels < 0
     if not unlabeled.any():
         return []
     probs = as_numpy(active.select(outputs.get_tensors(("probs",)))["probs"])
-    predicted = probs.argmax(axis=1)
     known = state.pool.labels[state.pool.labeled_order]
     counts = len(known), len(np.unique(known)), num_classes
     budget = options.of(BudgetOptions).al_budget
-    propagated = _propagate(options, state, active, outputs, static_outputs, num_classes, audits)
-    if propagated is None:
-        confidence = float(probs[unlabeled].max(axis=1).mean())
-        prior = accuracy_prior(NETWORK_ALONE, confidence, *counts)
-        models = _earlier_networks(state, audits, predicted)
-        evidence = Evidence(prior, models, SHIFT_EARLIER, confidence, None)
-        return [_make_row(state, NETWORK_MODEL, evidence, budget)]
+    propagated = _propagate(options, state, active, outputs, is_static, num_classes, audits)
+    answers = {NETWORK_MODEL: probs.argmax(axis=1)}
+    if propagated is not None:
+        answers[PROPAGATION_MODEL] = propagated.labels
+    if propagated is None or not is_static:
+        earlier = {name: _earlier_networks(state, audits, a) for name, a in answers.items()}
+        return [
+            _make_row(state, name, Evidence(WITHOUT_GRAPH, models, SHIFT_EARLIER), budget)
+            for name, models in earlier.items()
+            if models
+        ]
     confidence = float(confidence_at_temperature(propagated.diffusion.scores[unlabeled]).mean())
     left_out = _count_left_out_right(state, audits, propagated)
     rows = []
-    for name, weights, answers in (
-        (NETWORK_MODEL, NETWORK, predicted),
-        (PROPAGATION_MODEL, PROPAGATION, propagated.labels),
-    ):
+    for name, weights in ((NETWORK_MODEL, NETWORK), (PROPAGATION_MODEL, PROPAGATION)):
         prior = accuracy_prior(weights, confidence, *counts, left_out)
-        if propagated.is_static:
-            models, shift = [_make_left_out_model(state, audits, propagated, answers)], SHIFT
-        else:
-            models, shift = _earlier_networks(state, audits, answers), SHIFT_EARLIER
-        evidence = Evidence(prior, models, shift, confidence, left_out)
+        models = [_make_left_out_model(state, audits, propagated, answers[name])]
+        evidence = Evidence(prior, models, SHIFT, confidence, left_out)
         rows.append(_make_row(state, name, evidence, budget))
     return rows
 
@@ -137,11 +138,7 @@ def _count_left_out_right(
     state: State, audits: Sequence[Audit], propagated: Propagated
 ) -> tuple[int, int]:
     """How many left-out answers are right, and of how many images that were not audited; audited
-    ones count as a sample, and must not count twice.
-
-    None count where the graph has been trained on the labels: it still knows them."""
-    if not propagated.is_static:
-        return 0, 0
+    ones count as a sample, and must not count twice."""
     right = propagated.diffusion.left_out == state.pool.labels[propagated.left_out]
     is_chosen = ~np.isin(propagated.left_out, all_audited(audits))
     return int(right[is_chosen].sum()), int(is_chosen.sum())
@@ -152,16 +149,20 @@ def _propagate(
     state: State,
     active: ActivePool,
     outputs: NetworkOutputs,
-    static_outputs: Collection[str],
+    is_static: bool,
     num_classes: int,
     audits: Sequence[Audit],
 ) -> Propagated | None:
-    """The propagation with labels left out; None if the run's algorithm has none."""
+    """The propagation with labels left out; None if the run's algorithm has none.
+
+    is_static: whether the graph is the same in all cycles.  Otherwise no label is left out: the
+    graph has been trained on them, and still knows them."""
     algorithm = ALGORITHMS[semisup.algorithm_name(options)]
     if algorithm.leave_one_out is None:
         return None
     needs = component_needs(options, algorithm)
-    images = choose_left_out(images_of_shared_classes(state.pool, num_classes), audits)
+    shared = images_of_shared_classes(state.pool, num_classes)
+    images = choose_left_out(shared, audits) if is_static else np.empty(0, np.int64)
     diffusion, labels = algorithm.leave_one_out(
         pool=state.pool,
         num_classes=num_classes,
@@ -169,7 +170,7 @@ def _propagate(
         **active.select(outputs.get_tensors(needs)),
         **kwargs_for(options, algorithm.leave_one_out),
     )
-    return Propagated(diffusion, labels, images, set(needs) <= set(static_outputs))
+    return Propagated(diffusion, labels, images)
 
 
 def results_columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -298,7 +299,8 @@ def _make_row(state: State, name: str, evidence: Evidence, budget: int) -> dict[
     row["audited_right"] = sum(batch.correct for batch in batches)
     if evidence.left_out is not None:
         row["left_out_right"], row["left_out"] = evidence.left_out
-    row["confidence"] = f"{100 * evidence.confidence:.2f}"
+    if evidence.confidence is not None:
+        row["confidence"] = f"{100 * evidence.confidence:.2f}"
     if evidence.models:
         row["disagreement"] = f"{100 * evidence.models[-1].disagreement:.2f}"
     return row

@@ -186,9 +186,7 @@ class Experiment:
         with self.run_folder.time_stage(state.cycle, "estimate"):
             outputs, classes = self.network_outputs(state), self.dataset.num_classes
             active = self.active_pool(state)
-            rows = make_estimates(
-                self.options, state, active, outputs, self.static_features, classes
-            )
+            rows = make_estimates(self.options, state, active, outputs, classes)
         self.run_folder.table_rows["estimates"] += rows
         return results_columns(rows)
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from experiment.result_tables import NETWORK_MODEL
-from labeling.audit import makes_estimates
-from utils.errors import UserError
 from utils.options.option import OptionGroup, OptionValues, option
 
 GAIN, ACCURACY = "gain", "accuracy"
@@ -56,13 +54,6 @@ class StoppingOptions(OptionGroup):
         identity=False,
         after_first_cycle=True,
     )
-
-    def check(self, options: OptionValues) -> None:
-        if self.stop_when and not makes_estimates(options):
-            raise UserError(
-                f"--stop-when {self.stop_when} needs an estimate of the accuracy: add --add-lp, "
-                "or --audit N"
-            )
 
 
 def stop_reason(

@@ -277,7 +277,7 @@ def make_row(case: Case, run: Run, cycle: Cycle) -> dict[str, Any]:
         mock.patch.object(estimates, "find_posterior", record_models),
     ):
         everything = ActivePool(state.pool, None, len(state.pool.labels))
-        estimates.make_estimates(options, state, everything, outputs, ("features",), case.classes)
+        estimates.make_estimates(options, state, everything, outputs, case.classes)
     unlabeled = state.pool.labels < 0
     row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
     row |= {"seed": run.seed, "method": run.method, "budget": run.budget}
@@ -286,8 +286,8 @@ def make_row(case: Case, run: Run, cycle: Cycle) -> dict[str, Any]:
     row["present"] = len(np.unique(case.truth[~unlabeled]))
     row["network"] = share_right(probs.argmax(axis=1), case.truth, unlabeled)
     row["network_confidence"] = round(float(probs[unlabeled].max(axis=1).mean()), 5)
-    row["network_models"] = to_json(parts["models"][0])
-    if (found := parts["propagated"]) is not None:
+    row["network_models"] = to_json(parts["models"][0] if parts["models"] else [])
+    if (found := parts.get("propagated")) is not None:
         row["propagation"] = share_right(found.labels, case.truth, unlabeled)
         row["propagation_models"] = to_json(parts["models"][1])
         scores = found.diffusion.scores[unlabeled]

@@ -32,9 +32,6 @@ from utils.console import print_line
 
 TEMPERATURES = (0.2, 0.3, 0.5, 1.0)  # of the column confidence
 NUM_REDUCTIONS = 20
-# Of σ, for a network that is trained on the labels alone: with it, 95 % of the errors on tables
-# that were not fitted are within the 95 % of Student's t.  For the others they are without it.
-WIDENING_ALONE = 1.2
 MIN_DISAGREEMENT = 0.03  # below it, the difference of two accuracies says little about η
 Row = dict[str, Any]
 
@@ -44,7 +41,6 @@ class Priors(NamedTuple):
 
     propagation: PriorWeights
     network: PriorWeights
-    network_alone: PriorWeights
     shift: AccuracyShift
     shift_earlier: AccuracyShift
     error_reductions: tuple[float, ...]
@@ -53,7 +49,6 @@ class Priors(NamedTuple):
 SHIPPED = Priors(
     accuracy_prior.PROPAGATION,
     accuracy_prior.NETWORK,
-    accuracy_prior.NETWORK_ALONE,
     accuracy_prior.SHIFT,
     accuracy_prior.SHIFT_EARLIER,
     accuracy_prior.ERROR_REDUCTIONS,
@@ -77,8 +72,6 @@ def read_rows(path: Path) -> list[Row]:
 def prior_inputs(row: Row, temperature: float = TEMPERATURE) -> tuple[Any, ...]:
     """The arguments of accuracy_prior after the weights."""
     counts = row["labels"], row["present"], row["classes"]
-    if row["training"] == "supervised":
-        return row["network_confidence"], *counts, None
     confidence = row["confidence"][TEMPERATURES.index(temperature)]
     return confidence, *counts, count_left_out_right(row)
 
@@ -93,13 +86,15 @@ def count_left_out_right(row: Row) -> tuple[int, int]:
 def posterior(row: Row, model: str, priors: Priors, with_audit: bool = True) -> Posterior:
     """As experiment.estimates finds it.  model: network or propagation."""
     is_alone = row["training"] == "supervised"
-    weights = priors.network_alone if is_alone else getattr(priors, model)
     models = [
         AuditedModel([AuditedBatch(*batch) for batch in batches], *others)
         for batches, *others in row[f"{model}_models"]
     ]
     shift = priors.shift_earlier if is_alone else priors.shift
-    prior = accuracy_prior.accuracy_prior(weights, *prior_inputs(row))
+    if is_alone:
+        prior = accuracy_prior.WITHOUT_GRAPH
+    else:
+        prior = accuracy_prior.accuracy_prior(getattr(priors, model), *prior_inputs(row))
     return find_posterior(prior, models if with_audit else [], shift)
 
 
@@ -111,7 +106,6 @@ def fit_all(rows: Iterable[Row]) -> Priors:
     return Priors(
         fit_weights(lp, "propagation"),
         fit_weights(lp, "network"),
-        widen_scale(fit_weights(alone, "network"), WIDENING_ALONE),
         fit_shift(_differences_to_diffusion(lp)),
         fit_shift(_differences_to_earlier(alone)),
         fit_reductions(lp),
@@ -121,7 +115,6 @@ def fit_all(rows: Iterable[Row]) -> Priors:
 def fit_weights(rows: list[Row], model: str, temperature: float = TEMPERATURE) -> PriorWeights:
     """Maximum likelihood of the prior's β and γ."""
     inputs = np.array([regression_inputs(row, temperature) for row in rows])
-    has_left_out = rows[0]["training"] == "lp"
     per_class = inputs[:, 3]
     truth = np.array([row[model] for row in rows])
     smallest = 0.5 / np.array([row["unlabeled"] for row in rows])
@@ -129,18 +122,13 @@ def fit_weights(rows: list[Row], model: str, temperature: float = TEMPERATURE) -
     weights = _dataset_weights(rows)
 
     def loss(values: np.ndarray) -> float:
-        beta, gamma = values[:4] * [1, 1, has_left_out, 1], values[4:]
+        beta, gamma = values[:4], values[4:]
         scale = np.exp(gamma[0] + gamma[1] * per_class)
         log_density = scipy.stats.t.logpdf(target, DEGREES_OF_FREEDOM, inputs @ beta, scale)
         return float(-weights @ log_density)
 
     found = scipy.optimize.minimize(loss, [0, 1, 0, 0, 0, 0], method="L-BFGS-B").x
-    found[2] *= has_left_out
     return PriorWeights(*np.round(found, 2).tolist())
-
-
-def widen_scale(weights: PriorWeights, factor: float) -> PriorWeights:
-    return weights._replace(log_scale=round(weights.log_scale + float(np.log(factor)), 2))
 
 
 def regression_inputs(row: Row, temperature: float) -> list[float]:
@@ -270,11 +258,17 @@ def check_rows(rows: list[Row], by_table: dict[str, Priors], with_audit: bool) -
         for model in ("network", "propagation"):
             if row[f"{model}_models"] is None:
                 continue
+            if row["training"] == "supervised" and not (with_audit and count_audited(row, model)):
+                continue  # no estimate, as in experiment.estimates
             found = estimate_accuracy(posterior(row, model, priors, with_audit), row["unlabeled"])
-            batches = [batch for parts, *_ in row[f"{model}_models"] for batch in parts]
-            audited = sum(batch[1] for batch in batches) if with_audit else 0
+            audited = count_audited(row, model) if with_audit else 0
             checks.append(Check(row, model, row[model], found, audited))
     return checks
+
+
+def count_audited(row: Row, model: str) -> int:
+    """How many answers for audited images there are."""
+    return sum(batch[1] for batches, *_ in row[f"{model}_models"] for batch in batches)
 
 
 def coverage_line(name: str, checks: list[Check]) -> str:

@@ -77,9 +77,9 @@ def follow_run(case: Case, run: Run, peer: Peer) -> Rows:
 def make_row(case: Case, run: Run, cycle: Cycle) -> dict[str, Any]:
     """What --stop-when sees after a cycle, and the accuracy, which it does not see."""
     state, options, outputs, probs = cycle
-    everything, static = ActivePool(state.pool, None, len(state.pool.labels)), ("features",)
+    everything = ActivePool(state.pool, None, len(state.pool.labels))
     with dense_kernel(case):
-        rows = estimates.make_estimates(options, state, everything, outputs, static, case.classes)
+        rows = estimates.make_estimates(options, state, everything, outputs, case.classes)
     found = rows[0]
     unlabeled = state.pool.labels < 0
     row: dict[str, Any] = {"seed": run.seed, "method": run.method, "cycle": state.cycle}

@@ -129,6 +129,7 @@ def test_pseudo_labels(finished_run, predict_rows):
 def test_the_estimate_follows_the_table(tmp_path, capsys):
     """On standard error where the table goes to standard output, which may be read on."""
     words = "--dataset digits --add-lp --lp-k 10 --al-budget 20 --al-nb-cycles 1 --epochs 1"
+    words += " --lp-views pixels"
     assert main_al.main([*words.split(), "--run-dir", str(tmp_path / "run")]) == 0
     (row,) = rows(tmp_path / "run" / "results.csv")
     values = [row[f"estimated_{name}"] for name in ("accuracy", "low", "high")]

@@ -9,15 +9,20 @@ import pytest
 import main_al
 from data.pool import Pool
 from data.state import State, from_dict, to_dict
-from experiment import estimates
+from experiment import estimates, setup
 from experiment.checkpoint import load_checkpoint, save_checkpoint
+from experiment.config import SCHEMA, component_needs, has_static_graph
 from experiment.result_tables import ESTIMATE_COLUMNS
+from experiment.static_features import make_static_features
 from labeling.audit import Audit
+from semisup import ALGORITHMS
 from tests.commands.test_main_al import assert_same_run, rows
+from utils.options.schema import fill_defaults
 from utils.signals import StoppedBySignal
 
 CLASSES = 4
 SHORT = "--al-budget 8 --al-nb-cycles 3 --epochs 2 --device cpu".split()  # noqa: SIM905
+PRETRAINED = {"add_unsupervised_pretraining": True, "pretraining_method": "simclr"}
 LP = "--add-lp --lp-k 10 --arch linear".split()  # noqa: SIM905
 
 
@@ -120,28 +125,63 @@ def test_an_audit_without_a_graph(run):
     """The estimate is of the network, from what the network before said about audited images."""
     folder = run("run", "--arch", "linear", "--al-method", "margin", "--audit", 3)
     table = rows(folder / "estimates.csv")
-    assert [row["model"] for row in table] == ["network"] * 3
-    assert [row["audited"] for row in table] == ["0", "3", "6"]
+    assert [row["model"] for row in table] == ["network"] * 2
+    assert [row["audited"] for row in table] == ["3", "6"]  # none in the first cycle
     assert {row["left_out"] for row in table} == {""}
-    assert table[0]["disagreement"] == "" and float(table[2]["disagreement"]) > 0
+    assert float(table[1]["disagreement"]) > 0
     state = from_dict(load_checkpoint(folder / "checkpoint.pt")["state"])
     right = 0
     for cycle, record in enumerate(state.history[1:]):
         audited = record.queried[:3]
         right += int((state.predictions[cycle][audited] == state.pool.labels[audited]).sum())
-    assert table[2]["audited_right"] == str(right)
+    assert table[1]["audited_right"] == str(right)
 
 
 def test_a_graph_that_changes_with_the_network(run):
-    """Leave-one-out would be too good: the features have been trained on the label."""
+    """Leave-one-out and confidences would be too good: the features have been trained on the
+    labels."""
     words = ("--add-lp", "--al-method", "margin", "--audit", 3)
     folder = run("run", *words, features=False)
     table = rows(folder / "estimates.csv")
-    assert [row["audited"] for row in table] == ["0", "0", "3", "3", "6", "6"]
+    assert [row["audited"] for row in table] == ["3", "3", "6", "6"]
+    assert {(row["confidence"], row["left_out"]) for row in table} == {("", "")}
+    assert rows(folder / "results.csv")[0]["estimated_accuracy"] == ""
     state = from_dict(load_checkpoint(folder / "checkpoint.pt")["state"])
     audited = state.history[1].queried[:3]
     right = int((state.predictions[0][audited] == state.pool.labels[audited]).sum())
-    assert table[2]["audited_right"] == table[3]["audited_right"] == str(right)
+    assert table[0]["audited_right"] == table[1]["audited_right"] == str(right)
+
+
+def test_no_estimate_from_a_graph_that_changes_alone(run):
+    """With ten labels of digits it would be above 98 %, whatever the truth."""
+    folder = run("run", "--add-lp", "--al-method", "margin", features=False)
+    assert not (folder / "estimates.csv").exists()
+    assert {row["estimated_accuracy"] for row in rows(folder / "results.csv")} == {""}
+
+
+@pytest.mark.parametrize(
+    "dataset, words, is_static",
+    [
+        ("features", {"arch": "linear"}, True),
+        ("features", {"arch": "mlp"}, False),
+        ("features", {"arch": "mlp", "lp_views": "pretrained_features"}, True),
+        ("digits", {}, False),
+        ("digits", {"lp_views": "pixels"}, True),
+        ("digits", PRETRAINED, True),
+        ("digits", PRETRAINED | {"lp_views": "features,pixels"}, False),
+    ],
+)
+def test_which_graphs_do_not_change(data, dataset, words, is_static):
+    """By the options alone, as by the features of a run."""
+    values = {"dataset": dataset, "data_root": str(data[0]), "add_lp": True, **words}
+    options = fill_defaults(SCHEMA, values)
+    assert has_static_graph(options) == is_static
+    dataset, options = setup.open_dataset(options)
+    make_network = setup.network_factory(options, dataset)
+    weights = make_network().backbone.state_dict() if "pretraining_method" in words else None
+    static = make_static_features(dataset, make_network, weights, seed=0, amp=False)
+    needs = component_needs(options, ALGORITHMS["lp"])
+    assert (set(needs) <= set(static)) == is_static
 
 
 def test_poisson_learning_is_compared_with_the_diffusion(run):

@@ -13,7 +13,8 @@ from tests.commands.test_main_al import assert_same_run, rows
 from utils.options.schema import fill_defaults
 
 WORDS = (
-    "--dataset digits --add-lp --lp-k 10 --al-budget 10 --al-nb-cycles 4 --epochs 1 --device cpu"
+    "--dataset digits --add-lp --lp-views pixels --lp-k 10 --al-budget 10 --al-nb-cycles 4 "
+    "--epochs 1 --device cpu"
 )
 ROW = {
     "cycle": 2,
@@ -75,9 +76,21 @@ def test_other_rules_are_refused_in_one_line(text, capsys):
 def test_it_needs_an_estimate(capsys):
     with pytest.raises(SystemExit):
         main_al.main(["--dataset", "digits", "--stop-when", "gain:1", "--al-method", "margin"])
-    assert (
-        "needs an estimate of the accuracy: add --add-lp, or --audit N" in capsys.readouterr().err
-    )
+    assert "needs an estimate of the accuracy: add --audit N" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        words = "--stop-when gain:1 --lp-views features --al-method margin"
+        main_al.main([*WORDS.split(), *words.split()])
+    assert "features that training does not change" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [{"add_lp": True, "lp_views": "pixels", "al_method": "margin"}, {"add_lp": True}, {"audit": 2}],
+)
+def test_what_gives_an_estimate(words):
+    """A graph that does not change; random queries with a graph that does; an audit."""
+    method = {"al_method": "margin"} if "audit" in words else {}
+    fill_defaults(SCHEMA, {"dataset": "digits", "stop_when": "gain:1"} | method | words)
 
 
 @pytest.fixture(scope="module")

@@ -202,6 +202,7 @@ def test_three_hidden_classes_are_estimated_and_named(tmp_path, capsys, seven_cl
     folder = tmp_path / "run"
     words = f"--dataset arrays --data-root {data} --oracle file --initial random --al-method random"
     words += f" --al-budget 40 --al-nb-cycles 2 --epochs 1 --device cpu --run-dir {folder} --add-lp"
+    words += " --lp-views pixels"
     assert main_al.main(words.split()) == 3
     first = queries(folder)
     answer_hidden(folder, truth, {7, 8, 9})

@@ -51,10 +51,10 @@ def test_estimates_from_the_rows_are_those_of_a_run(study, monkeypatch):
     run = estimate_coverage.Run("margin + audit", 10, "lp", 0)
     for cycle in estimate_coverage.follow(case, run, 3):
         state, options, outputs, _ = cycle
-        everything, static = ActivePool(state.pool, None, len(state.pool.labels)), ("features",)
+        everything = ActivePool(state.pool, None, len(state.pool.labels))
         with estimate_coverage.dense_kernel(case):
             made = estimate_coverage.estimates.make_estimates(
-                options, state, everything, outputs, static, case.classes
+                options, state, everything, outputs, case.classes
             )
         key = ("clusters", "table", 0, "margin + audit", 10, "lp")
         (row,) = (
