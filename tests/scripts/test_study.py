@@ -72,6 +72,7 @@ def load_with_default_options(name, root):
 
 def test_mnist_as_folder(tmp_path, capsys, monkeypatch):
     """Every tenth image as a file; one training image per class keeps its class."""
+    monkeypatch.chdir(tmp_path)  # decoded files are kept below runs/cache
     train, test = mnist_as_folder.load_mnist()
     assert train.pixels.shape[1:] == (1, 28, 28)
     assert np.bincount(train.labels).tolist() == [400] * 10
