@@ -159,7 +159,7 @@ def _mixture_quantile(posterior: Posterior, unlabeled: int, share: float) -> int
 def _log_density(prior: AccuracyPrior) -> np.ndarray:
     """Of Student's t distribution on the grid of logits, up to a constant: (G,).
 
-    Not by scipy.stats, whose import would take a sixth of the start of every command."""
+    Not by scipy.stats, whose import would take a sixth of the start of main_al.py."""
     scaled = (LOGIT_GRID - prior.center) / prior.scale
     return -(DEGREES_OF_FREEDOM + 1) / 2 * np.log1p(scaled**2 / DEGREES_OF_FREEDOM)
 

@@ -58,7 +58,7 @@ SHIPPED = Priors(
 def read_rows(path: Path) -> list[Row]:
     numbers = {"seed", "budget", "cycle", "classes", "labels", "present", "unlabeled", "left_out",
                "left_out_right"}  # fmt: skip
-    shares = {"network", "propagation", "network_confidence"}
+    shares = {"network", "propagation"}
     with path.open(newline="") as file:
         rows: list[Row] = list(csv.DictReader(file))
     for row in rows:

@@ -152,7 +152,7 @@ def test_a_graph_that_changes_with_the_network(run):
     assert table[0]["audited_right"] == table[1]["audited_right"] == str(right)
 
 
-def test_no_estimate_from_a_graph_that_changes_alone(run):
+def test_without_an_audit_a_graph_that_changes_gives_no_estimate(run):
     """With ten labels of digits it would be above 98 %, whatever the truth."""
     folder = run("run", "--add-lp", "--al-method", "margin", features=False)
     assert not (folder / "estimates.csv").exists()
