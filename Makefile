@@ -79,10 +79,12 @@ COVERAGE := $(TEST_ENVIRONMENT) COVERAGE_ROOT="$(CURDIR)" COVERAGE_FILE="$(CURDI
 test: $(VENV)/.group-tests lint types browser  ## lint, types, then every test
 	$(TEST_ENVIRONMENT) $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+# Left out: a test whose process may not write files as large as those of the measurement.
 coverage: $(VENV)/.group-coverage  ## lines and branches that the tests execute
 	@mkdir -p bench
 	rm -f bench/.coverage*
-	$(COVERAGE) run -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(COVERAGE) run -m pytest -n auto --maxprocesses 4 --dist worksteal \
+		--deselect tests/reports/test_report_faults.py::test_disk_full_while_writing
 	$(COVERAGE) combine --quiet bench
 	$(COVERAGE) report
 
