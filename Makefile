@@ -10,7 +10,7 @@ PYTHON ?= python3
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.group-reports $(VENV)/.group-sweeps  ## ten labels of small digits: random against chosen; about a minute
+run: $(VENV)/.group-reports $(VENV)/.group-sweeps  ## ten labels of small digits: random against chosen; one to three minutes
 	$(PY) sweep.py scripts/ten_labels.yaml
 	$(PY) report.py ten_labels --out ten_labels/report
 

@@ -131,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def record(project: Path, out: Path, names: list[str]) -> int:
     """Execute these runs and write their records; returns the exit status."""
     records: dict[str, dict[str, Any]] = {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # such that the folder is removed
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for write in WRITERS.values():
