@@ -38,13 +38,14 @@ from semisup.accuracy_posterior import (
     AccuracyShift,
     AuditedBatch,
     AuditedModel,
+    Posterior,
     estimate_accuracy,
     estimate_gain,
     find_posterior,
+    find_posterior_beside,
 )
 from semisup.accuracy_prior import (
     ERROR_REDUCTIONS,
-    NETWORK,
     PROPAGATION,
     SHIFT,
     SHIFT_EARLIER,
@@ -73,14 +74,22 @@ class Propagated(NamedTuple):
 class Evidence(NamedTuple):
     """What an estimate is made from.
 
+    With a graph that is the same in all cycles, the prior is that of the diffusion, which is the
+    only audited model.  Otherwise it is that of the model whose accuracy is estimated.
     confidence: mean over the unlabeled images; left_out: as `_count_left_out_right`; both None
-    without a graph that is the same in all cycles."""
+    without such a graph."""
 
     prior: AccuracyPrior
     models: Sequence[AuditedModel]
     shift: AccuracyShift
     confidence: float | None = None
     left_out: tuple[int, int] | None = None
+
+    def find_posterior(self) -> Posterior:
+        if self.confidence is None:
+            return find_posterior(self.prior, self.models, self.shift)
+        (diffusion,) = self.models
+        return find_posterior_beside(self.prior, diffusion, self.shift)
 
 
 def make_estimates(
@@ -125,9 +134,9 @@ def make_estimates(
         ]
     confidence = float(confidence_at_temperature(propagated.diffusion.scores[unlabeled]).mean())
     left_out = _count_left_out_right(state, audits, propagated)
+    prior = accuracy_prior(PROPAGATION, confidence, *counts, left_out)
     rows = []
-    for name, weights in ((NETWORK_MODEL, NETWORK), (PROPAGATION_MODEL, PROPAGATION)):
-        prior = accuracy_prior(weights, confidence, *counts, left_out)
+    for name in (NETWORK_MODEL, PROPAGATION_MODEL):
         models = [_make_left_out_model(state, audits, propagated, answers[name])]
         evidence = Evidence(prior, models, SHIFT, confidence, left_out)
         rows.append(_make_row(state, name, evidence, budget))
@@ -287,7 +296,7 @@ def _make_row(state: State, name: str, evidence: Evidence, budget: int) -> dict[
 
     budget: of the next cycle."""
     labels, unlabeled = len(state.pool.labeled_order), int((state.pool.labels < 0).sum())
-    posterior = find_posterior(evidence.prior, evidence.models, evidence.shift)
+    posterior = evidence.find_posterior()
     estimate = estimate_accuracy(posterior, unlabeled)
     gain = estimate_gain(posterior, ERROR_REDUCTIONS, np.log2(1 + budget / labels))
     batches = [batch for model in evidence.models for batch in model.batches]

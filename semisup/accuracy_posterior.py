@@ -13,6 +13,12 @@ The audited answers may be those of another model than the one whose accuracy p 
 is known, the model of the next cycle does not exist.  The two differ on a share δ of the unlabeled
 images, and the accuracies by δ η with η ~ N(m, s²), |η| <= 1, the same for all earlier models.
 
+The prior may be that of the audited model, too: confidences and leave-one-out tell the accuracy q of
+the diffusion, not that of a network, which may have learned little from it.  Then the posterior is
+that of q, and p = q + δ η.  Where two models disagree, at most one is right, so that
+
+    max(q − δ, 0) <= p <= min(q + δ, 2 − δ − q)
+
 w_b is the share of the unlabeled images among those that batch b was drawn from, less the audited
 ones.  The others have been chosen and labeled since; the share of them on which the model was right
 is known: c_b.  (Stratification, as the estimate of a stratum that is known has no error; Cochran,
@@ -43,6 +49,7 @@ COVERAGE = 0.95
 OVERDISPERSION = 2.0
 LOGIT_GRID = np.arange(-7.0, 9.0, 0.02)  # p from 0.1 % to 99.99 %
 SHIFT_NODES = np.linspace(-3, 3, 15)  # of a standard normal variable
+SHIFT_SHARES = (np.arange(41) + 0.5) / 41  # at whose quantiles η is taken, within its bounds
 
 
 class AccuracyPrior(NamedTuple):
@@ -109,11 +116,32 @@ class GainEstimate(NamedTuple):
 def find_posterior(
     prior: AccuracyPrior, models: Sequence[AuditedModel], shift: AccuracyShift
 ) -> Posterior:
-    """The posterior of p; see the module's docstring."""
+    """The posterior of p, whose prior is given; see the module's docstring."""
     accuracy = scipy.special.expit(LOGIT_GRID)
     log_density = _log_density(prior) + _log_likelihood(accuracy, models, shift)
     mass = np.exp(log_density - log_density.max())
     return Posterior(accuracy, mass / mass.sum())
+
+
+def find_posterior_beside(
+    prior: AccuracyPrior, audited: AuditedModel, shift: AccuracyShift
+) -> Posterior:
+    """The posterior of p, where the prior is that of q, the accuracy of the audited model."""
+    known = find_posterior(prior, [audited._replace(disagreement=0.0)], shift)
+    if not audited.disagreement:
+        return known
+    q, disagreement = known.accuracy[:, None], audited.disagreement
+    lowest = np.maximum(q - disagreement, 0)
+    highest = np.minimum(q + disagreement, 2 - disagreement - q)
+    below, above = (
+        scipy.special.ndtr(((p - q) / disagreement - shift.center) / shift.scale)
+        for p in (lowest, highest)
+    )
+    eta = shift.center + shift.scale * scipy.special.ndtri(below + SHIFT_SHARES * (above - below))
+    p = np.clip(q + disagreement * eta, lowest, highest)  # (G, nodes)
+    places = np.searchsorted((known.accuracy[1:] + known.accuracy[:-1]) / 2, p.ravel())
+    mass = np.repeat(known.mass / len(SHIFT_SHARES), len(SHIFT_SHARES))
+    return Posterior(known.accuracy, np.bincount(places, mass, minlength=len(known.accuracy)))
 
 
 def estimate_accuracy(posterior: Posterior, unlabeled: int) -> AccuracyEstimate:

@@ -40,7 +40,6 @@ class PriorWeights(NamedTuple):
 
 
 PROPAGATION = PriorWeights(-0.77, 0.85, 0.35, 0.13, -0.53, -0.01)
-NETWORK = PriorWeights(-0.78, 0.83, 0.36, 0.16, -0.52, 0.01)  # trained on the propagated labels
 WITHOUT_GRAPH = AccuracyPrior(0.0, 1.4)  # as wide as if all accuracies were equally likely
 # Of a network against the diffusion, and against the network of an earlier cycle.
 SHIFT = AccuracyShift(0.15, 0.36)

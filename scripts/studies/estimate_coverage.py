@@ -261,20 +261,20 @@ def make_row(case: Case, run: Run, cycle: Cycle) -> dict[str, Any]:
     """A row of OUT.csv without the columns of the data; shares are from 0 to 1."""
     state, options, outputs, probs = cycle
     parts: dict[str, Any] = {"models": []}
-    find_propagated, find_posterior = estimates._propagate, estimates.find_posterior
+    find_propagated, make_estimate = estimates._propagate, estimates._make_row
 
     def record_propagation(*arguments: Any) -> Any:
         parts["propagated"] = find_propagated(*arguments)
         return parts["propagated"]
 
-    def record_models(prior: Any, models: Any, shift: Any) -> Any:
-        parts["models"].append(models)
-        return find_posterior(prior, models, shift)
+    def record_models(state: Any, name: str, evidence: Any, budget: int) -> Any:
+        parts["models"].append(evidence.models)
+        return make_estimate(state, name, evidence, budget)
 
     with (
         dense_kernel(case),
         mock.patch.object(estimates, "_propagate", record_propagation),
-        mock.patch.object(estimates, "find_posterior", record_models),
+        mock.patch.object(estimates, "_make_row", record_models),
     ):
         everything = ActivePool(state.pool, None, len(state.pool.labels))
         estimates.make_estimates(options, state, everything, outputs, case.classes)

@@ -26,6 +26,7 @@ from semisup.accuracy_posterior import (
     estimate_accuracy,
     estimate_gain,
     find_posterior,
+    find_posterior_beside,
 )
 from semisup.accuracy_prior import TEMPERATURE, PriorWeights
 from utils.console import print_line
@@ -40,7 +41,6 @@ class Priors(NamedTuple):
     """Everything that is fitted."""
 
     propagation: PriorWeights
-    network: PriorWeights
     shift: AccuracyShift
     shift_earlier: AccuracyShift
     error_reductions: tuple[float, ...]
@@ -48,7 +48,6 @@ class Priors(NamedTuple):
 
 SHIPPED = Priors(
     accuracy_prior.PROPAGATION,
-    accuracy_prior.NETWORK,
     accuracy_prior.SHIFT,
     accuracy_prior.SHIFT_EARLIER,
     accuracy_prior.ERROR_REDUCTIONS,
@@ -93,9 +92,12 @@ def posterior(row: Row, model: str, priors: Priors, with_audit: bool = True) -> 
     shift = priors.shift_earlier if is_alone else priors.shift
     if is_alone:
         prior = accuracy_prior.WITHOUT_GRAPH
-    else:
-        prior = accuracy_prior.accuracy_prior(getattr(priors, model), *prior_inputs(row))
-    return find_posterior(prior, models if with_audit else [], shift)
+        return find_posterior(prior, models if with_audit else [], shift)
+    prior = accuracy_prior.accuracy_prior(priors.propagation, *prior_inputs(row))
+    (diffusion,) = models
+    if not with_audit:
+        diffusion = diffusion._replace(batches=[])
+    return find_posterior_beside(prior, diffusion, shift)
 
 
 def fit_all(rows: Iterable[Row]) -> Priors:
@@ -105,7 +107,6 @@ def fit_all(rows: Iterable[Row]) -> Priors:
     alone = [row for row in rows if row["training"] == "supervised"]
     return Priors(
         fit_weights(lp, "propagation"),
-        fit_weights(lp, "network"),
         fit_shift(_differences_to_diffusion(lp)),
         fit_shift(_differences_to_earlier(alone)),
         fit_reductions(lp),

@@ -78,6 +78,16 @@ def test_estimates_of_a_run_with_propagation(run, data):
     assert [predicted.shape for predicted in state.predictions] == [(240,), (240,)]
 
 
+def test_a_network_that_learned_nothing_is_not_estimated_as_the_propagation(run):
+    """The labels that it should learn are right, so that nothing but their difference says so."""
+    folder = run("run", *LP, "--lr", "1e-9", "--stop-when", "accuracy:75")
+    results, table = rows(folder / "results.csv"), rows(folder / "estimates.csv")
+    assert len(results) == 3  # not stopped
+    for result, network, propagation in zip(results, table[::2], table[1::2], strict=True):
+        assert float(network["low"]) <= float(result["top1"]) <= float(network["high"])
+    assert float(network["accuracy"]) < 60 < float(propagation["accuracy"])  # in the last cycle
+
+
 def test_the_audit_is_drawn_at_random_and_comes_first(run):
     folders = [
         run(name, *LP, "--al-method", method, "--audit", 3)

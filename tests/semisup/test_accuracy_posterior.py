@@ -14,6 +14,7 @@ from semisup.accuracy_posterior import (
     AuditedModel,
     estimate_gain,
     find_posterior,
+    find_posterior_beside,
 )
 
 PRIOR = AccuracyPrior(1.5, 0.8)
@@ -122,6 +123,32 @@ def test_coverage_on_simulated_data(batches, disagreement):
         assert found.low <= found.accuracy <= found.high
         inside += found.low <= truth <= found.high
     assert 0.92 <= inside / 500 <= 0.98
+
+
+@pytest.mark.parametrize("disagreement", [0.02, 0.3, 0.9])
+@pytest.mark.parametrize("batches", [[], [AuditedBatch(90, 100)]])
+def test_another_model_than_the_audited_one(disagreement, batches):
+    """Against 100,000 draws of q from its posterior and of η within its bounds: where they disagree,
+    the audited model is right, or the other, or neither."""
+    audited = AuditedModel(batches, disagreement)
+    known = find_posterior(PRIOR, [AuditedModel(batches)], SHIFT)
+    rng = np.random.default_rng(0)
+    q = rng.choice(known.accuracy, 100_000, p=known.mass)
+    least = np.maximum(-1, -q / disagreement)
+    most = np.minimum(1, (2 - disagreement - 2 * q) / disagreement)
+    limits = ((limit - SHIFT.center) / SHIFT.scale for limit in (least, most))
+    eta = scipy.stats.truncnorm.rvs(*limits, SHIFT.center, SHIFT.scale, random_state=rng)
+    p = q + disagreement * eta
+    found = find_posterior_beside(PRIOR, audited, SHIFT)
+    assert found.mass.sum() == pytest.approx(1)
+    estimate = accuracy_posterior.estimate_accuracy(found, MANY)
+    np.testing.assert_allclose(estimate, np.quantile(p, [0.5, 0.025, 0.975]), atol=0.01)
+
+
+def test_a_model_that_never_disagrees_has_the_audited_accuracy():
+    audited = AuditedModel([AuditedBatch(15, 20)])
+    found = find_posterior_beside(PRIOR, audited, SHIFT)
+    np.testing.assert_array_equal(found.mass, find_posterior(PRIOR, [audited], SHIFT).mass)
 
 
 @pytest.mark.parametrize("correct", [0, 20])
