@@ -2,7 +2,9 @@
 
 A link to a folder is followed, inside the root and out of it, unless the folder contains the link.
 Folders that hold no images of the user (hidden ones, and those that systems create) are walked to
-count what is in them, but no link in them is followed.
+count what is in them, but no link in them is followed.  Runs and reports of this project have images
+of their own; their folders, and folders that hold nothing else, are left out as if they were not
+there.
 """
 
 import errno
@@ -15,12 +17,14 @@ from typing import NamedTuple, TypeAlias
 
 from utils.console import to_one_line
 from utils.errors import SystemRefusal
+from utils.lease import LEASE_FOLDER
 
 # Created by macOS archives, Synology and QNAP disks, Windows and Linux file systems.
 SYSTEM_FOLDERS = (
     *("__macosx", "@eadir", "@tmp", "@recycle", "#recycle", "#snapshot", "$recycle.bin"),
     *("system volume information", "lost+found"),
 )
+OWN_FILES = (LEASE_FOLDER, "report.html")  # a folder with one of them is a run or a report
 FileId: TypeAlias = tuple[int, int]  # device and inode
 
 
@@ -67,6 +71,7 @@ def walk_folder(top: Path) -> FolderContents:
     parents = frozenset(_ids_of_parents(real_top))
     pending, linked = deque([_Folder("", real_top, parents, False)]), deque[_Folder]()
     visited: set[tuple[tuple[str, ...], FileId]] = set()
+    own_folders: list[str] = []
     while pending or linked:
         # Links come last: a file that is reached twice is named by its path without links.
         folder = pending.popleft() if pending else linked.popleft()
@@ -86,11 +91,18 @@ def walk_folder(top: Path) -> FolderContents:
                 raise _make_refusal(top, folder.path, error) from None
             contents.unlisted.append(folder.path)
             continue
+        if folder.path and any(entry.name in OWN_FILES for entry in entries):
+            own_folders.append(folder.path)
+            continue
         if folder.path:
             contents.folders.append(folder.path)
         folder = folder._replace(ancestors=folder.ancestors | {folder_id})
         for entry in entries:
             _add_entry(top, folder, entry, contents, pending, linked)
+    if own_folders:
+        above_own = {str(parent) for path in own_folders for parent in Path(path).parents}
+        with_files = {str(parent) for file in contents.files for parent in Path(file.path).parents}
+        contents.folders = [f for f in contents.folders if f not in above_own or f in with_files]
     return contents
 
 

@@ -17,9 +17,15 @@ _MONTH = (
 _MONTH_AND_NUMBER = re.compile(
     rf"(?:([0-9]{{1,4}})[-/. ]*)?({_MONTH})\.?(?:[-/. ]*([0-9]{{1,4}}))?", re.IGNORECASE
 )
+# What Excel and LibreOffice write in English, German, French, Italian, Spanish, Portuguese, Dutch.
+_TRUTH_VALUES = {
+    **dict.fromkeys(("true", "wahr", "vrai", "vero", "verdadero", "verdadeiro", "waar"), True),
+    **dict.fromkeys(("false", "falsch", "faux", "falso", "onwaar"), False),
+}
 # The ways in which a spreadsheet or pandas writes a number, a truth value or a date by itself.
 _WRITTEN = re.compile(
-    r"-?(?:0|[1-9][0-9]*)(?:[.,][0-9]+)?(?:[eE][+-][0-9]+)?%?|TRUE|FALSE|True|False"
+    r"-?(?:0|[1-9][0-9]*)(?:[.,][0-9]+)?(?:[eE][+-][0-9]+)?%?|True|False"
+    rf"|{'|'.join(map(str.upper, _TRUTH_VALUES))}"
     r"|[0-9]{1,2}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-[0-9]{2}"
 )
 _GAPS = " \u00a0\u202f"  # blanks that separate thousands
@@ -40,8 +46,8 @@ def values_of(text: str) -> frozenset[Hashable]:
 
     Empty if it stays text; several where countries differ, as for `1,5`."""
     text = text.strip()
-    if text.casefold() in ("true", "false"):
-        return frozenset([("truth", text.casefold() == "true")])
+    if text.casefold() in _TRUTH_VALUES:
+        return frozenset([("truth", _TRUTH_VALUES[text.casefold()])])
     date = _MONTH_AND_NUMBER.fullmatch(text)
     if date and (date[1] is None) != (date[3] is None):
         return frozenset([("date", date[2][:3].casefold(), int(date[1] or date[3]))])
