@@ -27,7 +27,7 @@ from data.spec import DatasetSpec, LoadedDataset
 from data.value_scale import ValueScale, infer_scale, value_kind
 from utils.errors import UserError
 
-MAX_CHANNELS = 4  # axis 1 counts channels where it is at most as long, and axes 2 and 3 are longer
+MAX_CHANNELS = 4  # of images that may be of any height and width
 CHUNK_IMAGES = 4096  # images whose values are looked at at a time
 
 
@@ -95,7 +95,8 @@ def _as_channels_first(
         images = np.moveaxis(images, -1, 0)
     if images.ndim == 3:
         return images[:, None]
-    if images.shape[1] <= MAX_CHANNELS < min(images.shape[2:]):
+    channels, height, width = images.shape[1:]
+    if channels <= MAX_CHANNELS < min(height, width) or channels < height == width:
         notes.append(f"{source}: images {images.shape} are read as (N, channels, height, width)")
         return images
     return images.transpose(0, 3, 1, 2)

@@ -101,7 +101,12 @@ def check_classes(
     part: the name of the part `test`."""
     known = np.union1d(train[train >= 0], test)
     if len(known) < 2:
-        raise UserError(f"{source} has {len(known)} classes with images; at least two are needed")
+        noun = "class" if len(known) == 1 else "classes"
+        problem = f"{source} has {len(known)} {noun} with images; at least two are needed"
+        if unknown := int((train < 0).sum()):
+            problem += f"; {unknown} labels are -1 or missing, which means unknown: number the "
+            problem += "classes from 0 on"
+        raise UserError(problem)
     if not len(test):
         raise UserError(
             f"{source} has no test part, and too few images to use a fifth of them for testing; "

@@ -156,7 +156,7 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     for name, value in now["encoder"].items():
         old = before["encoder"].get(name)
         if old != value:
-            return f"made with another {name.replace('_', ' ')} ({old}, not {value})"
+            return f"made with other {name.replace('_', ' ')} ({old}, not {value})"
     return "of other images"
 
 

@@ -51,7 +51,8 @@ def check_class_count(tree: ImageTree, layout: Layout, labels: set[int]) -> None
         )
     folder = layout.parts[TRAIN]
     top = tree.root / folder
-    problem = f"{top} has {len(labels)} classes with images; at least two are needed"
+    noun = "class" if len(labels) == 1 else "classes"
+    problem = f"{top} has {len(labels)} {noun} with images; at least two are needed"
     paths = [p for p in layout.class_folders(tree, TRAIN).values() if tree.total_counts[p]]
     inner = tree.subfolders_with_images(paths[0]) if len(paths) == 1 else []
     if len(inner) > 1 and not any(part_of_name(name) for name in inner):

@@ -2,9 +2,9 @@
 
 A link to a folder is followed, inside the root and out of it, unless the folder contains the link.
 Folders that hold no images of the user (hidden ones, and those that systems create) are walked to
-count what is in them, but no link in them is followed.  Runs and reports of this project have images
-of their own; their folders, and folders that hold nothing else, are left out as if they were not
-there.
+count what is in them, but no link in them is followed.  Runs and reports of this project have
+images of their own; their folders, and folders that hold nothing else, are left out as if they were
+not there.
 """
 
 import errno

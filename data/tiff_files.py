@@ -1,8 +1,9 @@
 """TIFF files, whose tags say how the samples are stored.
 
 Pillow reads some kinds wrongly and without an error: 16 bits stored plane by plane or with white as
-zero, signed bytes, signed and floating samples that are compressed and big-endian.  Of 16 bits in
-colour it keeps the upper 8.  Only kinds for which it gives the stored samples are left to it (a
+zero, signed bytes, signed and floating samples that are compressed and big-endian, differences of
+samples (a predictor) in a compression whose format has none.  Of 16 bits in colour it keeps the
+upper 8.  Only kinds for which it gives the stored samples are left to it (a
 test compares them); the others are read by tifffile.
 """
 
@@ -17,7 +18,10 @@ from data.image_formats import UnreadableImage, check_pixel_count, require_packa
 from data.stored_image import ImagePage
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-ORIENTATION, SAMPLES, PLANAR, EXTRA_SAMPLES, FORMAT = 274, 277, 284, 338, 339
+ORIENTATION, SAMPLES, PLANAR, PREDICTOR, EXTRA_SAMPLES, FORMAT = 274, 277, 284, 317, 338, 339
+WEBP = 50001
+PILLOW_COMPRESSIONS = {*TiffImagePlugin.COMPRESSION_INFO} - {WEBP}  # without which it may be built
+WITH_PREDICTOR = (5, 8, 32946, 34925, 50000)  # LZW, Deflate under two numbers, LZMA, ZSTD
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED = 0, 1, 2, 5
 GREY = (WHITE_IS_ZERO, BLACK_IS_ZERO)
 UNSIGNED, SIGNED, FLOATING = 1, 2, 3
@@ -58,6 +62,11 @@ def read_tags(file: IO[bytes]) -> list[Tags]:
 
 def is_read_by_pillow(tags: Tags) -> bool:
     """Whether Pillow gives the samples as they are stored, or colours of 8 bits."""
+    compression, has_predictor = tags.get(COMPRESSION, 1), tags.get(PREDICTOR, 1) != 1
+    if compression not in PILLOW_COMPRESSIONS:
+        return False
+    if has_predictor and compression not in (1, *WITH_PREDICTOR):
+        return False
     bits, kind = _bits(tags), _sample_format(tags)
     photometric = tags.get(PHOTOMETRIC, WHITE_IS_ZERO)
     if max(bits) <= 8:
@@ -66,7 +75,7 @@ def is_read_by_pillow(tags: Tags) -> bool:
         return tags.get(PLANAR, 1) == 1
     if photometric != BLACK_IS_ZERO or len(bits) > 1:
         return False
-    is_simple = tags.prefix == b"II" or tags.get(COMPRESSION, 1) == 1
+    is_simple = tags.prefix == b"II" or compression == 1
     return {
         UNSIGNED: bits == (16,),
         SIGNED: is_simple and bits in ((16,), (32,)),

@@ -63,7 +63,7 @@ def estimate_unseen_share(answers: np.ndarray, is_random: np.ndarray) -> UnseenS
     once = int((counted & (occurrences == 1)).sum())
     twice = len(np.unique(answers[counted & (occurrences == 2)]))
     low, high = good_turing_interval(once, twice, size)
-    return UnseenShare(once / size, low, high, size, once, uses_random)
+    return UnseenShare(once / size, low, high, size, once, bool(is_random[counted].all()))
 
 
 def good_turing_interval(once: int, twice: int, size: int) -> tuple[float, float]:

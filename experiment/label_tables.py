@@ -17,7 +17,7 @@ from al_methods import INITIAL_BALANCED, MethodOptions
 from data.active_dataset import ActiveDataset
 from data.duplicates import inherit_labels
 from data.state import SET_ASIDE, State
-from data.unseen_classes import UnseenShare, estimate_unseen_share
+from data.unseen_classes import MIN_RANDOM_LABELS, UnseenShare, estimate_unseen_share
 from labeling.audit import audit_size
 from utils.console import log
 from utils.files import render_csv
@@ -132,9 +132,10 @@ class UnseenClasses:
 
     @property
     def says_something(self) -> bool:
-        """With less than two labels per class, an estimate from chosen images says nothing."""
+        """Few random images, or chosen ones with less than two labels per class, say nothing."""
+        is_sample = self.estimate.is_random and self.estimate.num_labels >= MIN_RANDOM_LABELS
         num_answers = self.labeled + self.set_aside
-        return self.estimate.is_random or num_answers >= MIN_LABELS_PER_CLASS * self.classes
+        return is_sample or num_answers >= MIN_LABELS_PER_CLASS * self.classes
 
     @property
     def is_likely(self) -> bool:
@@ -151,8 +152,8 @@ class UnseenClasses:
         classes = "1 class has" if self.classes == 1 else f"{self.classes} classes have"
         if not self.says_something:
             return (
-                f"{classes} labels so far. The labeled images were chosen and are few, so the "
-                "number of images of classes without a label cannot be estimated yet"
+                f"{classes} labels so far. That is too few to estimate how many images are of "
+                "classes without a label"
             )
         low, high = round(one.low * self.images), round(one.high * self.images)
         words = (

@@ -13,9 +13,9 @@ The audited answers may be those of another model than the one whose accuracy p 
 is known, the model of the next cycle does not exist.  The two differ on a share δ of the unlabeled
 images, and the accuracies by δ η with η ~ N(m, s²), |η| <= 1, the same for all earlier models.
 
-The prior may be that of the audited model, too: confidences and leave-one-out tell the accuracy q of
-the diffusion, not that of a network, which may have learned little from it.  Then the posterior is
-that of q, and p = q + δ η.  Where two models disagree, at most one is right, so that
+The prior may be that of the audited model, too: confidences and leave-one-out tell the accuracy q
+of the diffusion, not that of a network, which may have learned little from it.  Then the posterior
+is that of q, and p = q + δ η.  Where two models disagree, at most one is right, so that
 
     max(q − δ, 0) <= p <= min(q + δ, 2 − δ − q)
 

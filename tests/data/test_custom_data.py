@@ -234,7 +234,7 @@ ARRAYS = {
     "huge": ({"labels": with_value(LABELS, 5, 2**62)}, ("label 5 of {root} is 46116860",)),
     "halves": ({"labels": LABELS / 2}, ("label 1 of {root} is 0.5", "whole number")),
     "length": ({"labels": LABELS[:-1]}, ("{root}", "12 images", "11 labels")),
-    "one class": ({"labels": LABELS * 0}, ("{root} has 1 classes", "two")),
+    "one class": ({"labels": LABELS * 0}, ("{root} has 1 class", "two")),
     "flat": ({"images": PIXELS.reshape(12, -1)}, ("{root}", "(12, 64)", "(N, height, width)")),
     "empty": ({"images": PIXELS[:, :0]}, ("{root}", "(12, 0, 8)")),
     "words": ({"images": np.full((12, 8, 8), "x")}, ("{root}", "type <U1", "0 .. 255")),

@@ -17,11 +17,11 @@ REFUSED = {
     "yolo": "YOLO",
     "datumaro": "COCO",
     "label_me": "VOC",
-    "imagenet_txt": "1 classes",
+    "imagenet_txt": "1 class ",
     "image_dir": "24 images lie in no class folder",
     "camvid": "12 images lie in no class folder",
-    "cityscapes": "1 classes",
-    "kitti": "1 classes",
+    "cityscapes": "1 class ",
+    "kitti": "1 class ",
 }
 
 

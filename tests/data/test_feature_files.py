@@ -267,8 +267,8 @@ def test_another_encoder_or_changed_images_are_refused(tmp_path, model, capsys):
     assert embed.main(words) == 0  # nothing to do
     other = str(save_onnx(tmp_path / "other.onnx", ["B", 3, 32, 32], seed=1))
     for changed, word in (
-        (embed_words(root, tmp_path / "out", other), "made with another weights"),
-        ([*words, "--encoder-mean=0.1"], "made with another preprocessing"),
+        (embed_words(root, tmp_path / "out", other), "made with other weights"),
+        ([*words, "--encoder-mean=0.1"], "made with other preprocessing"),
     ):
         capsys.readouterr()
         assert embed.main(changed) == 2

@@ -155,12 +155,12 @@ REFUSED = {
     "no class folders": (["{1-9}.png"], ["0 classes", "9 images lie in no class folder"]),
     "no images": (["cat/1.txt", "dog/2.txt"], ["no images"]),
     "empty": ([], ["no images"]),
-    "one class": (["cat/{1-9}.png"], ["1 classes", "two"]),
-    "one class with images": (["cat/{1-9}.png", "dog/1.txt"], ["1 classes", "two"]),
-    "one class and a system folder": (["cat/{1-9}.png", "@eaDir/1.png"], ["1 classes", "two"]),
+    "one class": (["cat/{1-9}.png"], ["1 class ", "two"]),
+    "one class with images": (["cat/{1-9}.png", "dog/1.txt"], ["1 class ", "two"]),
+    "one class and a system folder": (["cat/{1-9}.png", "@eaDir/1.png"], ["1 class ", "two"]),
     "one folder around the classes": (
         ["photos/{cat,dog}/{1-9}.png"],
-        ["1 classes", "--data-root", "photos"],
+        ["1 class ", "--data-root", "photos"],
     ),
     "one folder around the parts": (["data/{train,test}/" + CLASSES], ["--data-root", "data"]),
     "parts in train": (["train/{train,test}/" + CLASSES], ["--data-root", "train"]),
@@ -235,7 +235,7 @@ def test_unreadable_images_are_counted(tmp_path):
 def test_fewer_than_two_classes_with_readable_images(tmp_path):
     root = add_images(tmp_path, "{train,test}/cat/{1-4}.png")
     add_files(root, "{train,test}/dog/{1-4}.png")
-    with pytest.raises(UserError, match="1 classes with images"):
+    with pytest.raises(UserError, match="1 class with images"):
         load(root, skip_corrupt=True)
 
 

@@ -336,6 +336,24 @@ def test_every_kind_of_grey_tiff(dtype, tmp_path):
         np.testing.assert_array_equal(np.asarray(image.values), expected)
 
 
+@pytest.mark.parametrize(("compression", "predictor"), [
+    *((name, False) for name in ("jpeg2000", "lerc", "jpegxl", "jpegxr", "png", "webp")),
+    ("packbits", True), ("lerc", True),
+])  # fmt: skip
+def test_tiff_compressions_that_pillow_cannot_read(compression, predictor, tmp_path):
+    path, read = tmp_path / "x.tif", 0
+    ramp = np.add.outer(np.arange(48), np.arange(64))
+    for values in (ramp.astype(np.uint8), np.uint16(30 * ramp), np.stack([np.uint8(ramp)] * 3, 2)):
+        colour = "rgb" if values.ndim == 3 else "minisblack"
+        if compression == "webp" and colour != "rgb":
+            continue  # it has no grey
+        tiff(path, values, photometric=colour, compression=compression, predictor=predictor)
+        expected = pytest.importorskip("tifffile").imread(path)
+        np.testing.assert_array_equal(np.asarray(read_image(path).values), expected)
+        read += 1
+    assert read
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 def test_every_kind_of_colour_tiff(dtype, tmp_path):
     path = tmp_path / "x.tif"

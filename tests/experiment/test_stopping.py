@@ -14,7 +14,7 @@ from utils.options.schema import fill_defaults
 
 WORDS = (
     "--dataset digits --add-lp --lp-views pixels --lp-k 10 --al-budget 10 --al-nb-cycles 4 "
-    "--epochs 1 --device cpu"
+    "--epochs 4 --device cpu"
 )
 ROW = {
     "cycle": 2,

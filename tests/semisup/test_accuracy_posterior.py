@@ -128,8 +128,8 @@ def test_coverage_on_simulated_data(batches, disagreement):
 @pytest.mark.parametrize("disagreement", [0.02, 0.3, 0.9])
 @pytest.mark.parametrize("batches", [[], [AuditedBatch(90, 100)]])
 def test_another_model_than_the_audited_one(disagreement, batches):
-    """Against 100,000 draws of q from its posterior and of η within its bounds: where they disagree,
-    the audited model is right, or the other, or neither."""
+    """Against 100,000 draws of q from its posterior and of η within its bounds: where they
+    disagree, the audited model is right, or the other, or neither."""
     audited = AuditedModel(batches, disagreement)
     known = find_posterior(PRIOR, [AuditedModel(batches)], SHIFT)
     rng = np.random.default_rng(0)

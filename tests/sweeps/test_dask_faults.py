@@ -101,7 +101,7 @@ def test_a_worker_with_another_folder_of_that_name_and_a_killed_scheduler(tmp_pa
         cluster.wait_for_workers()  # or the sweep gives up before there is a good one
         done = ForkedCommand(*argv)
         done.wait()
-        assert done.returncode == 0 and "1 runs: 1 finished" in done.stderr, done.stderr
+        assert done.returncode == 0 and "1 run: 1 finished" in done.stderr, done.stderr
         assert len(files_below(runs, "results.csv")) == 1 and not list(runs.glob(".sweep-*"))
 
         process = ForkedCommand(*argv, "--epochs", 100_000, "--al-method", "coreset")
