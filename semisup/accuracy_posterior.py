@@ -19,6 +19,9 @@ is that of q, and p = q + δ η.  Where two models disagree, at most one is righ
 
     max(q − δ, 0) <= p <= min(q + δ, 2 − δ − q)
 
+m and s are those of networks that have learned from the diffusion and rarely disagree with it.  Of
+one that always disagrees nothing is known: with probability δ, p is uniform between these bounds.
+
 w_b is the share of the unlabeled images among those that batch b was drawn from, less the audited
 ones.  The others have been chosen and labeled since; the share of them on which the model was right
 is known: c_b.  (Stratification, as the estimate of a stratum that is known has no error; Cochran,
@@ -138,10 +141,14 @@ def find_posterior_beside(
         for p in (lowest, highest)
     )
     eta = shift.center + shift.scale * scipy.special.ndtri(below + SHIFT_SHARES * (above - below))
-    p = np.clip(q + disagreement * eta, lowest, highest)  # (G, nodes)
-    places = np.searchsorted((known.accuracy[1:] + known.accuracy[:-1]) / 2, p.ravel())
-    mass = np.repeat(known.mass / len(SHIFT_SHARES), len(SHIFT_SHARES))
-    return Posterior(known.accuracy, np.bincount(places, mass, minlength=len(known.accuracy)))
+    learned = np.clip(q + disagreement * eta, lowest, highest)  # (G, nodes)
+    unknown = lowest + SHIFT_SHARES * (highest - lowest)
+    mass = np.zeros_like(known.mass)
+    borders = (known.accuracy[1:] + known.accuracy[:-1]) / 2
+    for p, share in ((learned, 1 - disagreement), (unknown, disagreement)):
+        weights = np.repeat(known.mass * share / len(SHIFT_SHARES), len(SHIFT_SHARES))
+        mass += np.bincount(np.searchsorted(borders, p.ravel()), weights, minlength=len(mass))
+    return Posterior(known.accuracy, mass)
 
 
 def estimate_accuracy(posterior: Posterior, unlabeled: int) -> AccuracyEstimate:

@@ -138,6 +138,8 @@ def test_another_model_than_the_audited_one(disagreement, batches):
     most = np.minimum(1, (2 - disagreement - 2 * q) / disagreement)
     limits = ((limit - SHIFT.center) / SHIFT.scale for limit in (least, most))
     eta = scipy.stats.truncnorm.rvs(*limits, SHIFT.center, SHIFT.scale, random_state=rng)
+    is_unknown = rng.random(len(q)) < disagreement
+    eta = np.where(is_unknown, rng.uniform(least, most), eta)
     p = q + disagreement * eta
     found = find_posterior_beside(PRIOR, audited, SHIFT)
     assert found.mass.sum() == pytest.approx(1)
