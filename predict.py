@@ -222,10 +222,9 @@ def predict_folder(run: FinishedRun, folder: Path) -> list[dict[str, Any]]:
     with os_errors_refused(folder, "read"):
         names, other_files = list_images_below(folder)
     if other_files:
-        count = "1 file" if len(other_files) == 1 else f"{len(other_files)} files"
         print_line(
-            f"{folder}: left out without the extension of an image: {count}, "
-            f"{format_names(other_files)}",
+            f"{folder}: files without the extension of an image are left out "
+            f"({len(other_files)}): {format_names(other_files)}",
             "stderr",
         )
     if run.options.encoder:

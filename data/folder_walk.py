@@ -2,19 +2,20 @@
 
 A link to a folder is followed, inside the root and out of it, unless the folder contains the link.
 Folders that hold no images of the user (hidden ones, and those that systems create) are walked to
-count what is in them, but no link in them is followed.  Runs and reports of this project have
-images of their own; their folders, and folders that hold nothing else, are left out as if they were
-not there.
+count what is in them, but no link in them is followed.  The files of runs and reports of this
+project, images among them, are left out, and so are folders that hold nothing else.
 """
 
 import errno
 import os
 import stat
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from data.image_formats import has_image_extension
 from utils.console import to_one_line
 from utils.errors import SystemRefusal
 from utils.lease import LEASE_FOLDER
@@ -25,6 +26,7 @@ SYSTEM_FOLDERS = (
     *("system volume information", "lost+found"),
 )
 OWN_FILES = (LEASE_FOLDER, "report.html")  # a folder with one of them is a run or a report
+OWN_IMAGES = ("data.png", "curves.png", "maps.png")
 FileId: TypeAlias = tuple[int, int]  # device and inode
 
 
@@ -91,19 +93,38 @@ def walk_folder(top: Path) -> FolderContents:
                 raise _make_refusal(top, folder.path, error) from None
             contents.unlisted.append(folder.path)
             continue
-        if folder.path and any(entry.name in OWN_FILES for entry in entries):
+        if any(entry.name in OWN_FILES for entry in entries):
             own_folders.append(folder.path)
-            continue
+            entries = [entry for entry in entries if not _is_own(entry)]
         if folder.path:
             contents.folders.append(folder.path)
         folder = folder._replace(ancestors=folder.ancestors | {folder_id})
         for entry in entries:
             _add_entry(top, folder, entry, contents, pending, linked)
-    if own_folders:
-        above_own = {str(parent) for path in own_folders for parent in Path(path).parents}
-        with_files = {str(parent) for file in contents.files for parent in Path(file.path).parents}
-        contents.folders = [f for f in contents.folders if f not in above_own or f in with_files]
+    _forget_own_folders(contents, own_folders)
     return contents
+
+
+def _is_own(entry: os.DirEntry[str]) -> bool:
+    """In the folder of a run or report: whether it is neither an image nor a folder of the user."""
+    if entry.is_dir():
+        return entry.name == LEASE_FOLDER
+    return entry.name in OWN_IMAGES or not has_image_extension(entry.name)
+
+
+def _forget_own_folders(contents: FolderContents, own_folders: Sequence[str]) -> None:
+    """Remove the folders of runs and reports, and those above and below them, that hold no file."""
+    if not own_folders:
+        return
+    own = {path for path in own_folders if path}
+    above = {str(parent) for path in own for parent in Path(path).parents}
+    filled = {str(parent) for file in contents.files for parent in Path(file.path).parents}
+    contents.folders = [
+        path
+        for path in contents.folders
+        if path in filled
+        or (path not in above and own.isdisjoint((path, *map(str, Path(path).parents))))
+    ]
 
 
 def _add_entry(

@@ -12,6 +12,8 @@ def test_they_are_no_class_and_no_other_data(tmp_path, monkeypatch, capsys):
     add_images(tmp_path, "{cat,dog}/{1-8}.png")
     monkeypatch.chdir(tmp_path)
     run = ["--run-dir", "cat/first"]
+    other = ["--run-dir", "dog"]  # among the images of a class
+    assert main_al.main([*SHORT, *other]) == 0
     assert main_al.main([*SHORT, *run]) == 0
     assert main_al.main(SHORT) == 0  # in runs/
     assert main_al.main([*SHORT, "--run-dir", "old"]) == 0  # its cache is beside it
@@ -23,3 +25,6 @@ def test_they_are_no_class_and_no_other_data(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "second/classes.txt").read_text().split() == ["cat", "dog"]
     results = [(tmp_path / name / "results.csv").read_bytes() for name in (run[1], "second")]
     assert results[0] == results[1]
+    capsys.readouterr()
+    assert main_al.main([*SHORT, *other]) == 0
+    assert "Finished before" in capsys.readouterr().out
