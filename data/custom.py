@@ -13,6 +13,7 @@ from data.flip_check import MAX_FLIP_DISTANCE_RATIO, flip_distance_ratio
 from data.images import Images
 from data.memmap import MemmapImages
 from data.value_scale import ValueScale, scale_from_range
+from utils.console import pluralize
 from utils.errors import UserError
 from utils.options.converters import parse_boolean, parse_range, type_or_word
 from utils.options.option import OptionGroup, option
@@ -101,8 +102,8 @@ def check_classes(
     part: the name of the part `test`."""
     known = np.union1d(train[train >= 0], test)
     if len(known) < 2:
-        noun = "class" if len(known) == 1 else "classes"
-        problem = f"{source} has {len(known)} {noun} with images; at least two are needed"
+        classes = pluralize(len(known), "class")
+        problem = f"{source} has {classes} with images; at least two are needed"
         if unknown := int((train < 0).sum()):
             problem += f"; {unknown} labels are -1 or missing, which means unknown: number the "
             problem += "classes from 0 on"

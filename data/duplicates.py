@@ -23,6 +23,7 @@ import torch
 from data.feature_vectors import Features
 from data.images import Images
 from data.memmap import MemmapImages
+from utils.console import pluralize
 from utils.options.converters import one_of
 from utils.options.option import OptionGroup, OptionValues, option
 from utils.torch_faiss import faiss
@@ -149,7 +150,7 @@ def describe_groups(groups: np.ndarray, labels: np.ndarray) -> list[str]:
     _, sizes = np.unique(groups, return_counts=True)
     more = int((sizes > 1).sum())
     lines = [
-        f"data: {int(sizes[sizes > 1].sum())} training images are in {_count_groups(more)} of "
+        f"data: {int(sizes[sizes > 1].sum())} training images are in {pluralize(more, 'group')} of "
         "duplicates, of which one image is labeled for all (--duplicates)"
     ]
     known = labels >= 0
@@ -157,14 +158,10 @@ def describe_groups(groups: np.ndarray, labels: np.ndarray) -> list[str]:
     mixed = int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
     if mixed:
         lines.append(
-            f"data: the images of {_count_groups(mixed)} have different classes in the data; all "
-            "get the class of the one that is labeled"
+            f"data: the images of {pluralize(mixed, 'group')} have different classes in the data; "
+            "all get the class of the one that is labeled"
         )
     return lines
-
-
-def _count_groups(count: int) -> str:
-    return "1 group" if count == 1 else f"{count} groups"
 
 
 # ---- The groups of a pool.

@@ -20,7 +20,7 @@ from data.value_scale import (
     infer_scale,
     value_kind,
 )
-from utils.console import to_one_line
+from utils.console import pluralize, to_one_line
 from utils.errors import UserError
 
 IDENTITY = ValueScale(0, 255, 0, "8 bits")
@@ -111,5 +111,4 @@ def _describe(by_kind: dict[str, list[FileValues]], scales: dict[str, ValueScale
 
 
 def _count_and_example(files: list[FileValues]) -> str:
-    noun = "file" if len(files) == 1 else "files"
-    return f"{len(files)} {noun} ({to_one_line(str(files[0].path))})"
+    return f"{pluralize(len(files), 'file')} ({to_one_line(str(files[0].path))})"

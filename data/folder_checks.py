@@ -8,7 +8,7 @@ from pathlib import Path
 from data.folder_parts import PART_NAMES, TEST, TRAIN, UNLABELED, Layout, part_of_name
 from data.folder_walk import FolderContents
 from data.image_tree import ImageTree, format_folder, format_names
-from utils.console import to_one_line
+from utils.console import pluralize, to_one_line
 from utils.errors import UserError
 
 
@@ -51,8 +51,7 @@ def check_class_count(tree: ImageTree, layout: Layout, labels: set[int]) -> None
         )
     folder = layout.parts[TRAIN]
     top = tree.root / folder
-    noun = "class" if len(labels) == 1 else "classes"
-    problem = f"{top} has {len(labels)} {noun} with images; at least two are needed"
+    problem = f"{top} has {pluralize(len(labels), 'class')} with images; at least two are needed"
     paths = [p for p in layout.class_folders(tree, TRAIN).values() if tree.total_counts[p]]
     inner = tree.subfolders_with_images(paths[0]) if len(paths) == 1 else []
     if len(inner) > 1 and not any(part_of_name(name) for name in inner):

@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 from data.duplicates import digest_rows, near_threshold, reduce_images
 from data.images import Images
 from data.memmap import MemmapImages
-from utils.console import to_one_line
+from utils.console import pluralize, to_one_line
 from utils.errors import UserError
 from utils.torch_faiss import faiss
 
@@ -153,11 +153,7 @@ def draw_contact_sheet(train: Images, class_names: Sequence[str], description: s
     for number, (name, members) in enumerate(rows):
         top = number * (SHEET_SIDE + GAP)
         draw.text((4, top + 6), _printable(name), fill="black")
-        draw.text(
-            (4, top + 20),
-            f"{len(members)} {'image' if len(members) == 1 else 'images'}",
-            fill="gray",
-        )
+        draw.text((4, top + 20), pluralize(len(members), "image"), fill="gray")
         spread = np.linspace(0, len(members) - 1, min(SHEET_IMAGES, len(members)))
         for column, index in enumerate(members[spread.astype(np.int64)]):
             tile = _to_picture(torch.as_tensor(train.pixels[np.array([index])])[0].numpy())

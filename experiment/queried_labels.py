@@ -17,7 +17,7 @@ from experiment.label_tables import (
     log_unseen_classes,
     render_label_tables,
 )
-from labeling.answer_files import CycleAnswers, format_image_count
+from labeling.answer_files import CycleAnswers
 from labeling.feature_map import FeatureMap, choose_points, make_feature_map
 from labeling.oracle import (
     OracleOptions,
@@ -30,7 +30,7 @@ from labeling.second_looks import describe_second_looks
 from models.network import Network
 from training.network_outputs import extract_outputs
 from utils.arrays import as_numpy
-from utils.console import log, to_one_line
+from utils.console import log, pluralize, to_one_line
 from utils.seeding import derive_seed, rng_for
 
 
@@ -155,7 +155,7 @@ def _with_classes(experiment: Experiment, answers: CycleAnswers, cycle: int) -> 
     if names == experiment.dataset.class_names:
         return experiment
     words = ", ".join(
-        f"{to_one_line(name)} ({format_image_count(int((answers.labels == number).sum()))})"
+        f"{to_one_line(name)} ({pluralize(int((answers.labels == number).sum()), 'image')})"
         for number, name in enumerate(names)
         if number >= experiment.dataset.num_classes
     )

@@ -19,10 +19,10 @@ from data.active_dataset import ActiveDataset
 from data.state import QueryRecord, State, from_dict
 from experiment.config import LoopOptions
 from experiment.run_folder import RunFolder
-from labeling.answer_files import AnswerFiles, format_image_count
+from labeling.answer_files import AnswerFiles
 from labeling.oracle import FILE_ORACLE, OracleOptions
 from semisup import ALGORITHMS
-from utils.console import to_one_line
+from utils.console import pluralize, to_one_line
 from utils.options.option import OptionValues
 
 
@@ -99,7 +99,7 @@ def go_back_if_corrected(
         cycle, reason = 0, ", because each cycle continues from the one before"
     run_folder.forget_cycles(cycle)
     names = " and ".join(
-        f"{files.path(n)} was corrected ({format_image_count(count)})"
+        f"{files.path(n)} was corrected ({pluralize(count, 'image')})"
         for n, count in changes.items()
     )
     return state.back_to(cycle), [f"{names}: going back to cycle {cycle + 1}{reason}"]

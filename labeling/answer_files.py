@@ -349,11 +349,6 @@ def answer_digests(folder: Path) -> dict[str, str]:
     return {path.name: digest_of_file(path) for path in (folder / ANSWERS_FOLDER).glob("cycle*")}
 
 
-def format_image_count(count: int) -> str:
-    """A number of images in words."""
-    return "1 image" if count == 1 else f"{count} images"
-
-
 def has_new_labels_file(folder: Path) -> bool:
     """Whether a run folder has a labels.csv that was not accepted; one that is a link stays there
     afterwards and does not count."""

@@ -26,7 +26,6 @@ from labeling.answer_files import (
     AnswerFiles,
     CycleAnswers,
     check_label_count,
-    format_image_count,
 )
 from labeling.answers import Answers
 from labeling.feature_map import FeatureMap
@@ -39,7 +38,7 @@ from labeling.labels_csv import (
     skip_answer,
 )
 from training.network_outputs import extract_outputs
-from utils.console import log, to_one_line
+from utils.console import log, pluralize, to_one_line
 from utils.errors import UserError, WaitingForLabels
 from utils.files import os_errors_refused, write_atomically
 from utils.fingerprints import array_digest
@@ -159,7 +158,7 @@ def wait_for_answers(
         assert state.queried is not None
         waits = f"{len(state.queried)} images are waiting for labels"
         if looks := len(state.second_looks):
-            waits += f", and {'1 label' if looks == 1 else f'{looks} labels'} for a second look"
+            waits += f", and {pluralize(looks, 'label')} for a second look"
         raise WaitingForLabels(_wait_message(files, waits, describe_labels_file(files.folder)))
     _wait_for_skipped_images(state, files, answers, ask_until_answered)
     _log_annotators(answers)
@@ -169,7 +168,7 @@ def wait_for_answers(
 def _log_annotators(answers: Answers) -> None:
     """The lines of the log about several annotators."""
     if answers.disagreements:
-        count = format_image_count(len(answers.disagreements))
+        count = pluralize(len(answers.disagreements), "image")
         described = [f"image {n} ({votes})" for n, votes in answers.disagreements.items()]
         shown = ", ".join(described[:MAX_LISTED_MISTAKES])
         log.info("annotators disagree about %s; the majority counts: %s", count, shown)
@@ -264,7 +263,7 @@ def write_queries(
         verb = "is" if len(votes) == 1 else "are"
         notes = (
             *notes,
-            f"Annotators disagree about {format_image_count(len(votes))}, which {verb} among the "
+            f"Annotators disagree about {pluralize(len(votes), 'image')}, which {verb} among the "
             "earlier answers; the majority counts.",
         )
     folder_name = str(files.folder.absolute())

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from typing import Any
 
-from reports.group_names import pluralize
 from reports.runs import RunGroup, RunResult, find_duplicates, group_runs, read_run_file
+from utils.console import pluralize
 from utils.errors import UserError
 from utils.files import parse_json
 

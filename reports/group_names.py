@@ -111,8 +111,3 @@ def group_sort_key(name: GroupName) -> tuple:
 def natural_sort_key(text: str) -> list[str | float]:
     """Sorts text with the numbers in it by value: "lr 2" before "lr 10"."""
     return [float(part) if i % 2 else part for i, part in enumerate(_NUMBER_PATTERN.split(text))]
-
-
-def pluralize(number: int, noun: str) -> str:
-    """1 split, 2 splits."""
-    return f"{number} {noun}" + ("s" if number != 1 else "")

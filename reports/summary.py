@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from reports.file_names import CSV_HEADERS
-from reports.group_names import pluralize
 from reports.runs import ESTIMATES
+from utils.console import pluralize
 from utils.errors import UserError
 
 

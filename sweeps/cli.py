@@ -18,7 +18,7 @@ from sweeps.progress import ProgressLine
 from sweeps.runner import SweepRunner, select_pending_runs
 from sweeps.values import options_by_name
 from sweeps.yaml_file import Setting, SweepAxis
-from utils.console import print_line
+from utils.console import pluralize, print_line
 from utils.errors import UserError, WaitingForLabels
 from utils.options.cli import OneLineErrorParser
 from utils.options.schema import add_options
@@ -46,12 +46,12 @@ def run_sweep(parser: OneLineErrorParser, argv: Sequence[str] | None, jobs: int)
     if args.dry_run or args.slurm:
         _print_runs(args, pending)
         counts = _describe_counts(len(pending), "to do", finished_before, 0, 0, failed_before)
-        print_line(f"{_count_runs(len(planned))}: {counts}", "stderr")
+        print_line(f"{pluralize(len(planned), 'run')}: {counts}", "stderr")
         return 0
     failed, waiting = _execute_runs(args, pending, jobs)
     done = len(pending) - failed - waiting
     counts = _describe_counts(done, "finished", finished_before, waiting, failed, failed_before)
-    print_line(f"{_count_runs(len(planned))}: {counts}", "stderr")
+    print_line(f"{pluralize(len(planned), 'run')}: {counts}", "stderr")
     if failed or failed_before:
         return 1
     return WaitingForLabels.exit_code if waiting else 0
@@ -90,10 +90,6 @@ def _execute_runs(args: Namespace, runs: list[PlannedRun], jobs: int) -> tuple[i
     with raise_on_signal():
         pool = DaskWorkerPool(args.dask) if args.dask else LocalWorkerPool(jobs, args.gpus)
         return SweepRunner(pool, runs, ProgressLine(len(runs))).run_all()
-
-
-def _count_runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
 
 
 def _describe_counts(

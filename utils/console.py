@@ -246,6 +246,12 @@ class CountProgressBar(StageProgress):
         return text
 
 
+def pluralize(number: int, noun: str) -> str:
+    """1 split, 2 splits; 1 class, 2 classes."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{ending}"
+
+
 def format_duration(seconds: float) -> str:
     """Seconds, minutes or hours, such as "89 s", "1.5 min" or "2.0 h"."""
     for unit, size in (("h", 3600), ("min", 60)):

@@ -17,11 +17,10 @@ if not __package__:  # executed by its path: import from the root of the project
 
 import pandas as pd
 
-from reports.group_names import pluralize
 from reports.paired_tests import difference_statistics, holm_correction
 from reports.runs import RunResult, read_runs_below
 from scripts.studies.claims import format_difference
-from utils.console import print_line
+from utils.console import pluralize, print_line
 from utils.errors import UserError
 from utils.options.cli import OneLineErrorParser, print_error
 from utils.options.converters import non_empty_text

@@ -2,6 +2,10 @@
 
 import main_al
 import report
+from data.folder_walk import OWN_FILES, OWN_IMAGES
+from data.image_formats import has_image_extension
+from data.overview import CONTACT_SHEET_FILE
+from reports.file_names import MAP_FILES, REPORT_FILES
 from tests.data.folder_files import add_images
 
 SHORT = ["--dataset", "folder", "--data-root", ".", "--arch", "small_cnn", "--al-budget", "2"]
@@ -28,3 +32,8 @@ def test_they_are_no_class_and_no_other_data(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert main_al.main([*SHORT, *other]) == 0
     assert "Finished before" in capsys.readouterr().out
+
+
+def test_the_walk_knows_the_names_of_all_images_of_runs_and_reports():
+    names = filter(has_image_extension, (CONTACT_SHEET_FILE, *REPORT_FILES, *MAP_FILES))
+    assert set(names) == set(OWN_IMAGES) and OWN_FILES[1] in REPORT_FILES
