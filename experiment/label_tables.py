@@ -152,8 +152,8 @@ class UnseenClasses:
         classes = "1 class has" if self.classes == 1 else f"{self.classes} classes have"
         if not self.says_something:
             return (
-                f"{classes} labels so far. There are too few labels to estimate how many images are "
-                "of other classes"
+                f"{classes} labels so far. There are too few labels to estimate how many images "
+                "are of other classes"
             )
         low, high = round(one.low * self.images), round(one.high * self.images)
         words = (
